@@ -1,0 +1,77 @@
+# Finds libtorch and defines the target `libtorch`, in this order:
+#   LIBTORCH=/path             a folder with include/ and lib/, as pytorch.org's archives have it
+#   LIBTORCH_USE_PYTORCH=1     the torch of $PYTHON, python3 or /usr/bin/python3, the first that has one
+#   the system                 Debian: apt-get install --no-install-recommends libtorch-dev
+# CMake's own package file of libtorch is not used: with CUDA it asks for a whole CUDA toolkit, which calling operators does not need.
+
+set(LIBTORCH_WAYS_OUT "Three ways out: `apt-get install --no-install-recommends libtorch-dev libopenblas0-pthread` (Debian 12 and 13), \
+or LIBTORCH=/folder/with/include/and/lib, or LIBTORCH_USE_PYTORCH=1 with a Python that has PyTorch.")
+
+set(torch_includes)
+set(torch_library_dirs)
+if(DEFINED ENV{LIBTORCH} AND NOT "$ENV{LIBTORCH}" STREQUAL "")
+  set(torch_source "LIBTORCH=$ENV{LIBTORCH}")
+  set(torch_includes "$ENV{LIBTORCH}/include")
+  set(torch_library_dirs "$ENV{LIBTORCH}/lib")
+elseif("$ENV{LIBTORCH_USE_PYTORCH}" STREQUAL "1")
+  foreach(python "$ENV{PYTHON}" python3 /usr/bin/python3)
+    if(NOT python)
+      continue()
+    endif()
+    execute_process(COMMAND "${python}" -c "import os, torch; print(os.path.dirname(torch.__file__))" OUTPUT_VARIABLE folder OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET RESULT_VARIABLE failed)
+    if(NOT failed)
+      set(torch_source "PyTorch of ${python}")
+      set(torch_includes "${folder}/include" /usr/include)
+      set(torch_library_dirs "${folder}/lib" "/usr/lib/${CMAKE_LIBRARY_ARCHITECTURE}")
+      break()
+    endif()
+  endforeach()
+  if(NOT torch_includes)
+    message(FATAL_ERROR "LIBTORCH_USE_PYTORCH=1, but none of \$PYTHON, python3 and /usr/bin/python3 can import torch. ${LIBTORCH_WAYS_OUT}")
+  endif()
+else()
+  set(torch_source "the system")
+endif()
+
+if(torch_includes)
+  find_path(TORCH_INCLUDE ATen/ATen.h PATHS ${torch_includes} NO_DEFAULT_PATH)
+  foreach(name torch_cpu c10 torch torch_cuda c10_cuda)
+    find_library(LIB_${name} NAMES ${name} PATHS ${torch_library_dirs} NO_DEFAULT_PATH)
+  endforeach()
+else()
+  find_path(TORCH_INCLUDE ATen/ATen.h)
+  foreach(name torch_cpu c10 torch torch_cuda c10_cuda)
+    find_library(LIB_${name} NAMES ${name})
+  endforeach()
+endif()
+if(NOT TORCH_INCLUDE OR NOT LIB_torch_cpu OR NOT LIB_c10)
+  message(FATAL_ERROR "No libtorch found in ${torch_source}: ATen/ATen.h, libtorch_cpu and libc10 are needed. ${LIBTORCH_WAYS_OUT}")
+endif()
+
+file(STRINGS "${TORCH_INCLUDE}/torch/csrc/api/include/torch/version.h" version_lines REGEX "define TORCH_VERSION_(MAJOR|MINOR) ")
+string(REGEX REPLACE ".*TORCH_VERSION_MAJOR ([0-9]+).*TORCH_VERSION_MINOR ([0-9]+).*" "\\1.\\2" TORCH_FOUND_VERSION "${version_lines}")
+if(TORCH_FOUND_VERSION VERSION_LESS 1.13)
+  message(FATAL_ERROR "libtorch ${TORCH_FOUND_VERSION} in ${torch_source} is too old: 1.13 or newer is needed. ${LIBTORCH_WAYS_OUT}")
+endif()
+message(STATUS "libtorch ${TORCH_FOUND_VERSION} from ${torch_source}: ${LIB_torch_cpu}")
+
+# Builds for old Linux wheels use the old std::string; the library's own symbols tell.
+file(STRINGS "${LIB_c10}" new_strings REGEX "_ZN3c105ErrorC[12].*__cxx1112basic_string" LIMIT_COUNT 1)
+set(torch_cxx11_abi 1)
+if(NOT new_strings)
+  set(torch_cxx11_abi 0)
+endif()
+
+add_library(libtorch INTERFACE)
+target_include_directories(libtorch SYSTEM INTERFACE "${TORCH_INCLUDE}" "${TORCH_INCLUDE}/torch/csrc/api/include")
+target_compile_definitions(libtorch INTERFACE _GLIBCXX_USE_CXX11_ABI=${torch_cxx11_abi})
+target_link_libraries(libtorch INTERFACE "${LIB_torch_cpu}" "${LIB_c10}")
+# The linker would drop libraries whose symbols are not named, and CUDA's operators register themselves when theirs is loaded.
+if(LIB_torch_cuda)
+  target_link_libraries(libtorch INTERFACE -Wl,--no-as-needed "${LIB_torch_cuda}" "${LIB_c10_cuda}")
+  if(LIB_torch)
+    target_link_libraries(libtorch INTERFACE "${LIB_torch}")
+  endif()
+  target_link_libraries(libtorch INTERFACE -Wl,--as-needed)
+endif()
+target_link_libraries(libtorch INTERFACE ${CMAKE_DL_LIBS})
