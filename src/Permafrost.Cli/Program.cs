@@ -1,1 +1,1 @@
-Console.WriteLine("permafrost");
+return Permafrost.Cli.CommandLine.Run(args);

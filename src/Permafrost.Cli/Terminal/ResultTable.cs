@@ -1,0 +1,35 @@
+using System.Globalization;
+using System.Text.Json.Nodes;
+using Spectre.Console;
+
+namespace Permafrost.Cli.Terminal;
+
+/// <summary>A run's results as a table: score, floors beside it, what trained, how fast.</summary>
+internal static class ResultTable
+{
+    public static void Print(JsonObject results, string folder)
+    {
+        JsonObject metrics = results["metrics"]!.AsObject();
+        JsonObject floors = results["floors"]!.AsObject();
+        Table table = Output.Table("", "accuracy", "loss", "examples");
+        foreach ((string split, JsonNode? node) in metrics)
+            table.AddRow(split, Percent((double)node!["accuracy"]!), ((double)node["loss"]!).ToString("F4", CultureInfo.InvariantCulture), ((long)node["count"]!).ToString("N0", CultureInfo.InvariantCulture));
+        foreach ((string rule, JsonNode? score) in floors) table.AddRow($"floor: {Markup.Escape(FloorName(rule))}", Percent((double)score!), "", "");
+        table.Title = new TableTitle(Markup.Escape($"{results["task"]} on {results["backbone"]} ({results["init"]}), policy {results["policy"]}, seed {results["seed"]}"));
+        Output.Write(table);
+        JsonNode parameters = results["parameters"]!;
+        Output.Line(FormattableString.Invariant(
+            $"trained {(long)parameters["trained"]!:N0} of {(long)parameters["total"]!:N0} parameters ({(double)parameters["trained_percent"]!:F2} %), {(long)results["steps"]!:N0} steps in {(double)results["seconds"]!:F0} s, {(double)results["tokens_per_second"]!:N0} tokens/s, peak memory {Output.Bytes((long)results["peak_memory_bytes"]!)}"));
+        Output.Line("frozen weights: bit-identical before and after");
+        Output.Line($"run folder: {folder}");
+    }
+
+    public static string Percent(double share) => (100 * share).ToString("F2", CultureInfo.InvariantCulture) + " %";
+
+    private static string FloorName(string rule) => rule switch
+    {
+        "majority" => "most frequent class",
+        "linear" => "linear on the inputs",
+        _ => rule,
+    };
+}

@@ -1,0 +1,40 @@
+using System.Reflection;
+using System.Runtime.InteropServices;
+
+namespace Permafrost.Torch.Interop;
+
+/// <summary>Finds libpermafrost_torch.so: $PERMAFROST_NATIVE, beside the program, then as the system's loader would.</summary>
+internal static class NativeLoader
+{
+    private static int registered;
+
+    /// <summary>The file that was loaded, for bug reports.</summary>
+    internal static string LoadedFrom { get; private set; } = "(not loaded)";
+
+    internal static void Register()
+    {
+        if (Interlocked.Exchange(ref registered, 1) == 0) NativeLibrary.SetDllImportResolver(typeof(NativeLoader).Assembly, Resolve);
+    }
+
+    private static nint Resolve(string name, Assembly assembly, DllImportSearchPath? searchPath)
+    {
+        if (name != NativeMethods.Library) return 0;
+        string? given = Environment.GetEnvironmentVariable("PERMAFROST_NATIVE");
+        string file = given is { Length: > 0 } ? given : Path.Combine(AppContext.BaseDirectory, "libpermafrost_torch.so");
+        if (!File.Exists(file) && given is not { Length: > 0 }) file = "libpermafrost_torch.so";
+        try
+        {
+            nint handle = NativeLibrary.Load(file);
+            LoadedFrom = file;
+            return handle;
+        }
+        catch (Exception error) when (error is DllNotFoundException or BadImageFormatException)
+        {
+            throw new TorchException("load", $"The native library {file} or the libtorch behind it cannot be loaded: {error.Message.ReplaceLineEndings(" ").Trim()}. {WaysOut}");
+        }
+    }
+
+    internal const string WaysOut =
+        "Three ways out: `apt-get install --no-install-recommends libtorch-dev libopenblas0-pthread` (Debian 12 and 13), or LIBTORCH=/folder/with/include/and/lib, " +
+        "or LIBTORCH_USE_PYTORCH=1 with a Python that has PyTorch; then start through ./permafrost, which rebuilds.";
+}

@@ -1,0 +1,80 @@
+using System.Text.Json;
+using Permafrost.Torch;
+
+namespace Permafrost.Formats.Safetensors;
+
+/// <summary>The weights of a Hugging Face model folder: <c>model.safetensors</c>, or its shards through <c>model.safetensors.index.json</c>.</summary>
+public sealed class SafetensorsFolder : IDisposable
+{
+    private const string Single = "model.safetensors";
+    private const string Index = "model.safetensors.index.json";
+
+    private readonly Dictionary<string, SafetensorsFile> files = [];
+    private readonly Dictionary<string, SafetensorsFile> owners = [];
+
+    /// <summary>Opens the weights of a folder.</summary>
+    /// <exception cref="PermafrostException">There are none, a shard is missing, or a file is malformed.</exception>
+    public SafetensorsFolder(string folder)
+    {
+        Path = folder;
+        try
+        {
+            string index = System.IO.Path.Combine(folder, Index);
+            if (File.Exists(System.IO.Path.Combine(folder, Single))) Add(Single, null);
+            else if (File.Exists(index)) AddShards(index);
+            else throw new PermafrostException($"{folder} has no {Single} and no {Index}; `save_pretrained(..., safe_serialization=True)` writes one");
+        }
+        catch
+        {
+            Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>The folder.</summary>
+    public string Path { get; }
+
+    /// <summary>The tensors' names.</summary>
+    public IReadOnlyCollection<string> Names => owners.Keys;
+
+    /// <summary>What a file's header says of a tensor.</summary>
+    public SafetensorsEntry Entry(string name) => owners[name].Entries[name];
+
+    /// <summary>A copy of one tensor, on the CPU.</summary>
+    /// <exception cref="PermafrostException">There is no such tensor, or its type cannot be read.</exception>
+    public Tensor Read(string name) =>
+        owners.TryGetValue(name, out SafetensorsFile? file) ? file.Read(name) : throw new PermafrostException($"{Path} has no tensor '{name}'; it has {SafetensorsFile.Some(owners.Keys)}");
+
+    /// <summary>Unmaps the files.</summary>
+    public void Dispose()
+    {
+        foreach (SafetensorsFile file in files.Values) file.Dispose();
+    }
+
+    private void AddShards(string index)
+    {
+        try
+        {
+            using JsonDocument document = JsonDocument.Parse(File.ReadAllBytes(index));
+            foreach (JsonProperty property in document.RootElement.GetProperty("weight_map").EnumerateObject())
+            {
+                string shard = property.Value.GetString() ?? "";
+                // A shard is a plain file name: an index must not reach out of its folder.
+                if (shard != System.IO.Path.GetFileName(shard) || shard.Length == 0) throw new PermafrostException($"{index}: '{shard}' is not the name of a file in the same folder");
+                Add(shard, property.Name);
+            }
+        }
+        catch (Exception error) when (error is JsonException or KeyNotFoundException or InvalidOperationException)
+        {
+            throw new PermafrostException($"{index} is not a valid index: it needs a JSON object with \"weight_map\": {{\"tensor\": \"file\"}}");
+        }
+    }
+
+    private void Add(string fileName, string? tensor)
+    {
+        if (!files.TryGetValue(fileName, out SafetensorsFile? file)) files[fileName] = file = new SafetensorsFile(System.IO.Path.Combine(Path, fileName));
+        if (tensor is null) foreach (string name in file.Entries.Keys) owners[name] = file;
+        else if (file.Entries.ContainsKey(tensor)) owners[tensor] = file;
+        else throw new PermafrostException($"{file.Path} has no tensor '{tensor}', although {Index} says so");
+    }
+}

@@ -1,0 +1,60 @@
+using Permafrost.Nn;
+using Permafrost.Torch;
+
+namespace Permafrost.Models;
+
+/// <summary>Where a backbone's weights come from (DESIGN section 3, "init").</summary>
+public static class BackboneInit
+{
+    /// <summary>Raised when a scheme below changes, because a random body is known by its scheme and seed alone.</summary>
+    public const int Version = 1;
+
+    /// <summary>Name and one line each.</summary>
+    public static IReadOnlyList<(string Name, string Summary)> All { get; } =
+    [
+        ("pretrained", "the weights of the backbone's folder"),
+        ("random", "drawn by the architecture's published scheme; for GPT-2 with scaled residual projections"),
+        ("random-gpt2-2021", "as the paper's library version drew GPT-2: normal(0, 0.02) without scaled residual projections"),
+        ("statistics", "every tensor of the frozen kinds redrawn normal with the pretrained tensor's mean and standard deviation; norms and positions kept"),
+        ("shuffled", "every tensor of the frozen kinds with its pretrained values permuted; norms and positions kept"),
+    ];
+
+    /// <summary>Whether an init starts from pretrained weights.</summary>
+    public static bool NeedsWeights(string init) => init is "pretrained" or "statistics" or "shuffled";
+
+    /// <summary>Draws every parameter by the architecture's own scheme.</summary>
+    /// <param name="module">The model.</param>
+    /// <param name="seed">The body's seed; a parameter's values depend on it and on the parameter's name only.</param>
+    /// <param name="unscaled">GPT-2 as of transformers 4.1: residual projections drawn like every other weight.</param>
+    public static void DrawRandom(Module module, long seed, bool unscaled = false)
+    {
+        foreach ((string name, Parameter parameter) in module.NamedParameters())
+        {
+            using RandomState random = Initializers.GeneratorFor(seed, name);
+            parameter.Initialize(random, unscaled && name.EndsWith("c_proj.weight", StringComparison.Ordinal) ? Initializers.Normal(0.02) : null);
+        }
+    }
+
+    /// <summary>Replaces pretrained values of everything but norms and positions by normal numbers of the same mean and standard deviation.</summary>
+    public static void MatchStatistics(Backbone backbone, long seed) => Redraw(backbone, seed, (tensor, random) =>
+    {
+        double deviation = tensor.Elements > 1 ? tensor.Std(unbiased: false).ToDouble() : 0;
+        double mean = tensor.Mean().ToDouble();
+        return deviation > 0 ? Tensor.Empty(tensor.Shape).NormalInPlace(mean, deviation, random) : Tensor.Full(tensor.Shape, mean);
+    });
+
+    /// <summary>Permutes the pretrained values of every tensor but norms and positions.</summary>
+    public static void Shuffle(Backbone backbone, long seed) => Redraw(backbone, seed, (tensor, random) =>
+        tensor.Reshape(-1).IndexSelect(0, Tensor.RandomPermutation(tensor.Elements, random)).View(tensor.Shape));
+
+    private static void Redraw(Backbone backbone, long seed, Func<Tensor, RandomState, Tensor> draw)
+    {
+        foreach ((string name, Parameter parameter) in backbone.NamedParameters())
+        {
+            if (backbone.GroupOf(name).Group is GroupName.Ln or GroupName.Pos) continue;
+            using var scope = new TensorScope();
+            using RandomState random = Initializers.GeneratorFor(seed, name);
+            parameter.Value = draw(parameter.Value, random);
+        }
+    }
+}

@@ -1,0 +1,58 @@
+using System.Security.Cryptography;
+using System.Text;
+using Permafrost.Formats;
+using Permafrost.Nn;
+using Permafrost.Torch;
+
+namespace Permafrost.Models;
+
+/// <summary>What <c>--backbone REF</c> stands for: a model folder, a model in the Hugging Face cache, or, with a random init, a preset.</summary>
+/// <param name="Reference">REF as it was given.</param>
+/// <param name="Config">The configuration.</param>
+/// <param name="Folder">Where the weights are; null for a preset.</param>
+public sealed record BackboneSource(string Reference, HfConfig Config, string? Folder)
+{
+    /// <summary>Finds a backbone.</summary>
+    /// <exception cref="PermafrostException">Nothing has that name.</exception>
+    public static BackboneSource Resolve(string reference)
+    {
+        if (Directory.Exists(reference)) return new BackboneSource(reference, HfConfig.Load(reference), reference);
+        if (ModelRegistry.Presets.FirstOrDefault(preset => preset.Name == reference) is { } known && HubCache.Find(reference) is null) return new BackboneSource(reference, known.Config, null);
+        if (HubCache.Find(reference) is { } snapshot) return new BackboneSource(reference, HfConfig.Load(snapshot), snapshot);
+        throw new PermafrostException(
+            $"'{reference}' is no backbone: no folder of that name, no preset ({string.Join(", ", ModelRegistry.Presets.Select(preset => preset.Name))}), and not in the Hugging Face cache ({HubCache.Folder})");
+    }
+
+    /// <summary>Makes the headless model with its weights.</summary>
+    /// <param name="init">One of <see cref="BackboneInit.All"/>.</param>
+    /// <param name="seed">The body's seed, for inits that draw.</param>
+    /// <exception cref="PermafrostException">The weights are missing or do not fit.</exception>
+    /// <exception cref="UsageException">The init does not exist, or needs weights that the reference does not have.</exception>
+    public Backbone Load(string init, long seed)
+    {
+        if (BackboneInit.All.All(known => known.Name != init)) throw new UsageException($"--init {init} does not exist; there are {string.Join(", ", BackboneInit.All.Select(known => known.Name))}");
+        if (init == "random-gpt2-2021" && Config.ModelType != "gpt2") throw new UsageException($"--init random-gpt2-2021 is a scheme of gpt2, not of {Config.ModelType}; use --init random");
+        if (Folder is null && BackboneInit.NeedsWeights(init))
+            throw new UsageException($"'{Reference}' is a preset without weights, so --init {init} has nothing to start from; use --init random, or a model folder as --backbone");
+        Architecture architecture = ModelRegistry.Find(Config);
+        Backbone backbone = architecture.Backbone(Config);
+        using var noGrad = new NoGrad();
+        if (BackboneInit.NeedsWeights(init)) WeightLoader.Load(backbone, architecture, "", Folder!);
+        else BackboneInit.DrawRandom(backbone, seed, unscaled: init == "random-gpt2-2021");
+        if (init == "statistics") BackboneInit.MatchStatistics(backbone, seed);
+        if (init == "shuffled") BackboneInit.Shuffle(backbone, seed);
+        return backbone;
+    }
+
+    /// <summary>SHA-256 over names, types, shapes and bytes of all parameters, in the order of their names, as lower-case hex.</summary>
+    public static string Sha256(IEnumerable<(string Name, Parameter Parameter)> parameters)
+    {
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        foreach ((string name, Parameter parameter) in parameters.OrderBy(pair => pair.Name, StringComparer.Ordinal))
+        {
+            hash.AppendData(Encoding.UTF8.GetBytes($"{name}\0{parameter.Value}\0"));
+            parameter.Value.ReadBytes(bytes => hash.AppendData(bytes));
+        }
+        return Convert.ToHexStringLower(hash.GetHashAndReset());
+    }
+}

@@ -1,0 +1,314 @@
+// GPT-2: Radford et al. 2019, "Language Models are Unsupervised Multitask Learners".
+// Checked against Hugging Face transformers 4.30, models/gpt2/modeling_gpt2.py: names, masks, positions, tied head, loss.
+// What differs: masks are added to the scores in the same product, and the token table is only read when ids are given.
+
+using Permafrost.Formats;
+using Permafrost.Nn;
+using Permafrost.Torch;
+
+namespace Permafrost.Models;
+
+/// <summary>GPT-2's configuration, with the keys of <c>config.json</c> and the defaults of the base model.</summary>
+public sealed record Gpt2Config
+{
+    /// <summary>Reads the keys of a configuration.</summary>
+    /// <exception cref="PermafrostException">A key holds a value that cannot be.</exception>
+    public Gpt2Config(HfConfig config)
+    {
+        (VocabSize, Positions, Width) = (config.Int("vocab_size", 50257), config.Int("n_positions", 1024), config.Int("n_embd", 768));
+        (Layers, Heads, Inner) = (config.Int("n_layer", 12), config.Int("n_head", 12), config.OptionalInt("n_inner") ?? 4 * config.Int("n_embd", 768));
+        (EmbeddingDropout, AttentionDropout, ResidualDropout) = (config.Number("embd_pdrop", 0.1), config.Number("attn_pdrop", 0.1), config.Number("resid_pdrop", 0.1));
+        (Epsilon, InitializerRange) = (config.Number("layer_norm_epsilon", 1e-5), config.Number("initializer_range", 0.02));
+        (ScaleAttention, ScaleByLayer) = (config.Flag("scale_attn_weights", true), config.Flag("scale_attn_by_inverse_layer_idx", false));
+        Activation = Activations.Find(config.Text("activation_function", "gelu_new")!, config.Source);
+        TiedHead = config.Flag("tie_word_embeddings", true);
+        if (Width % Heads != 0) throw new PermafrostException($"{config.Source}: n_embd ({Width}) is not a multiple of n_head ({Heads})");
+    }
+
+    /// <summary>Number of tokens.</summary>
+    public int VocabSize { get; }
+
+    /// <summary>The longest sequence.</summary>
+    public int Positions { get; }
+
+    /// <summary>C.</summary>
+    public int Width { get; }
+
+    /// <summary>L.</summary>
+    public int Layers { get; }
+
+    /// <summary>H.</summary>
+    public int Heads { get; }
+
+    /// <summary>Width of the feed-forward layers.</summary>
+    public int Inner { get; }
+
+    /// <summary>Dropout on the embeddings.</summary>
+    public double EmbeddingDropout { get; }
+
+    /// <summary>Dropout on the attention probabilities.</summary>
+    public double AttentionDropout { get; }
+
+    /// <summary>Dropout on what is added to the residual stream.</summary>
+    public double ResidualDropout { get; }
+
+    /// <summary>Layer norms' epsilon.</summary>
+    public double Epsilon { get; }
+
+    /// <summary>Standard deviation of the initial weights.</summary>
+    public double InitializerRange { get; }
+
+    /// <summary>Divide scores by sqrt(D).</summary>
+    public bool ScaleAttention { get; }
+
+    /// <summary>Divide scores by the layer's number, counted from 1, too.</summary>
+    public bool ScaleByLayer { get; }
+
+    /// <summary>Activation of the feed-forward layers.</summary>
+    public Func<Tensor, Tensor> Activation { get; }
+
+    /// <summary>Whether the head is the token table.</summary>
+    public bool TiedHead { get; }
+}
+
+/// <summary>GPT2Attention: causal self-attention.</summary>
+internal sealed class Gpt2Attention : Module
+{
+    private readonly Gpt2Config config;
+    private readonly double scale;
+    private readonly Conv1D qkv;
+    private readonly Conv1D projection;
+
+    public Gpt2Attention(Gpt2Config config, int layer)
+    {
+        this.config = config;
+        scale = (config.ScaleAttention ? 1 / Math.Sqrt(config.Width / config.Heads) : 1) / (config.ScaleByLayer ? layer + 1 : 1);
+        qkv = Declare("c_attn", new Conv1D(config.Width, 3 * config.Width, Initializers.Normal(config.InitializerRange)));
+        projection = Declare("c_proj", new Conv1D(config.Width, config.Width, Gpt2Model.ResidualInitializer(config)));
+    }
+
+    public (Tensor Output, Tensor? Probabilities) Forward(Tensor x, Tensor? causalMask, Tensor? paddingMask, double? dropout, bool wantProbabilities)
+    {
+        (long B, long T, long C, long H) = (x.Size(0), x.Size(1), config.Width, config.Heads);
+        Tensor[] parts = qkv.Forward(x).View(B, T, 3, H, C / H).Permute(2, 0, 3, 1, 4).Chunk(3, 0);  // 3 times (1, B, H, T, D)
+        (Tensor context, Tensor? probabilities) = Attention.Forward(
+            parts[0].Squeeze(0), parts[1].Squeeze(0), parts[2].Squeeze(0), causalMask, paddingMask, scale, Training ? dropout ?? config.AttentionDropout : 0, wantProbabilities);
+        Tensor joined = context.Transpose(1, 2).Reshape(B, T, C);
+        return (projection.Forward(joined).Dropout(dropout ?? config.ResidualDropout, Training), probabilities);
+    }
+}
+
+/// <summary>GPT2MLP: the feed-forward layer.</summary>
+internal sealed class Gpt2Mlp : Module
+{
+    private readonly Gpt2Config config;
+    private readonly Conv1D expand;
+    private readonly Conv1D contract;
+
+    public Gpt2Mlp(Gpt2Config config)
+    {
+        this.config = config;
+        expand = Declare("c_fc", new Conv1D(config.Width, config.Inner, Initializers.Normal(config.InitializerRange)));
+        contract = Declare("c_proj", new Conv1D(config.Inner, config.Width, Gpt2Model.ResidualInitializer(config)));
+    }
+
+    public Tensor Forward(Tensor x, double? dropout) => contract.Forward(config.Activation(expand.Forward(x))).Dropout(dropout ?? config.ResidualDropout, Training);
+}
+
+/// <summary>GPT2Block: norm, attention, norm, feed-forward, each around a residual.</summary>
+internal sealed class Gpt2Block : Module
+{
+    private readonly LayerNorm norm1;
+    private readonly Gpt2Attention attention;
+    private readonly LayerNorm norm2;
+    private readonly Gpt2Mlp mlp;
+
+    public Gpt2Block(Gpt2Config config, int layer)
+    {
+        norm1 = Declare("ln_1", new LayerNorm(config.Width, config.Epsilon));
+        attention = Declare("attn", new Gpt2Attention(config, layer));
+        norm2 = Declare("ln_2", new LayerNorm(config.Width, config.Epsilon));
+        mlp = Declare("mlp", new Gpt2Mlp(config));
+    }
+
+    public (Tensor Hidden, Tensor? Probabilities) Forward(Tensor x, Tensor? causalMask, Tensor? paddingMask, double? dropout, bool wantProbabilities)
+    {
+        // The scope frees what no gradient needs as soon as the block is done.
+        using var scope = new TensorScope();
+        (Tensor attended, Tensor? probabilities) = attention.Forward(norm1.Forward(x), causalMask, paddingMask, dropout, wantProbabilities);
+        Tensor middle = x + attended;
+        Tensor hidden = middle + mlp.Forward(norm2.Forward(middle), dropout);
+        return (scope.Keep(hidden), probabilities is null ? null : scope.Keep(probabilities));
+    }
+}
+
+/// <summary>GPT2Model: GPT-2 without a head.</summary>
+public sealed class Gpt2Model : Backbone
+{
+    private readonly Gpt2Config config;
+    private readonly Embedding tokens;
+    private readonly Embedding positions;
+    private readonly Gpt2Block[] blocks;
+    private readonly LayerNorm finalNorm;
+
+    /// <summary>A model without weights yet: load or initialise them.</summary>
+    public Gpt2Model(HfConfig hfConfig)
+    {
+        Config = hfConfig;
+        config = new Gpt2Config(hfConfig);
+        tokens = Declare("wte", new Embedding(config.VocabSize, config.Width, Initializers.Normal(config.InitializerRange)));
+        positions = Declare("wpe", new Embedding(config.Positions, config.Width, Initializers.Normal(config.InitializerRange)));
+        blocks = [.. Enumerable.Range(0, config.Layers).Select(layer => Declare($"h.{layer}", new Gpt2Block(config, layer)))];
+        finalNorm = Declare("ln_f", new LayerNorm(config.Width, config.Epsilon));
+    }
+
+    /// <inheritdoc/>
+    public override HfConfig Config { get; }
+
+    /// <inheritdoc/>
+    public override int Width => config.Width;
+
+    /// <inheritdoc/>
+    public override int Layers => config.Layers;
+
+    /// <inheritdoc/>
+    public override int? MaxPositions => config.Positions;
+
+    /// <inheritdoc/>
+    public override IReadOnlyList<GroupRule> Groups { get; } =
+    [
+        new("wte.weight", GroupName.Embed),
+        new("wpe.weight", GroupName.Pos),
+        new("h.{layer}.ln_1.*", GroupName.Ln),
+        new("h.{layer}.attn.*", GroupName.Attn),
+        new("h.{layer}.ln_2.*", GroupName.Ln),
+        new("h.{layer}.mlp.*", GroupName.Ff),
+        new("ln_f.*", GroupName.Ln),
+    ];
+
+    /// <summary>The token table (V, C), which is the head too where it is tied.</summary>
+    internal Embedding Tokens => tokens;
+
+    internal Gpt2Config Settings => config;
+
+    /// <summary>The scaled scheme of GPT-2's paper, section 2.3: residual projections start smaller by sqrt(2 L).</summary>
+    internal static Initializer ResidualInitializer(Gpt2Config config) => Initializers.Normal(config.InitializerRange / Math.Sqrt(2 * config.Layers));
+
+    /// <inheritdoc/>
+    public override IEnumerable<string> UnusedParameters(bool vectors) => vectors ? ["wte.weight"] : [];
+
+    /// <inheritdoc/>
+    public override Tensor EmbedTokens(Tensor ids) => tokens.Forward(ids);
+
+    /// <inheritdoc/>
+    public override BackboneOutput Forward(BackboneInput input)
+    {
+        Tensor vectors = input.InputsEmbeds ?? EmbedTokens(input.InputIds ?? throw new ArgumentException("neither ids nor vectors were given", nameof(input)));
+        long T = vectors.Size(1);
+        if (vectors.Size(2) != config.Width) throw new PermafrostException($"the inputs are vectors of {vectors.Size(2)} numbers, the backbone's width is {config.Width}");
+        if (T > config.Positions) throw new PermafrostException($"a sequence of {T} tokens does not fit the backbone's {config.Positions} positions; shorten it or take a longer backbone");
+        var hiddenStates = new List<Tensor>();
+        var attentions = new List<Tensor>();
+
+        Tensor positionVectors = input.PositionIds is { } ids ? positions.Forward(ids) : positions.Weight.Value.Narrow(0, 0, T);  // (B, T, C) or (T, C)
+        Tensor hidden = (vectors + positionVectors).Dropout(DropoutOverride ?? config.EmbeddingDropout, Training);
+        Tensor? causalMask = T > 1 ? AttentionMask.Causal(T, vectors.Device) : null;
+        Tensor? paddingMask = input.AttentionMask is { } mask ? AttentionMask.Padding(mask) : null;
+        foreach (Gpt2Block block in blocks)
+        {
+            if (input.WantHiddenStates) hiddenStates.Add(hidden);
+            (hidden, Tensor? probabilities) = block.Forward(hidden, causalMask, paddingMask, DropoutOverride, input.WantAttentions);
+            if (probabilities is not null) attentions.Add(probabilities);
+        }
+        hidden = finalNorm.Forward(hidden);
+        if (input.WantHiddenStates) hiddenStates.Add(hidden);
+        return new BackboneOutput(hidden, hiddenStates, attentions);
+    }
+}
+
+/// <summary>GPT2Model or GPT2LMHeadModel under Hugging Face's argument and output names.</summary>
+public sealed class Gpt2Pretrained : PretrainedModel
+{
+    private readonly Gpt2Model model;
+    private readonly bool head;
+    private readonly Linear? untiedHead;
+
+    /// <summary>A model without weights yet.</summary>
+    /// <param name="config">The configuration.</param>
+    /// <param name="head">Whether there is a language-model head.</param>
+    public Gpt2Pretrained(HfConfig config, bool head)
+    {
+        this.head = head;
+        model = Declare(head ? "transformer" : "", new Gpt2Model(config));
+        if (head && !model.Settings.TiedHead)
+            untiedHead = Declare("lm_head", new Linear(model.Width, model.Settings.VocabSize, bias: false, Initializers.Normal(model.Settings.InitializerRange)));
+    }
+
+    /// <inheritdoc/>
+    public override Backbone Backbone => model;
+
+    /// <inheritdoc/>
+    public override string Prefix => head ? "transformer." : "";
+
+    /// <inheritdoc/>
+    public override IReadOnlyCollection<string> InputNames => ["input_ids", "attention_mask", "position_ids", "token_type_ids", "inputs_embeds", head ? "labels" : "loss_weight"];
+
+    /// <inheritdoc/>
+    public override IReadOnlyDictionary<string, Tensor> Forward(IReadOnlyDictionary<string, Tensor> inputs)
+    {
+        Tensor vectors = inputs.TryGetValue("inputs_embeds", out Tensor? given) ? given
+            : inputs.TryGetValue("input_ids", out Tensor? ids) ? model.EmbedTokens(ids)
+            : throw new PermafrostException("neither input_ids nor inputs_embeds is among the inputs; gpt2 needs one of them");
+        RememberInputs(vectors);
+        Tensor summed = inputs.TryGetValue("token_type_ids", out Tensor? types) ? vectors + model.EmbedTokens(types) : vectors;
+        BackboneOutput output = model.Forward(new BackboneInput(
+            InputsEmbeds: summed, AttentionMask: inputs.GetValueOrDefault("attention_mask"), PositionIds: inputs.GetValueOrDefault("position_ids"), WantHiddenStates: true, WantAttentions: true));
+
+        var outputs = new Dictionary<string, Tensor>();
+        for (int i = 0; i < output.HiddenStates.Count; i++) outputs[$"hidden_states.{i}"] = output.HiddenStates[i];
+        for (int i = 0; i < output.Attentions.Count; i++) outputs[$"attentions.{i}"] = output.Attentions[i];
+        outputs["last_hidden_state"] = output.LastHiddenState;
+        if (!head)
+        {
+            // DESIGN section 5: where a model has no loss, loss_weight (B, T, C) defines one, averaged over the batch.
+            if (inputs.TryGetValue("loss_weight", out Tensor? weight)) outputs["loss"] = (output.LastHiddenState * weight).Sum() / weight.Size(0);
+            return outputs;
+        }
+        Tensor logits = Logits(output.LastHiddenState);
+        outputs["logits"] = logits;
+        if (inputs.TryGetValue("labels", out Tensor? labels))
+        {
+            (long T, long V) = (logits.Size(1), logits.Size(2));
+            if (T < 2) throw new PermafrostException("labels need at least two tokens: each is predicted from those before it");
+            // Token t predicts label t + 1; -100 does not count.
+            outputs["loss"] = logits.Narrow(1, 0, T - 1).Reshape(-1, V).CrossEntropy(labels.Narrow(1, 1, T - 1).Reshape(-1));
+        }
+        return outputs;
+    }
+
+    /// <inheritdoc/>
+    public override Tensor Generate(IReadOnlyDictionary<string, Tensor> inputs, int newTokens)
+    {
+        if (!head) throw new PermafrostException($"{model.Config.Source} names no language-model head (architectures: GPT2LMHeadModel), so it cannot generate");
+        if (!inputs.TryGetValue("input_ids", out Tensor? prompt)) throw new PermafrostException("input_ids is not among the inputs; generating starts from it");
+        if (prompt.Size(1) + newTokens > model.MaxPositions)
+            throw new PermafrostException($"{prompt.Size(1)} tokens and {newTokens} new ones do not fit the backbone's {model.MaxPositions} positions");
+        using var noGrad = new NoGrad();
+        using var outer = new TensorScope();
+        Tensor ids = prompt;
+        Tensor? mask = inputs.GetValueOrDefault("attention_mask");
+        for (int i = 0; i < newTokens; i++)
+        {
+            using var scope = new TensorScope();
+            // Positions count tokens, not padding, as Hugging Face's generate does.
+            Tensor? positions = mask is null ? null : (mask.CumulativeSum(1) - 1).MaskedFill(mask.Eq(0), 1);
+            Tensor last = model.Forward(new BackboneInput(InputIds: ids, AttentionMask: mask, PositionIds: positions)).LastHiddenState.Narrow(1, ids.Size(1) - 1, 1);
+            Tensor next = Logits(last).Argmax(-1);  // (B, 1)
+            ids = scope.Keep(Tensor.Cat([ids, next], 1));
+            if (mask is not null) mask = scope.Keep(Tensor.Cat([mask, Tensor.Ones([mask.Size(0), 1], mask.DType, mask.Device)], 1));
+        }
+        return outer.Keep(ids);
+    }
+
+    private Tensor Logits(Tensor hidden) => hidden.Linear(untiedHead is null ? model.Tokens.Weight.Value : untiedHead.Weight.Value, null);
+}

@@ -1,0 +1,49 @@
+namespace Permafrost.Nn;
+
+/// <summary>A layer or model: parameters and inner modules under the names of Hugging Face's state dictionary.</summary>
+public abstract class Module : IDisposable
+{
+    private readonly List<Parameter> parameters = [];
+    private readonly List<(string Name, Module Module)> modules = [];
+
+    /// <summary>Whether dropout is on.</summary>
+    public bool Training { get; private set; }
+
+    /// <summary>Every parameter with its full name (<c>h.0.attn.c_attn.weight</c>), in the order of declaration.</summary>
+    public IEnumerable<(string Name, Parameter Parameter)> NamedParameters()
+    {
+        foreach (Parameter parameter in parameters) yield return (parameter.Name, parameter);
+        foreach ((string name, Module module) in modules)
+            foreach ((string inner, Parameter parameter) in module.NamedParameters())
+                yield return (name.Length == 0 ? inner : $"{name}.{inner}", parameter);
+    }
+
+    /// <summary>Switches dropout on or off, here and in every inner module.</summary>
+    public void Train(bool training)
+    {
+        Training = training;
+        foreach ((_, Module module) in modules) module.Train(training);
+    }
+
+    /// <summary>Frees every parameter.</summary>
+    public void Dispose()
+    {
+        foreach ((_, Parameter parameter) in NamedParameters()) parameter.Free();
+        GC.SuppressFinalize(this);
+    }
+
+    /// <summary>Declares a parameter.</summary>
+    protected Parameter Declare(string name, long[] shape, Initializer initializer)
+    {
+        var parameter = new Parameter(name, shape, initializer);
+        parameters.Add(parameter);
+        return parameter;
+    }
+
+    /// <summary>Declares an inner module; with an empty name its parameters appear without a prefix.</summary>
+    protected T Declare<T>(string name, T module) where T : Module
+    {
+        modules.Add((name, module));
+        return module;
+    }
+}

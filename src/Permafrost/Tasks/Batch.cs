@@ -1,0 +1,19 @@
+using Permafrost.Torch;
+
+namespace Permafrost.Tasks;
+
+/// <summary>Examples that are computed together.</summary>
+/// <param name="Inputs">(B, T, D) float32 vectors, or (B, T) int64 ids.</param>
+/// <param name="Targets">(B, P) int64 class ids; -100 does not count.</param>
+/// <param name="Mask">(B, T) int64, 1 for tokens and 0 for padding; null when nothing is padded.</param>
+public sealed record Batch(Tensor Inputs, Tensor Targets, Tensor? Mask = null)
+{
+    /// <summary>B.</summary>
+    public long Count => Inputs.Size(0);
+
+    /// <summary>B times T, padding included.</summary>
+    public long Tokens => Inputs.Size(0) * Inputs.Size(1);
+
+    /// <summary>The same examples on a device.</summary>
+    public Batch To(Device device) => device.Type == DeviceType.Cpu ? this : new Batch(Inputs.To(device), Targets.To(device), Mask?.To(device));
+}

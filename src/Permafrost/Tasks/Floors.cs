@@ -1,0 +1,80 @@
+using Permafrost.Torch;
+using Permafrost.Torch.Optimizers;
+
+namespace Permafrost.Tasks;
+
+/// <summary>Scores of trivial rules, measured on the same test examples: what a result has to beat.</summary>
+public static class Floors
+{
+    private const int MostTrain = 60_000;
+    private const int BatchSize = 256;
+
+    /// <summary>Accuracies by rule: <c>majority</c>, and <c>linear</c> where sequences of vectors have one length.</summary>
+    public static IReadOnlyDictionary<string, double> Measure(TaskData data)
+    {
+        var floors = new Dictionary<string, double>();
+        if ((data.Test ?? data.Validation) is not { Count: > 0 } test) return floors;
+        floors["majority"] = Majority(data, test);
+        if (data.Shape.FeedsVectors && Linear(data, test) is { } linear) floors["linear"] = linear;
+        return floors;
+    }
+
+    /// <summary>Always the most frequent answer of the training examples.</summary>
+    private static double Majority(TaskData data, IExamples test)
+    {
+        var counts = new long[data.Shape.Classes];
+        foreach (Batch batch in Batches(data.Train))
+            foreach (long target in batch.Targets.ToArray<long>()) if (target >= 0) counts[target]++;
+        long most = Array.IndexOf(counts, counts.Max());
+        (long right, long all) = (0, 0);
+        foreach (Batch batch in Batches(test))
+            foreach (long target in batch.Targets.ToArray<long>()) if (target >= 0) { all++; if (target == most) right++; }
+        return (double)right / Math.Max(1, all);
+    }
+
+    /// <summary>Multinomial logistic regression on all input numbers, a few passes of Adam; null when sequences are padded or differ in length.</summary>
+    private static double? Linear(TaskData data, IExamples test)
+    {
+        const int Passes = 8;
+        long inputs = (long)data.Shape.SequenceLength * data.Shape.VectorSize!.Value;
+        long outputs = (long)data.Shape.Targets * data.Shape.Classes;
+        if (inputs * outputs > 1 << 24) return null;
+        using var scope = new TensorScope();
+        Tensor weight = Tensor.Zeros([outputs, inputs]);
+        Tensor bias = Tensor.Zeros([outputs]);
+        weight.RequiresGrad = bias.RequiresGrad = true;
+        using var adam = new Adam([new ParameterGroup([("weight", weight), ("bias", bias)])]);
+        Tensor Logits(Batch batch) => batch.Inputs.View(batch.Count, inputs).Linear(weight, bias).View(-1, data.Shape.Classes);
+        for (int pass = 0; pass < Passes; pass++)
+        {
+            foreach (Batch batch in Batches(data.Train))
+            {
+                if (batch.Mask is not null || batch.Inputs.Size(1) != data.Shape.SequenceLength) return null;
+                Logits(batch).CrossEntropy(batch.Targets.View(-1)).Backward();
+                adam.Step(2e-3 * (1 - (double)pass / Passes));
+                adam.ZeroGrad();
+            }
+        }
+        using var noGrad = new NoGrad();
+        (double right, double all) = (0, 0);
+        foreach (Batch batch in Batches(test))
+        {
+            if (batch.Mask is not null || batch.Inputs.Size(1) != data.Shape.SequenceLength) return null;
+            Tensor targets = batch.Targets.View(-1);
+            right += Logits(batch).Argmax(-1).Eq(targets).Sum().ToDouble();
+            all += targets.Ne(-100).Sum().ToDouble();
+        }
+        return right / Math.Max(1, all);
+    }
+
+    private static IEnumerable<Batch> Batches(IExamples examples)
+    {
+        long count = Math.Min(examples.Count ?? 10_000, MostTrain);
+        long[] order = new CounterRandom("floors", 0, 0).Permutation(count);
+        for (long at = 0; at < count; at += BatchSize)
+        {
+            using var scope = new TensorScope();
+            yield return examples.Get(order.AsSpan((int)at, (int)Math.Min(BatchSize, count - at)));
+        }
+    }
+}

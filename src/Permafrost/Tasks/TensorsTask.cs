@@ -1,0 +1,122 @@
+using Permafrost.Formats.Safetensors;
+using Permafrost.Torch;
+
+namespace Permafrost.Tasks;
+
+/// <summary>Examples from a safetensors file: another program's batches, or any data of one's own (DESIGN section 5, "Replay").</summary>
+public sealed class TensorsTask : TaskDefinition
+{
+    /// <inheritdoc/>
+    public override string Name => "tensors";
+
+    /// <inheritdoc/>
+    public override int Version => 1;
+
+    /// <inheritdoc/>
+    public override string Summary => "vectors or ids with class targets from a .safetensors file of your own";
+
+    /// <inheritdoc/>
+    public override string Description => """
+        Input    --data F.safetensors with `inputs` (N, T, D) float or (N, T) int64 ids; optional `mask` (N, T), 1 for tokens and 0 for padding.
+        Output   `targets` (N) or (N, P) int64 class numbers; -100 does not count. --num-classes C, or one more than the largest target.
+                 With P targets and --readout last:K each of the K tokens answers P/K of them.
+        Splits   `validation.inputs`, `validation.targets`, `validation.mask` and `test.*` in the same file where given; else --validation-fraction and
+                 --test-fraction of the rows are held out at random, and none with --no-shuffle, which feeds all rows in order (replay).
+        Options  task_options.vocabulary: rows of the input table for ids, where it is more than the largest id and one
+        """;
+
+    /// <inheritdoc/>
+    public override string InputFormat => "a .safetensors file with `inputs` and, if need be, `mask`";
+
+    /// <inheritdoc/>
+    public override TaskData Load(TaskOptions options)
+    {
+        options.CheckSettings(Name, "vocabulary");
+        string path = options.DataPath ?? throw new UsageException("--task tensors needs --data F.safetensors");
+        using var file = new SafetensorsFile(path);
+        Rows all = Read(file, "", null);
+        long largest = all.LargestTarget;
+        Rows? validation = file.Entries.ContainsKey("validation.inputs") ? Read(file, "validation.", all) : null;
+        Rows? test = file.Entries.ContainsKey("test.inputs") ? Read(file, "test.", all) : null;
+        foreach (Rows? rows in new[] { validation, test }) largest = Math.Max(largest, rows?.LargestTarget ?? 0);
+        // Ids of every split need a row in the input table, and a table may be larger than the ids that happen to occur.
+        int? vocabulary = all.Vocabulary is null ? null : new[] { all, validation, test }.Max(rows => rows?.Vocabulary ?? 0);
+        if (vocabulary is not null) vocabulary = options.Int("vocabulary", vocabulary.Value, vocabulary.Value, int.MaxValue);
+        int classes = options.NumClasses ?? checked((int)Math.Max(2, largest + 1));
+        if (largest >= classes) throw new PermafrostException($"{path}: the target {largest} does not fit --num-classes {classes}");
+        var shape = new TaskShape
+        {
+            VectorSize = all.VectorSize, Vocabulary = vocabulary, SequenceLength = new[] { all, validation, test }.Max(rows => rows?.Length ?? 0), Targets = all.Targets, Classes = classes,
+            Readout = all.Targets == 1 ? "last" : $"last:{all.Targets}",
+        };
+
+        // What the file does not split itself is held out at random, the same for every run.
+        long[] order = new CounterRandom("tensors/split", 0, 0).Permutation(all.Count!.Value);
+        int forValidation = validation is null ? (int)(order.Length * options.ValidationFraction) : 0;
+        int forTest = test is null ? (int)(order.Length * options.TestFraction) : 0;
+        IExamples train = forValidation + forTest == 0 ? all : new ExampleSubset(all, [.. order[(forValidation + forTest)..].Order()]);
+        if (train.Count == 0) throw new PermafrostException($"{path}: no row is left to train on; lower --validation-fraction and --test-fraction");
+        return new TaskData(shape, train, (IExamples?)validation ?? Part(all, order[..forValidation]), (IExamples?)test ?? Part(all, order[forValidation..(forValidation + forTest)]));
+    }
+
+    /// <inheritdoc/>
+    public override IExamples ReadInputs(string path, TaskShape shape, TaskOptions options)
+    {
+        using var file = new SafetensorsFile(path);
+        Tensor inputs = TensorScope.Detach(file.Read("inputs"));
+        if (inputs.Dimensions != (shape.FeedsVectors ? 3 : 2) || (shape.FeedsVectors && inputs.Size(2) != shape.VectorSize))
+            throw new PermafrostException($"{path}: `inputs` is {inputs}, the run was trained on " + (shape.FeedsVectors ? $"vectors (N, T, {shape.VectorSize})" : "ids (N, T)"));
+        if (!shape.FeedsVectors && inputs.Max().ToInt64() >= shape.Vocabulary) throw new PermafrostException($"{path}: the id {inputs.Max().ToInt64()} is beyond the {shape.Vocabulary} that the run was trained on");
+        Tensor? mask = file.Entries.ContainsKey("mask") ? TensorScope.Detach(file.Read("mask").To(DType.Int64)) : null;
+        return new Rows(inputs.To(shape.FeedsVectors ? DType.Float32 : DType.Int64), Tensor.Full([inputs.Size(0), shape.Targets], -100, DType.Int64), mask);
+    }
+
+    private static ExampleSubset? Part(Rows rows, long[] indices) => indices.Length == 0 ? null : new ExampleSubset(rows, [.. indices.Order()]);
+
+    private static Rows Read(SafetensorsFile file, string prefix, Rows? like)
+    {
+        using var scope = new TensorScope();
+        Tensor inputs = file.Read($"{prefix}inputs");
+        bool vectors = inputs.DType.IsFloatingPoint();
+        if (inputs.Dimensions != (vectors ? 3 : 2) || (!vectors && inputs.DType != DType.Int64))
+            throw new PermafrostException($"{file.Path}: `{prefix}inputs` is {inputs}; it must be vectors (N, T, D) of floats or ids (N, T) of int64");
+        if (inputs.Elements == 0) throw new PermafrostException($"{file.Path}: `{prefix}inputs` is empty ({inputs})");
+        if (!vectors && inputs.Min().ToInt64() < 0) throw new PermafrostException($"{file.Path}: `{prefix}inputs` holds the id {inputs.Min().ToInt64()}; ids start at 0");
+        Tensor targets = file.Read($"{prefix}targets");
+        if (targets.DType != DType.Int64 || targets.Dimensions is not (1 or 2) || targets.Size(0) != inputs.Size(0))
+            throw new PermafrostException($"{file.Path}: `{prefix}targets` is {targets}; it must be int64 of (N) or (N, P) with N = {inputs.Size(0)}");
+        Tensor lowest = targets.MaskedFill(targets.Eq(-100), 0).Min();
+        if (lowest.ToInt64() < 0) throw new PermafrostException($"{file.Path}: `{prefix}targets` holds {lowest.ToInt64()}; classes start at 0, and only -100 is left out");
+        Tensor? mask = file.Entries.ContainsKey($"{prefix}mask") ? file.Read($"{prefix}mask") : null;
+        if (mask is not null && (mask.Dimensions != 2 || mask.Size(0) != inputs.Size(0) || mask.Size(1) != inputs.Size(1)))
+            throw new PermafrostException($"{file.Path}: `{prefix}mask` is {mask}; it must be (N, T) = ({inputs.Size(0)}, {inputs.Size(1)})");
+        var rows = new Rows(
+            TensorScope.Detach(inputs.To(vectors ? DType.Float32 : DType.Int64)), TensorScope.Detach(targets.Dimensions == 1 ? targets.Unsqueeze(1) : targets.To(DType.Int64)),
+            mask is null ? null : TensorScope.Detach(mask.To(DType.Int64)));
+        if (like is not null && (rows.VectorSize != like.VectorSize || rows.Targets != like.Targets))
+            throw new PermafrostException($"{file.Path}: `{prefix}inputs` and `{prefix}targets` have other sizes than `inputs` and `targets`");
+        return rows;
+    }
+
+    private sealed class Rows(Tensor inputs, Tensor targets, Tensor? mask) : IExamples
+    {
+        public long? Count => inputs.Size(0);
+
+        public int? VectorSize => inputs.Dimensions == 3 ? (int)inputs.Size(2) : null;
+
+        public int? Vocabulary { get; } = inputs.Dimensions == 3 ? null : checked((int)inputs.Max().ToInt64() + 1);
+
+        public int Length => (int)inputs.Size(1);
+
+        public int Targets => (int)targets.Size(1);
+
+        public long LargestTarget { get; } = Math.Max(0, targets.Max().ToInt64());
+
+        public Batch Get(ReadOnlySpan<long> indices)
+        {
+            using var scope = new TensorScope();
+            Tensor rows = Tensor.From(indices, [indices.Length]);
+            return new Batch(scope.Keep(inputs.IndexSelect(0, rows)), scope.Keep(targets.IndexSelect(0, rows)), mask is null ? null : scope.Keep(mask.IndexSelect(0, rows)));
+        }
+    }
+}

@@ -1,0 +1,91 @@
+using System.Text.Json.Nodes;
+using Permafrost.Tasks;
+using Permafrost.Torch;
+using Permafrost.Tuning;
+
+namespace Permafrost.Training;
+
+/// <summary>A split's scores.</summary>
+/// <param name="Accuracy">Share of right answers, over all answers of all examples.</param>
+/// <param name="Loss">Mean cross entropy in nats, likewise.</param>
+/// <param name="Count">Number of examples.</param>
+public sealed record Metrics(double Accuracy, double Loss, long Count)
+{
+    /// <summary>As in results.json.</summary>
+    public JsonObject ToJson() => new() { ["accuracy"] = Accuracy, ["loss"] = Loss, ["count"] = Count };
+}
+
+/// <summary>One example's answers.</summary>
+/// <param name="Index">The example's number in its split or file.</param>
+/// <param name="Classes">The answers, P of them.</param>
+/// <param name="Probabilities">P times C: each answer's probabilities.</param>
+/// <param name="Targets">The right answers; null when they are not known.</param>
+public sealed record Prediction(long Index, long[] Classes, float[][] Probabilities, long[]? Targets);
+
+/// <summary>Runs a model over whole splits, dropout and gradients off.</summary>
+public static class Evaluator
+{
+    /// <summary>Scores a split.</summary>
+    /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
+    public static Metrics Evaluate(TunedModel model, IExamples examples, int batchSize, Device device, Action<Prediction>? onPrediction = null, CancellationToken cancellation = default)
+    {
+        double loss = 0;
+        (long right, long answers, long count) = (0, 0, 0);
+        foreach ((long start, Tensor logits, Tensor targets) in Batches(model, examples, batchSize, device, cancellation))
+        {
+            Tensor flat = targets.Reshape(-1);
+            long counted = flat.Ne(-100).Sum().ToInt64();
+            if (counted > 0) loss += model.Loss(logits, targets).ToDouble() * counted;
+            right += logits.Argmax(-1).Reshape(-1).Eq(flat).Sum().ToInt64();
+            answers += counted;
+            count += logits.Size(0);
+            if (onPrediction is not null) foreach (Prediction prediction in ToPredictions(start, logits, targets)) onPrediction(prediction);
+        }
+        return new Metrics((double)right / Math.Max(1, answers), loss / Math.Max(1, answers), count);
+    }
+
+    /// <summary>Answers inputs whose targets are not known.</summary>
+    public static IEnumerable<Prediction> Predict(TunedModel model, IExamples examples, int batchSize, Device device, CancellationToken cancellation = default)
+    {
+        foreach ((long start, Tensor logits, _) in Batches(model, examples, batchSize, device, cancellation))
+            foreach (Prediction prediction in ToPredictions(start, logits, null)) yield return prediction;
+    }
+
+    private static IEnumerable<(long Start, Tensor Logits, Tensor Targets)> Batches(TunedModel model, IExamples examples, int batchSize, Device device, CancellationToken cancellation)
+    {
+        bool training = model.Training;
+        model.Train(false);
+        try
+        {
+            long count = examples.Count ?? throw new ArgumentException("endless examples cannot be scored as a whole", nameof(examples));
+            for (long start = 0; start < count; start += batchSize)
+            {
+                cancellation.ThrowIfCancellationRequested();
+                using var noGrad = new NoGrad();
+                using var scope = new TensorScope();
+                Batch batch = examples.Get([.. Enumerable.Range(0, (int)Math.Min(batchSize, count - start)).Select(i => start + i)]).To(device);
+                yield return (start, model.Forward(batch.Inputs, batch.Mask), batch.Targets);
+            }
+        }
+        finally
+        {
+            model.Train(training);
+        }
+    }
+
+    private static List<Prediction> ToPredictions(long start, Tensor logits, Tensor? targets)
+    {
+        (int P, int C) = ((int)logits.Size(1), (int)logits.Size(2));
+        float[] probabilities = logits.Softmax(-1).ToArray<float>();
+        long[] classes = logits.Argmax(-1).ToArray<long>();
+        long[]? wanted = targets?.ToArray<long>();
+        var predictions = new List<Prediction>();
+        for (int row = 0; row < logits.Size(0); row++)
+        {
+            int first = row * P;
+            float[][] own = [.. Enumerable.Range(0, P).Select(p => probabilities.AsSpan((first + p) * C, C).ToArray())];
+            predictions.Add(new Prediction(start + row, classes[first..(first + P)], own, wanted?[first..(first + P)]));
+        }
+        return predictions;
+    }
+}

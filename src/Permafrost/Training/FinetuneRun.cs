@@ -1,0 +1,353 @@
+using System.Diagnostics;
+using System.Text;
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using Permafrost.Formats;
+using Permafrost.Models;
+using Permafrost.Tasks;
+using Permafrost.Torch;
+using Permafrost.Torch.Optimizers;
+using Permafrost.Tuning;
+
+namespace Permafrost.Training;
+
+/// <summary>What a training step reports.</summary>
+/// <param name="Step">Updates done.</param>
+/// <param name="Steps">Updates in all.</param>
+/// <param name="Loss">Mean training loss since the last report, in nats.</param>
+/// <param name="GradientNorm">Mean gradient norm before clipping, likewise.</param>
+/// <param name="LearningRate">The rate of the last update.</param>
+/// <param name="TokensPerSecond">Since the last report.</param>
+public sealed record StepReport(long Step, long Steps, double Loss, double GradientNorm, double LearningRate, double TokensPerSecond);
+
+/// <summary>Watches a run; the command line draws its progress from it.</summary>
+public interface ITrainingObserver
+{
+    /// <summary>Something that takes a while begins, in a few words.</summary>
+    void Phase(string what);
+
+    /// <summary>Training begins.</summary>
+    void Started(FinetuneRun run, long steps);
+
+    /// <summary>A report is due (every <c>logging_steps</c>).</summary>
+    void Stepped(StepReport report);
+
+    /// <summary>A split was scored.</summary>
+    void Evaluated(string split, long step, Metrics metrics);
+}
+
+/// <summary>One training from options to scores: load, freeze, train, check, score, write. The road of DESIGN section 4.</summary>
+public sealed class FinetuneRun : IDisposable
+{
+    private readonly BackboneSource source;
+    private readonly string reading;
+    private bool trained;
+
+    private FinetuneRun(RunOptions options, TaskShape? knownShape, bool withData)
+    {
+        options.Validate();
+        Options = options;
+        (Task, reading) = TaskRegistry.Find(options.Task);
+        _ = Policy.Parse(options.Policy);
+        _ = Tuning.Readout.Parse(options.Readout ?? "last");
+        if (options.Threads > 0) Engine.Threads = options.Threads;
+        Device = ParseDevice(options.Device);
+        double fallback = options.Shuffle ? 0.1 : 0;
+        TaskOptions = new TaskOptions(options.Data, reading, options.TaskOptions, options.Seed, options.ValidationFraction ?? fallback, options.TestFraction ?? fallback, options.NumClasses, options.Readout);
+        source = BackboneSource.Resolve(options.Backbone);
+
+        IReadOnlyDictionary<string, Tensor>? start = options.InitAdapter is null ? null : AdapterFolder.ReadFile(options.InitAdapter);
+        if (withData) Data = Task.Load(TaskOptions);
+        TaskShape shape = knownShape ?? Data!.Shape;
+        if (options.NumClasses is { } classes && classes != shape.Classes) throw new UsageException($"--num-classes {classes}: the task {Task.Name} has {shape.Classes} classes");
+        // A start value for the input table may have more rows than the ids that happen to occur.
+        if (shape.Vocabulary is { } ids && options.InputLayer == "new" && start?.GetValueOrDefault("input_layer.weight") is { Dimensions: 2 } table && table.Size(0) > ids)
+            shape = shape with { Vocabulary = (int)table.Size(0) };
+        Backbone backbone = source.Load(options.Init, options.InitSeed);
+        BackboneSha256 = BackboneSource.Sha256(backbone.NamedParameters());
+        if (options.InputLayer == "pretrained-embedding" && shape.Vocabulary > backbone.Config.Int("vocab_size", int.MaxValue))
+            throw new PermafrostException($"the task feeds ids up to {shape.Vocabulary - 1}, but the backbone's token table has {backbone.Config.Int("vocab_size", 0)} rows; use --input-layer new");
+        Model = new TunedModel(backbone, shape, Tuning.Readout.Parse(options.Readout ?? shape.Readout), Policy.Parse(options.Policy), options.InputLayer == "pretrained-embedding", options.Dropout, options.Seed, Device);
+        if (start is not null)
+        {
+            Model.LoadAdapter(start, options.InitAdapter!, complete: false);
+            foreach (Tensor tensor in start.Values) tensor.Dispose();
+        }
+    }
+
+    /// <summary>The options.</summary>
+    public RunOptions Options { get; }
+
+    /// <summary>The task.</summary>
+    public TaskDefinition Task { get; }
+
+    /// <summary>The task's options.</summary>
+    public TaskOptions TaskOptions { get; }
+
+    /// <summary>The data; null when only predictions are wanted.</summary>
+    public TaskData? Data { get; }
+
+    /// <summary>The model.</summary>
+    public TunedModel Model { get; }
+
+    /// <summary>Where it computes.</summary>
+    public Device Device { get; }
+
+    /// <summary>SHA-256 of the backbone's weights before training.</summary>
+    public string BackboneSha256 { get; }
+
+    /// <summary>Updates that the options ask for.</summary>
+    public long Steps
+    {
+        get
+        {
+            if (Options.MaxSteps is { } steps) return steps;
+            if (Options.NumTrainEpochs is not { } epochs) return 2000;
+            long perEpoch = Order().StepsPerEpoch ?? throw new UsageException($"--num-train-epochs: the task {Task.Name} generates examples without end; use --max-steps");
+            return Math.Max(1, (long)Math.Ceiling(epochs * perEpoch));
+        }
+    }
+
+    /// <summary>Loads everything that a training needs.</summary>
+    /// <exception cref="PermafrostException">Something is missing, damaged, or does not fit.</exception>
+    public static FinetuneRun Prepare(RunOptions options) => new(options, null, withData: true);
+
+    /// <summary>Rebuilds a finished run's model with its adapter.</summary>
+    /// <param name="path">The run's folder.</param>
+    /// <param name="withData">Load the task's data too, to score it.</param>
+    /// <param name="change">Changes to the saved options, such as another data folder.</param>
+    /// <exception cref="PermafrostException">The run is damaged, unfinished, or its backbone is not the one it was trained on.</exception>
+    public static FinetuneRun Open(string path, bool withData, Func<RunOptions, RunOptions>? change = null)
+    {
+        RunFolder folder = RunFolder.Open(path);
+        RunOptions options = RunConfig.Load(folder.Config, new RunOptions()) with { InitAdapter = null };
+        if (change is not null) options = change(options);
+        JsonObject config = AdapterFolder.ReadConfig(folder.Adapter);
+        var run = new FinetuneRun(options, ShapeFrom(config, folder.Adapter), withData);
+        if ((string?)config["backbone_sha256"] != run.BackboneSha256)
+            throw new PermafrostException($"the backbone {options.Backbone} is not the one that {path} was trained on (SHA-256 {run.BackboneSha256[..12]}..., then {((string?)config["backbone_sha256"])?[..12]}...)");
+        using var scope = new TensorScope();
+        run.Model.LoadAdapter(AdapterFolder.ReadTensors(folder.Adapter), folder.Adapter, complete: true);
+        return run;
+    }
+
+    /// <summary>Trains, scores and writes the run folder.</summary>
+    /// <param name="folder">The run's folder.</param>
+    /// <param name="command">The command line, for the record.</param>
+    /// <param name="observer">Told of progress.</param>
+    /// <param name="cancellation">Stops between two steps.</param>
+    /// <returns>What results.json holds.</returns>
+    /// <exception cref="DivergedException">The loss is not finite.</exception>
+    /// <exception cref="PermafrostException">A file cannot be written, or a promise about frozen weights is broken.</exception>
+    public JsonObject Train(RunFolder folder, string command, ITrainingObserver observer, CancellationToken cancellation = default)
+    {
+        if (trained) throw new InvalidOperationException("a run trains once");
+        trained = true;
+        TaskData data = Data ?? throw new InvalidOperationException("the run was opened without data");
+        long steps = Steps;
+        AtomicFile.WriteText(folder.Config, RunConfig.ToYaml(Options, $"{command}\nAgain: permafrost finetune --config {folder.Config} --output-dir ANOTHER"));
+        AtomicFile.WriteText(Path.Combine(folder.Path, "command.txt"), command + "\n");
+        RunFolder.WriteJson(Path.Combine(folder.Path, "env.json"), EnvironmentInfo.Collect());
+        string frozenBefore = Model.FrozenSha256();
+
+        observer.Started(this, steps);
+        var clock = Stopwatch.StartNew();
+        double tokensPerSecond;
+        using (var log = new MetricsLog(folder.Metrics))
+        {
+            tokensPerSecond = TrainSteps(data, steps, log, observer, cancellation);
+            double seconds = clock.Elapsed.TotalSeconds;
+            if (Model.FrozenSha256() != frozenBefore) throw new PermafrostException("frozen weights changed during training; this is a defect of permafrost: please report it with the run's config.yaml and env.json");
+            AdapterFolder.Write(folder.Adapter, AdapterConfig(), Model.Adapter());
+
+            var metrics = new JsonObject();
+            if (data.Validation is not null) metrics["validation"] = Score("validation", data.Validation, steps, log, observer, null, cancellation).ToJson();
+            if (data.Test is not null) metrics["test"] = ScoreTest(data.Test, folder, steps, log, observer, cancellation).ToJson();
+            var floors = new JsonObject();
+            if (Options.Floors)
+            {
+                observer.Phase("measuring floors");
+                foreach ((string rule, double score) in Floors.Measure(data)) floors[rule] = score;
+            }
+            JsonObject results = Results(steps, seconds, tokensPerSecond, metrics, floors);
+            RunFolder.WriteJson(folder.Results, results);
+            return results;
+        }
+    }
+
+    /// <summary>Number counts as in results.json.</summary>
+    public JsonObject ParameterCounts()
+    {
+        (long total, long train, long unused) = Model.Counts;
+        return new JsonObject
+        {
+            ["total"] = total, ["trained"] = train, ["trained_percent"] = Math.Round(100.0 * train / total, 4), ["unused"] = unused,
+            ["position_rows_used"] = Model.Backbone.MaxPositions is null ? 0 : Model.Shape.SequenceLength,
+        };
+    }
+
+    /// <summary>Frees the model.</summary>
+    public void Dispose() => Model.Dispose();
+
+    private DataOrder Order() => new(Data!.Train.Count, Options.PerDeviceTrainBatchSize, Options.Shuffle, Options.Seed);
+
+    private double TrainSteps(TaskData data, long steps, MetricsLog log, ITrainingObserver observer, CancellationToken cancellation)
+    {
+        DataOrder order = Order();
+        using Optimizer optimizer = MakeOptimizer();
+        long warmup = Options.WarmupSteps > 0 ? Options.WarmupSteps : (long)Math.Ceiling(Options.WarmupRatio * steps);
+        Dictionary<string, string> startHashes = Model.Trained.ToDictionary(p => p.Name, p => BackboneSource.Sha256([(p.Name, p.Parameter)]));
+        RandomState.Seed((ulong)Options.Seed);
+        Model.Train(true);
+        var clock = Stopwatch.StartNew();
+        var (loss, norm, reports, tokens, allTokens, waited, updates) = (0.0, 0.0, 0, 0L, 0L, 0.0, 0);
+        TimeSpan reported = TimeSpan.Zero;
+        TimeSpan evaluating = TimeSpan.Zero;
+        for (long step = 1; step <= steps; step++)
+        {
+            cancellation.ThrowIfCancellationRequested();
+            double rate = Options.LearningRate * LearningRateSchedule.Factor(Options.LrSchedulerType, step - 1, warmup, steps);
+            using (new TensorScope())
+            {
+                TimeSpan before = clock.Elapsed;
+                Batch batch = data.Train.Get(order.Step(step - 1)).To(Device);
+                waited += (clock.Elapsed - before).TotalSeconds;
+                Tensor stepLoss = Model.Loss(Model.Forward(batch.Inputs, batch.Mask), batch.Targets);
+                double value = stepLoss.ToDouble();
+                if (!double.IsFinite(value)) throw Diverged("loss", value, step, rate);
+                stepLoss.Backward();
+                double gradientNorm = GradientClipping.ClipNorm(Model.Trained.Select(p => p.Parameter.Value), Options.MaxGradNorm > 0 ? Options.MaxGradNorm : double.PositiveInfinity);
+                if (!double.IsFinite(gradientNorm)) throw Diverged("gradient norm", gradientNorm, step, rate);
+                optimizer.Step(rate);
+                optimizer.ZeroGrad();
+                loss += value;
+                norm += gradientNorm;
+                tokens += batch.Tokens;
+                reports++;
+            }
+            if (rate > 0) updates++;
+            if ((updates == 3 && rate > 0) || (step == steps && updates > 0)) CheckMoved(startHashes);
+            if (step % Options.LoggingSteps == 0 || step == steps)
+            {
+                TimeSpan now = clock.Elapsed - evaluating;
+                var report = new StepReport(step, steps, loss / reports, norm / reports, rate, tokens / Math.Max(1e-9, (now - reported).TotalSeconds));
+                log.Write(step, ("train/loss", report.Loss), ("train/grad_norm", report.GradientNorm), ("lr", rate), ("tokens_per_second", Math.Round(report.TokensPerSecond, 1)), ("data_wait", Math.Round(waited, 4)));
+                observer.Stepped(report);
+                allTokens += tokens;
+                (loss, norm, reports, tokens, waited, reported) = (0, 0, 0, 0, 0, now);
+            }
+            if (Options.EvalSteps > 0 && step % Options.EvalSteps == 0 && step < steps && data.Validation is not null)
+            {
+                TimeSpan before = clock.Elapsed;
+                Score("validation", data.Validation, step, log, observer, null, cancellation);
+                evaluating += clock.Elapsed - before;
+            }
+        }
+        return allTokens / Math.Max(1e-9, (clock.Elapsed - evaluating).TotalSeconds);
+    }
+
+    private Optimizer MakeOptimizer()
+    {
+        ParameterGroup[] groups = [new([.. Model.Trained.Select(p => (p.Name, p.Parameter.Value))])];
+        return Options.Optim == "sgd"
+            ? new Sgd(groups, Options.Momentum, weightDecay: Options.WeightDecay)
+            : new Adam(groups, Options.AdamBeta1, Options.AdamBeta2, Options.AdamEpsilon, Options.WeightDecay, decoupled: Options.Optim == "adamw");
+    }
+
+    // A trained tensor that never moves is not connected to the loss, or the optimiser does not know it: either way the run is not what it says.
+    private void CheckMoved(Dictionary<string, string> start)
+    {
+        TunedParameter? stuck = Model.Trained.FirstOrDefault(p => BackboneSource.Sha256([(p.Name, p.Parameter)]) == start[p.Name]);
+        if (stuck is not null)
+            throw new PermafrostException($"the trained tensor '{stuck.Name}' did not change in the first steps: nothing the loss reads depends on it, or --learning-rate {Options.LearningRate} is too small to matter; leave its group out of --policy {Options.Policy}");
+    }
+
+    private DivergedException Diverged(string what, double value, long step, double rate) =>
+        new($"the {what} became {(double.IsNaN(value) ? "NaN" : "infinite")} at step {step} (learning rate {rate:G3}); lower --learning-rate, or look for bad values in the data");
+
+    private Metrics Score(string split, IExamples examples, long step, MetricsLog log, ITrainingObserver observer, Action<Prediction>? onPrediction, CancellationToken cancellation)
+    {
+        Metrics metrics = Evaluator.Evaluate(Model, examples, Options.PerDeviceEvalBatchSize, Device, onPrediction, cancellation);
+        string prefix = split == "validation" ? "eval" : split;
+        log.Write(step, ($"{prefix}/loss", metrics.Loss), ($"{prefix}/accuracy", metrics.Accuracy));
+        observer.Evaluated(split, step, metrics);
+        return metrics;
+    }
+
+    private Metrics ScoreTest(IExamples test, RunFolder folder, long step, MetricsLog log, ITrainingObserver observer, CancellationToken cancellation)
+    {
+        observer.Phase("scoring the test split");
+        Metrics? metrics = null;
+        AtomicFile.Write(Path.Combine(folder.Path, "predictions.jsonl"), stream =>
+            metrics = Score("test", test, step, log, observer, prediction => stream.Write(Encoding.UTF8.GetBytes(ToJson(prediction, Model.Shape).ToJsonString() + "\n")), cancellation));
+        return metrics!;
+    }
+
+    /// <summary>A prediction as a JSON object: one answer flat, several as lists.</summary>
+    public static JsonObject ToJson(Prediction prediction, TaskShape shape)
+    {
+        JsonNode Name(long answer) => shape.Labels.Count > 0 ? JsonValue.Create(shape.Labels[(int)answer]) : JsonValue.Create(answer);
+        JsonArray Row(float[] row) => [.. row.Select(p => (JsonNode)JsonValue.Create(Math.Round(p, 6)))];
+        bool single = prediction.Classes.Length == 1;
+        var json = new JsonObject
+        {
+            ["index"] = prediction.Index,
+            ["label"] = single ? Name(prediction.Classes[0]) : new JsonArray([.. prediction.Classes.Select(Name)]),
+            ["probabilities"] = single ? Row(prediction.Probabilities[0]) : new JsonArray([.. prediction.Probabilities.Select(Row)]),
+        };
+        if (prediction.Targets is { } targets) json["target"] = single ? Name(targets[0]) : new JsonArray([.. targets.Select(t => t < 0 ? null : Name(t))]);
+        return json;
+    }
+
+    private JsonObject Results(long steps, double seconds, double tokensPerSecond, JsonObject metrics, JsonObject floors) => new()
+    {
+        ["task"] = Options.Task, ["task_version"] = Task.Version, ["backbone"] = Options.Backbone, ["backbone_sha256"] = BackboneSha256, ["init"] = Options.Init, ["init_seed"] = Options.InitSeed,
+        ["policy"] = Options.Policy, ["seed"] = Options.Seed, ["steps"] = steps, ["learning_rate"] = Options.LearningRate,
+        ["parameters"] = ParameterCounts(), ["metrics"] = metrics, ["floors"] = floors, ["frozen_unchanged"] = true,
+        ["seconds"] = Math.Round(seconds, 3), ["tokens_per_second"] = Math.Round(tokensPerSecond, 1), ["peak_memory_bytes"] = EnvironmentInfo.PeakMemoryBytes,
+    };
+
+    private JsonObject AdapterConfig() => new()
+    {
+        ["permafrost_version"] = EnvironmentInfo.Version,
+        ["task"] = Options.Task, ["task_version"] = Task.Version,
+        ["task_options"] = new JsonObject(Options.TaskOptions.OrderBy(p => p.Key, StringComparer.Ordinal).Select(p => KeyValuePair.Create(p.Key, (JsonNode?)p.Value))),
+        ["policy"] = Options.Policy, ["input_layer"] = Options.InputLayer, ["readout"] = Model.Readout.ToString(),
+        ["backbone"] = Options.Backbone, ["backbone_sha256"] = BackboneSha256, ["init"] = Options.Init, ["init_seed"] = Options.InitSeed, ["init_version"] = BackboneInit.Version,
+        ["shape"] = new JsonObject
+        {
+            ["vector_size"] = Model.Shape.VectorSize, ["vocabulary"] = Model.Shape.Vocabulary, ["sequence_length"] = Model.Shape.SequenceLength,
+            ["targets"] = Model.Shape.Targets, ["classes"] = Model.Shape.Classes,
+        },
+        ["labels"] = new JsonArray([.. Model.Shape.Labels.Select(label => (JsonNode)label)]),
+    };
+
+    private static TaskShape ShapeFrom(JsonObject config, string folder)
+    {
+        try
+        {
+            JsonObject shape = config["shape"]!.AsObject();
+            return new TaskShape
+            {
+                VectorSize = (int?)shape["vector_size"], Vocabulary = (int?)shape["vocabulary"], SequenceLength = (int)shape["sequence_length"]!, Targets = (int)shape["targets"]!,
+                Classes = (int)shape["classes"]!, Readout = (string)config["readout"]!, Labels = [.. config["labels"]!.AsArray().Select(label => (string)label!)],
+            };
+        }
+        catch (Exception error) when (error is InvalidOperationException or NullReferenceException or ArgumentNullException or FormatException or JsonException)
+        {
+            throw new PermafrostException($"{folder}: adapter_config.json lacks the shape, readout or labels of the task; it may be damaged");
+        }
+    }
+
+    private static Device ParseDevice(string text)
+    {
+        try
+        {
+            return Device.Parse(text);
+        }
+        catch (FormatException error)
+        {
+            throw new UsageException($"--device {error.Message}");
+        }
+    }
+}

@@ -1,0 +1,116 @@
+using System.Diagnostics.CodeAnalysis;
+using System.Globalization;
+using System.Reflection;
+using System.Text;
+
+namespace Permafrost.Training;
+
+/// <summary>One option: its names, its help, and how a text becomes its value.</summary>
+/// <param name="Key">YAML key, such as <c>learning_rate</c>.</param>
+/// <param name="Help">One line.</param>
+/// <param name="Property">The field of <see cref="RunOptions"/>.</param>
+public sealed record OptionField(string Key, string Help, PropertyInfo Property)
+{
+    /// <summary>The flag, such as <c>--learning-rate</c>.</summary>
+    public string Flag => "--" + Key.Replace('_', '-');
+
+    /// <summary>Whether it is a flag without a value.</summary>
+    public bool IsSwitch => Property.PropertyType == typeof(bool);
+
+    /// <summary>Whether it is the map of task settings.</summary>
+    public bool IsMap => Property.PropertyType == typeof(IReadOnlyDictionary<string, string>);
+
+    /// <summary>The default as text; empty when there is none.</summary>
+    public string DefaultText => IsMap ? "" : Format(new RunOptions());
+
+    /// <summary>The value of some options as text; empty for null.</summary>
+    public string Format(RunOptions options) => Property.GetValue(options) switch
+    {
+        null => "",
+        bool flag => flag ? "true" : "false",
+        double number => number.ToString("R", CultureInfo.InvariantCulture),
+        object value => Convert.ToString(value, CultureInfo.InvariantCulture)!,
+    };
+
+    /// <summary>Sets the option from text; "null" and the empty text clear an option that may be absent.</summary>
+    /// <param name="options">Changed in place: only <see cref="OptionTable"/> calls this, on options of its own.</param>
+    /// <param name="text">The value.</param>
+    /// <param name="where">Names the flag or file and line in errors.</param>
+    /// <exception cref="UsageException">The text is no value of the option's type.</exception>
+    internal void Set(RunOptions options, string text, string where)
+    {
+        Type? inner = Nullable.GetUnderlyingType(Property.PropertyType);
+        bool optional = inner is not null || new NullabilityInfoContext().Create(Property).WriteState == NullabilityState.Nullable;
+        if (optional && text is "" or "null" or "~") { Property.SetValue(options, null); return; }
+        Type type = inner ?? Property.PropertyType;
+        NumberStyles real = NumberStyles.Float;
+        object? value =
+            type == typeof(string) ? text
+            : type == typeof(int) ? int.TryParse(text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out int i) ? i : null
+            : type == typeof(long) ? long.TryParse(text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out long l) ? l : null
+            : type == typeof(double) ? double.TryParse(text, real, CultureInfo.InvariantCulture, out double d) && double.IsFinite(d) ? d : null
+            : type == typeof(bool) ? text.ToLowerInvariant() switch { "true" or "yes" or "on" => true, "false" or "no" or "off" => false, _ => null }
+            : throw new InvalidOperationException($"options of type {type} are not known");
+        string wanted = type == typeof(bool) ? "true or false" : type == typeof(double) ? "a number" : "a whole number";
+        Property.SetValue(options, value ?? throw new UsageException($"{where}: '{text}' is not {wanted}"));
+    }
+}
+
+/// <summary>The fields of <see cref="RunOptions"/> as options, and the ways to fill them in.</summary>
+public static class OptionTable
+{
+    /// <summary>Every option, in the order of declaration.</summary>
+    public static IReadOnlyList<OptionField> All { get; } = Build(typeof(RunOptions));
+
+    /// <summary>Sets one option, on a copy.</summary>
+    /// <param name="options">The options so far.</param>
+    /// <param name="key">A key such as <c>learning_rate</c> or <c>task_options.length</c>; dashes will do.</param>
+    /// <param name="text">The value.</param>
+    /// <param name="where">Names the flag or file and line in errors.</param>
+    /// <exception cref="UsageException">There is no such option, or the value is not of its type.</exception>
+    public static RunOptions With(RunOptions options, string key, string text, string where)
+    {
+        string[] parts = key.Replace('-', '_').Split('.', 2);
+        OptionField field = All.FirstOrDefault(known => known.Key == parts[0]) ?? throw new UsageException($"{where}: the option '{key}' does not exist{Nearest(parts[0])}");
+        if (field.IsMap != parts.Length > 1) throw new UsageException(field.IsMap ? $"{where}: write {field.Key}.NAME=VALUE" : $"{where}: the option '{parts[0]}' has no parts");
+        RunOptions copy = options with { };
+        if (field.IsMap) return copy with { TaskOptions = new Dictionary<string, string>(copy.TaskOptions) { [parts[1]] = text } };
+        field.Set(copy, text, where);
+        return copy;
+    }
+
+    private static string Nearest(string key)
+    {
+        (string Key, int Distance) best = All.Select(field => (field.Key, Distance(field.Key, key))).MinBy(pair => pair.Item2);
+        return best.Distance <= 3 ? $"; did you mean {best.Key}?" : "; `permafrost finetune --help` lists them";
+    }
+
+    // Levenshtein's distance.
+    private static int Distance(string a, string b)
+    {
+        int[] row = [.. Enumerable.Range(0, b.Length + 1)];
+        for (int i = 1; i <= a.Length; i++)
+        {
+            int diagonal = row[0];
+            row[0] = i;
+            for (int j = 1; j <= b.Length; j++)
+                (diagonal, row[j]) = (row[j], Math.Min(Math.Min(row[j], row[j - 1]) + 1, diagonal + (a[i - 1] == b[j - 1] ? 0 : 1)));
+        }
+        return row[^1];
+    }
+
+    private static OptionField[] Build([DynamicallyAccessedMembers(DynamicallyAccessedMemberTypes.PublicProperties)] Type type) =>
+        [.. type.GetProperties().Where(property => property.GetCustomAttribute<OptionAttribute>() is not null)
+            .Select(property => new OptionField(SnakeCase(property.Name), property.GetCustomAttribute<OptionAttribute>()!.Help, property))];
+
+    private static string SnakeCase(string name)
+    {
+        var text = new StringBuilder();
+        foreach (char c in name)
+        {
+            if (char.IsUpper(c) && text.Length > 0) text.Append('_');
+            text.Append(char.ToLowerInvariant(c));
+        }
+        return text.ToString();
+    }
+}

@@ -1,0 +1,142 @@
+using System.Text;
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using Permafrost.Formats;
+
+namespace Permafrost.Training;
+
+/// <summary>A run's folder and the names of the files in it (DESIGN section 6).</summary>
+public sealed class RunFolder
+{
+    private static readonly JsonSerializerOptions Indented = new() { WriteIndented = true };
+
+    private RunFolder(string path) => Path = path;
+
+    /// <summary>The folder.</summary>
+    public string Path { get; }
+
+    /// <summary>The resolved options.</summary>
+    public string Config => System.IO.Path.Combine(Path, "config.yaml");
+
+    /// <summary>One JSON object a line: losses, norms, scores.</summary>
+    public string Metrics => System.IO.Path.Combine(Path, "metrics.jsonl");
+
+    /// <summary>The final scores.</summary>
+    public string Results => System.IO.Path.Combine(Path, "results.json");
+
+    /// <summary>The trained parameters.</summary>
+    public string Adapter => System.IO.Path.Combine(Path, "adapter");
+
+    /// <summary>Makes a new run's folder, before anything is computed.</summary>
+    /// <exception cref="PermafrostException">It cannot be written.</exception>
+    /// <exception cref="UsageException">It holds a run already.</exception>
+    public static RunFolder Create(string path)
+    {
+        var folder = new RunFolder(path);
+        if (File.Exists(folder.Config) || File.Exists(folder.Results)) throw new UsageException($"--output-dir {path} holds a run already; choose another folder, or remove it");
+        try
+        {
+            Directory.CreateDirectory(path);
+            string probe = System.IO.Path.Combine(path, $".{Environment.ProcessId}.probe");
+            File.WriteAllText(probe, "");
+            File.Delete(probe);
+        }
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+        {
+            throw new PermafrostException($"--output-dir {path} cannot be written: {error.Message.TrimEnd('.')}; choose another folder");
+        }
+        return folder;
+    }
+
+    /// <summary>Opens a finished run's folder.</summary>
+    /// <exception cref="PermafrostException">It is no run, or has no adapter.</exception>
+    public static RunFolder Open(string path)
+    {
+        var folder = new RunFolder(path);
+        if (!Directory.Exists(path)) throw new PermafrostException($"{path} does not exist; `permafrost ls runs` lists the runs");
+        if (!File.Exists(folder.Config)) throw new PermafrostException($"{path} is no run: it has no config.yaml");
+        return folder;
+    }
+
+    /// <summary>The default place: <c>runs/task-backbone-policy-sSEED-time</c>.</summary>
+    public static string DefaultPath(RunOptions options, DateTime now)
+    {
+        string backbone = System.IO.Path.GetFileName(options.Backbone.TrimEnd('/'));
+        string policy = options.Policy == "*" ? "all" : options.Policy;
+        string name = FormattableString.Invariant($"{options.Task}-{backbone}-{policy}-s{options.Seed}-{now:yyyyMMdd-HHmmss}");
+        return System.IO.Path.Combine("runs", string.Concat(name.Select(c => char.IsLetterOrDigit(c) || c is '-' or '_' or '.' or '@' ? c : '_')));
+    }
+
+    /// <summary>Reads a JSON object.</summary>
+    /// <exception cref="PermafrostException">The file is missing or damaged.</exception>
+    public static JsonObject ReadJson(string path)
+    {
+        try
+        {
+            return JsonNode.Parse(File.ReadAllText(path)) as JsonObject ?? throw new PermafrostException($"{path} is not a JSON object");
+        }
+        catch (JsonException error)
+        {
+            throw new PermafrostException($"{path} is not valid JSON: {error.Message.TrimEnd('.')}");
+        }
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+        {
+            throw new PermafrostException($"cannot read {path}: {error.Message.TrimEnd('.')}");
+        }
+    }
+
+    /// <summary>Writes a JSON object, indented, atomically.</summary>
+    public static void WriteJson(string path, JsonObject json) => AtomicFile.WriteText(path, json.ToJsonString(Indented) + "\n");
+}
+
+/// <summary>Appends to metrics.jsonl, a whole line at a time, so that others can follow it.</summary>
+public sealed class MetricsLog : IDisposable
+{
+    private readonly FileStream stream;
+    private readonly string path;
+
+    /// <summary>Opens the file for appending.</summary>
+    /// <exception cref="PermafrostException">It cannot be written.</exception>
+    public MetricsLog(string path)
+    {
+        this.path = path;
+        try
+        {
+            stream = new FileStream(path, FileMode.Append, FileAccess.Write, FileShare.Read);
+        }
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+        {
+            throw new PermafrostException($"cannot write {path}: {error.Message.TrimEnd('.')}");
+        }
+    }
+
+    /// <summary>Writes one line: the step, the time in Unix seconds, and the values.</summary>
+    /// <exception cref="PermafrostException">The disk is full, for example.</exception>
+    public void Write(long step, params ReadOnlySpan<(string Key, double Value)> values)
+    {
+        var json = new JsonObject { ["step"] = step, ["time"] = Math.Round(DateTimeOffset.UtcNow.ToUnixTimeMilliseconds() / 1000.0, 3) };
+        foreach ((string key, double value) in values) json[key] = double.IsFinite(value) ? value : null;
+        try
+        {
+            stream.Write(Encoding.UTF8.GetBytes(json.ToJsonString() + "\n"));
+            stream.Flush();
+        }
+        catch (IOException error)
+        {
+            throw new PermafrostException($"cannot write {path}: {error.Message.TrimEnd('.')}; free some space");
+        }
+    }
+
+    /// <summary>Closes the file.</summary>
+    public void Dispose()
+    {
+        try
+        {
+            stream.Dispose();
+        }
+        catch (IOException)
+        {
+            // Everything written was flushed line by line; what could not be was reported then.
+        }
+    }
+}

@@ -1,0 +1,211 @@
+namespace Permafrost.Training;
+
+/// <summary>Marks a field of <see cref="RunOptions"/> as an option; the text is its help.</summary>
+[AttributeUsage(AttributeTargets.Property)]
+public sealed class OptionAttribute(string help) : Attribute
+{
+    /// <summary>One line for <c>--help</c>.</summary>
+    public string Help { get; } = help;
+}
+
+/// <summary>
+/// Everything that describes a run. A field's name in snake_case is its YAML key, with dashes its flag; names follow Hugging Face's Trainer where
+/// it has one, default values the paper (Lu et al. 2021). The resolved options are saved as the run's config.yaml and run again to the same result.
+/// </summary>
+public sealed record RunOptions
+{
+    /// <summary>Task.</summary>
+    [Option("the task, such as bit-xor or mnist@paper (`permafrost ls tasks`)")]
+    public string Task { get; init; } = "";
+
+    /// <summary>Task settings.</summary>
+    [Option("settings of the task, as --set task_options.length=8 (`permafrost show task NAME`)")]
+    public IReadOnlyDictionary<string, string> TaskOptions { get; init; } = new Dictionary<string, string>();
+
+    /// <summary>Data.</summary>
+    [Option("the task's data: a file or folder; without it $PERMAFROST_DATA and the cache are looked through")]
+    public string? Data { get; init; }
+
+    /// <summary>Backbone.</summary>
+    [Option("a model folder, a model in the Hugging Face cache, or with --init random a preset (`permafrost ls backbones`)")]
+    public string Backbone { get; init; } = "";
+
+    /// <summary>Init.</summary>
+    [Option("where the backbone's weights come from: pretrained, random, random-gpt2-2021, statistics, shuffled")]
+    public string Init { get; init; } = "pretrained";
+
+    /// <summary>Init seed.</summary>
+    [Option("seed of a random, statistics or shuffled backbone; apart from --seed, so that runs can share a body")]
+    public long InitSeed { get; init; }
+
+    /// <summary>Policy.</summary>
+    [Option("what trains: fpt, output, *, or groups such as input,output,ln,attn[-1] (`permafrost ls policies`)")]
+    public string Policy { get; init; } = "fpt";
+
+    /// <summary>Input layer.</summary>
+    [Option("new: a new input layer; pretrained-embedding: the backbone's own token table")]
+    public string InputLayer { get; init; } = "new";
+
+    /// <summary>Readout.</summary>
+    [Option("where answers are read: last, first, mean, last:K; default: the task's own")]
+    public string? Readout { get; init; }
+
+    /// <summary>Number of classes.</summary>
+    [Option("number of classes, for tasks that read it from their data")]
+    public int? NumClasses { get; init; }
+
+    /// <summary>Dropout.</summary>
+    [Option("probability of every dropout, in the body and after a linear input layer")]
+    public double Dropout { get; init; } = 0.1;
+
+    /// <summary>Frozen type.</summary>
+    [Option("number format of the frozen weights: float32; auto picks the fastest exact enough (float32 today)")]
+    public string FrozenDtype { get; init; } = "auto";
+
+    /// <summary>Start adapter.</summary>
+    [Option("a .safetensors file with start values of trained parameters")]
+    public string? InitAdapter { get; init; }
+
+    /// <summary>Learning rate.</summary>
+    [Option("learning rate")]
+    public double LearningRate { get; init; } = 1e-3;
+
+    /// <summary>Schedule.</summary>
+    [Option("constant, constant_with_warmup, linear, cosine or inverse_sqrt")]
+    public string LrSchedulerType { get; init; } = "constant";
+
+    /// <summary>Warm-up.</summary>
+    [Option("steps over which the rate rises from 0")]
+    public int WarmupSteps { get; init; }
+
+    /// <summary>Warm-up share.</summary>
+    [Option("the same as a share of all steps; --warmup-steps goes before it")]
+    public double WarmupRatio { get; init; }
+
+    /// <summary>Optimiser.</summary>
+    [Option("adam, adamw or sgd")]
+    public string Optim { get; init; } = "adam";
+
+    /// <summary>Weight decay.</summary>
+    [Option("L2 penalty (adam, sgd) or decoupled decay (adamw)")]
+    public double WeightDecay { get; init; }
+
+    /// <summary>Adam's first decay.</summary>
+    [Option("decay of Adam's mean of gradients")]
+    public double AdamBeta1 { get; init; } = 0.9;
+
+    /// <summary>Adam's second decay.</summary>
+    [Option("decay of Adam's mean of squared gradients")]
+    public double AdamBeta2 { get; init; } = 0.999;
+
+    /// <summary>Adam's epsilon.</summary>
+    [Option("added to Adam's denominator")]
+    public double AdamEpsilon { get; init; } = 1e-8;
+
+    /// <summary>Momentum.</summary>
+    [Option("momentum of sgd")]
+    public double Momentum { get; init; }
+
+    /// <summary>Clipping.</summary>
+    [Option("gradients are scaled down to this norm; 0 leaves them")]
+    public double MaxGradNorm { get; init; } = 1.0;
+
+    /// <summary>Steps.</summary>
+    [Option("optimiser steps; default 2000 unless --num-train-epochs is given, which it overrides")]
+    public int? MaxSteps { get; init; }
+
+    /// <summary>Epochs.</summary>
+    [Option("passes over the training data")]
+    public double? NumTrainEpochs { get; init; }
+
+    /// <summary>Training batch.</summary>
+    [Option("examples a step")]
+    public int PerDeviceTrainBatchSize { get; init; } = 16;
+
+    /// <summary>Evaluation batch.</summary>
+    [Option("examples a batch when evaluating")]
+    public int PerDeviceEvalBatchSize { get; init; } = 64;
+
+    /// <summary>Order.</summary>
+    [Option("shuffle the training data every epoch; --no-shuffle feeds rows in order")]
+    public bool Shuffle { get; init; } = true;
+
+    /// <summary>Validation share.</summary>
+    [Option("share of the data held out for validation, for tasks without a split of their own (0 with --no-shuffle)")]
+    public double? ValidationFraction { get; init; }
+
+    /// <summary>Test share.</summary>
+    [Option("share of the data held out for the test, likewise")]
+    public double? TestFraction { get; init; }
+
+    /// <summary>Evaluation.</summary>
+    [Option("validate every so many steps; 0 only at the end")]
+    public int EvalSteps { get; init; } = 500;
+
+    /// <summary>Logging.</summary>
+    [Option("write loss, gradient norm and rate to metrics.jsonl every so many steps")]
+    public int LoggingSteps { get; init; } = 10;
+
+    /// <summary>Floors.</summary>
+    [Option("measure trivial rules (majority class, linear on the inputs) beside the score; --no-floors skips it")]
+    public bool Floors { get; init; } = true;
+
+    /// <summary>Seed.</summary>
+    [Option("seed of new layers, data order, generated examples and dropout")]
+    public long Seed { get; init; }
+
+    /// <summary>Device.</summary>
+    [Option("auto, cpu, cuda or cuda:N")]
+    public string Device { get; init; } = "auto";
+
+    /// <summary>Threads.</summary>
+    [Option("threads within an operator; 0 leaves libtorch's choice")]
+    public int Threads { get; init; }
+
+    /// <summary>Output.</summary>
+    [Option("the run's folder; default runs/<task>-<backbone>-<policy>-s<seed>-<time>")]
+    public string? OutputDir { get; init; }
+
+    /// <summary>Refuses values that cannot be.</summary>
+    /// <exception cref="UsageException">One is out of range, named with its flag.</exception>
+    public void Validate()
+    {
+        if (Task.Length == 0) throw new UsageException($"--task is missing; there are {string.Join(", ", Tasks.TaskRegistry.All.SelectMany(Tasks.TaskRegistry.Names))}");
+        if (Backbone.Length == 0) throw new UsageException("--backbone is missing; give a model folder, or a preset with --init random, such as --backbone gpt2-mini --init random");
+        OneOf("--input-layer", InputLayer, "new", "pretrained-embedding");
+        OneOf("--frozen-dtype", FrozenDtype, "auto", "float32");
+        OneOf("--optim", Optim, "adam", "adamw", "sgd");
+        OneOf("--lr-scheduler-type", LrSchedulerType, [.. LearningRateSchedule.Names]);
+        Between("--dropout", Dropout, 0, 0.999);
+        Between("--learning-rate", LearningRate, 0, 1e6);
+        Between("--warmup-ratio", WarmupRatio, 0, 1);
+        Between("--weight-decay", WeightDecay, 0, 1e6);
+        Between("--adam-beta1", AdamBeta1, 0, 0.999999);
+        Between("--adam-beta2", AdamBeta2, 0, 0.99999999);
+        Between("--adam-epsilon", AdamEpsilon, 0, 1);
+        Between("--momentum", Momentum, 0, 0.999999);
+        Between("--max-grad-norm", MaxGradNorm, 0, double.MaxValue);
+        Between("--max-steps", MaxSteps ?? 1, 1, int.MaxValue);
+        Between("--num-train-epochs", NumTrainEpochs ?? 1, 1e-9, 1e9);
+        Between("--per-device-train-batch-size", PerDeviceTrainBatchSize, 1, 1 << 20);
+        Between("--per-device-eval-batch-size", PerDeviceEvalBatchSize, 1, 1 << 20);
+        Between("--validation-fraction", ValidationFraction ?? 0, 0, 0.9);
+        Between("--test-fraction", TestFraction ?? 0, 0, 0.9);
+        if (ValidationFraction + TestFraction >= 0.99) throw new UsageException("--validation-fraction and --test-fraction leave nothing to train on; lower one");
+        Between("--warmup-steps", WarmupSteps, 0, int.MaxValue);
+        Between("--eval-steps", EvalSteps, 0, int.MaxValue);
+        Between("--logging-steps", LoggingSteps, 1, int.MaxValue);
+        Between("--threads", Threads, 0, 4096);
+        Between("--num-classes", NumClasses ?? 2, 2, 1 << 24);
+    }
+
+    private static void OneOf(string flag, string value, params string[] allowed)
+    {
+        if (!allowed.Contains(value)) throw new UsageException($"{flag} '{value}' does not exist; there are {string.Join(", ", allowed)}");
+    }
+
+    private static void Between(string flag, double value, double low, double high)
+    {
+        if (!(value >= low && value <= high)) throw new UsageException(FormattableString.Invariant($"{flag} is {value}; it must be from {low} to {high}"));
+    }
+}

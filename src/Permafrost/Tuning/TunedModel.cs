@@ -1,0 +1,193 @@
+using Permafrost.Models;
+using Permafrost.Nn;
+using Permafrost.Tasks;
+using Permafrost.Torch;
+
+namespace Permafrost.Tuning;
+
+/// <summary>A parameter of a tuned model and what becomes of it.</summary>
+/// <param name="Name">As in the adapter: <c>input_layer.weight</c>, <c>h.0.ln_1.bias</c>, ...</param>
+/// <param name="Parameter">The weight.</param>
+/// <param name="Group">Its group.</param>
+/// <param name="Layer">Its layer, -1 outside the layers.</param>
+/// <param name="Unused">Whether the run's inputs never reach it.</param>
+/// <param name="Trained">Whether it trains.</param>
+public sealed record TunedParameter(string Name, Parameter Parameter, GroupName Group, int Layer, bool Unused, bool Trained);
+
+/// <summary>
+/// The whole computation in one place: batch -> input layer -> backbone -> readout -> output layer -> logits, with a policy that says what trains.
+/// Follows FPT of kzl/universal-computation (fpt.py) where the paper's tasks are concerned: dropout after a linear input layer, none after a table.
+/// </summary>
+public sealed class TunedModel : IDisposable
+{
+    /// <summary>Gain of the input layer's orthogonal start weights (fpt.py, orth_gain).</summary>
+    public const double InputGain = 1.41;
+
+    private readonly Linear? inputLinear;
+    private readonly Embedding? inputTable;
+    private readonly Linear outputLayer;
+
+
+    /// <summary>Wraps a backbone for a task.</summary>
+    /// <param name="backbone">The backbone with its weights; from now on owned by this model.</param>
+    /// <param name="shape">What the task feeds and asks for.</param>
+    /// <param name="readout">Where the answers are read.</param>
+    /// <param name="policy">What trains.</param>
+    /// <param name="ownTokens">Feed ids through the backbone's own token table instead of a new one (Ballout et al. 2023).</param>
+    /// <param name="dropout">Probability of every dropout.</param>
+    /// <param name="seed">Of the new layers' start values.</param>
+    /// <param name="device">Where to compute.</param>
+    /// <exception cref="UsageException">The policy trains nothing, or the combination cannot be.</exception>
+    public TunedModel(Backbone backbone, TaskShape shape, Readout readout, Policy policy, bool ownTokens, double dropout, long seed, Device device)
+    {
+        (Backbone, Shape, Readout, Policy, Dropout) = (backbone, shape, readout, policy, dropout);
+        if (shape.Targets % readout.Count != 0) throw new UsageException($"--readout {readout} reads {readout.Count} tokens, which do not share {shape.Targets} answers evenly");
+        if (ownTokens && shape.FeedsVectors) throw new UsageException("--input-layer pretrained-embedding needs a task that feeds ids, and this one feeds vectors; use --input-layer new");
+        if (backbone.MaxPositions < shape.SequenceLength)
+            throw new PermafrostException($"sequences of {shape.SequenceLength} tokens do not fit the backbone's {backbone.MaxPositions} positions; take a longer backbone or shorter sequences");
+        policy.CheckLayers(backbone.Layers);
+        backbone.DropoutOverride = dropout;
+        if (shape.VectorSize is { } size) inputLinear = new Linear(size, backbone.Width, weightInitializer: Initializers.Orthogonal(InputGain), biasInitializer: Initializers.Zeros);
+        else if (!ownTokens) inputTable = new Embedding(shape.Vocabulary!.Value, backbone.Width, Initializers.Normal(1));
+        outputLayer = new Linear(backbone.Width, shape.Targets / readout.Count * shape.Classes);
+        using (new NoGrad()) foreach ((string name, Parameter parameter) in NewLayers()) Draw(name, parameter, seed);
+        Parameters = [.. Declare(ownTokens)];
+        if (!Parameters.Any(parameter => parameter.Trained))
+            throw new UsageException($"--policy '{policy}' trains nothing here: no parameter that this run uses is in its groups; try fpt");
+        foreach (TunedParameter parameter in Parameters)
+        {
+            parameter.Parameter.Value = parameter.Parameter.Value.To(device);
+            parameter.Parameter.Value.RequiresGrad = parameter.Trained;
+        }
+    }
+
+    /// <summary>The model in the middle.</summary>
+    public Backbone Backbone { get; }
+
+    /// <summary>What the task feeds and asks for.</summary>
+    public TaskShape Shape { get; }
+
+    /// <summary>Where the answers are read.</summary>
+    public Readout Readout { get; }
+
+    /// <summary>What trains.</summary>
+    public Policy Policy { get; }
+
+    /// <summary>Probability of every dropout.</summary>
+    public double Dropout { get; }
+
+    /// <summary>Every parameter, the new layers first.</summary>
+    public IReadOnlyList<TunedParameter> Parameters { get; }
+
+    /// <summary>The parameters that train.</summary>
+    public IEnumerable<TunedParameter> Trained => Parameters.Where(parameter => parameter.Trained);
+
+    /// <summary>The parameters that must not change.</summary>
+    public IEnumerable<TunedParameter> Frozen => Parameters.Where(parameter => !parameter.Trained);
+
+    /// <summary>Numbers of elements, as PEFT counts them: whole tables, the new layers included.</summary>
+    public (long Total, long Trained, long Unused) Counts =>
+        (Parameters.Sum(p => p.Parameter.Elements), Trained.Sum(p => p.Parameter.Elements), Parameters.Where(p => p.Unused).Sum(p => p.Parameter.Elements));
+
+    /// <summary>PEFT's line, which users look for.</summary>
+    public string CountsLine
+    {
+        get
+        {
+            (long total, long trained, _) = Counts;
+            return FormattableString.Invariant($"trainable params: {trained:N0} || all params: {total:N0} || trainable%: {100.0 * trained / total:F4}");
+        }
+    }
+
+    /// <summary>Switches dropout on or off.</summary>
+    public void Train(bool training)
+    {
+        Backbone.Train(training);
+        Training = training;
+    }
+
+    /// <summary>Whether dropout is on.</summary>
+    public bool Training { get; private set; }
+
+    /// <summary>(B, P, C) logits of a batch.</summary>
+    public Tensor Forward(Tensor inputs, Tensor? mask)
+    {
+        using var scope = new TensorScope();
+        Tensor vectors = inputLinear is not null ? inputLinear.Forward(inputs).Dropout(Dropout, Training)
+            : inputTable is not null ? inputTable.Forward(inputs)
+            : Backbone.EmbedTokens(inputs);  // (B, T, width)
+        Tensor hidden = Backbone.Forward(new BackboneInput(InputsEmbeds: vectors, AttentionMask: mask)).LastHiddenState;
+        Tensor read = Readout.Read(hidden, mask);  // (B, K, width)
+        return scope.Keep(outputLayer.Forward(read).Reshape(inputs.Size(0), Shape.Targets, Shape.Classes));
+    }
+
+    /// <summary>Mean cross entropy in nats over all answers of a batch.</summary>
+    public Tensor Loss(Tensor logits, Tensor targets) => logits.Reshape(-1, Shape.Classes).CrossEntropy(targets.Reshape(-1));
+
+    /// <summary>The trained parameters by name, to be saved as an adapter.</summary>
+    public IReadOnlyDictionary<string, Tensor> Adapter() => Trained.ToDictionary(parameter => parameter.Name, parameter => parameter.Parameter.Value);
+
+    /// <summary>Sets parameters to saved values. Backbone names may carry the prefix of a class with a head.</summary>
+    /// <param name="tensors">Values by name.</param>
+    /// <param name="source">Names the file in errors.</param>
+    /// <param name="complete">Whether every trained parameter must be among them.</param>
+    /// <exception cref="PermafrostException">A tensor is missing, unknown, frozen here, or has another shape.</exception>
+    public void LoadAdapter(IReadOnlyDictionary<string, Tensor> tensors, string source, bool complete)
+    {
+        Dictionary<string, TunedParameter> known = Parameters.ToDictionary(parameter => parameter.Name);
+        var seen = new HashSet<string>();
+        using var noGrad = new NoGrad();
+        foreach ((string stored, Tensor tensor) in tensors)
+        {
+            string name = ModelRegistry.Find(Backbone.Config).BasePrefixes.FirstOrDefault(prefix => stored.StartsWith(prefix, StringComparison.Ordinal)) is { } prefix ? stored[prefix.Length..] : stored;
+            if (!known.TryGetValue(name, out TunedParameter? parameter)) throw new PermafrostException($"{source}: the tensor '{stored}' is no parameter of this run");
+            if (!parameter.Trained) throw new PermafrostException($"{source}: the tensor '{stored}' is frozen under --policy {Policy}, so an adapter cannot set it");
+            if (!tensor.Shape.AsSpan().SequenceEqual(parameter.Parameter.Shape))
+                throw new PermafrostException($"{source}: the tensor '{stored}' has the shape {Tensor.FormatShape(tensor.Shape)}, this run's is {Tensor.FormatShape(parameter.Parameter.Shape)}");
+            parameter.Parameter.Value.CopyInPlace(tensor);
+            seen.Add(name);
+        }
+        string[] missing = [.. Trained.Select(parameter => parameter.Name).Where(name => !seen.Contains(name))];
+        if (complete && missing.Length > 0) throw new PermafrostException($"{source}: {missing.Length} trained tensor(s) are missing, the first is '{missing[0]}'");
+    }
+
+    /// <summary>SHA-256 of everything that must not change.</summary>
+    public string FrozenSha256() => BackboneSource.Sha256(Frozen.Select(parameter => (parameter.Name, parameter.Parameter)));
+
+    /// <summary>Frees all weights.</summary>
+    public void Dispose()
+    {
+        Backbone.Dispose();
+        inputLinear?.Dispose();
+        inputTable?.Dispose();
+        outputLayer.Dispose();
+    }
+
+    private IEnumerable<(string Name, Parameter Parameter)> NewLayers()
+    {
+        foreach ((string name, Parameter parameter) in inputLinear?.NamedParameters() ?? inputTable?.NamedParameters() ?? []) yield return ($"input_layer.{name}", parameter);
+        foreach ((string name, Parameter parameter) in outputLayer.NamedParameters()) yield return ($"output_layer.{name}", parameter);
+    }
+
+    private IEnumerable<TunedParameter> Declare(bool ownTokens)
+    {
+        foreach ((string name, Parameter parameter) in NewLayers())
+        {
+            GroupName group = name.StartsWith("input", StringComparison.Ordinal) ? GroupName.Input : GroupName.Output;
+            yield return new TunedParameter(name, parameter, group, -1, Unused: false, Trained: Policy.Trains(group, -1, Backbone.Layers));
+        }
+        HashSet<string> unused = [.. Backbone.UnusedParameters(vectors: !ownTokens)];
+        foreach ((string name, Parameter parameter) in Backbone.NamedParameters())
+        {
+            (GroupName group, int layer) = Backbone.GroupOf(name);
+            bool reached = !unused.Contains(name);
+            yield return new TunedParameter(name, parameter, group, layer, Unused: !reached, Trained: reached && Policy.Trains(group, layer, Backbone.Layers));
+        }
+    }
+
+    private static void Draw(string name, Parameter parameter, long seed)
+    {
+        using RandomState random = Initializers.GeneratorFor(seed, name);
+        parameter.Initialize(random);
+    }
+}

@@ -1,0 +1,40 @@
+using Permafrost.Formats.Safetensors;
+using Permafrost.Torch;
+
+namespace Permafrost.Tests.Shared;
+
+/// <summary>Comparison with golden numbers, within the tolerances of the fixtures' README ("for a float32 implementation").</summary>
+public static class Golden
+{
+    /// <summary>|x - ref| at most 3e-5 max|ref| + 2e-6.</summary>
+    public static void Forward(string name, Tensor actual, Tensor expected) => Close(name, actual, expected, 3e-5 * Largest(expected) + 2e-6);
+
+    /// <summary>|x - ref| at most 1e-4 max|ref| + 1e-5 times the case's largest gradient: some gradients are zero in exact arithmetic.</summary>
+    public static void Gradient(string name, Tensor actual, Tensor expected, double largestOfCase) => Close(name, actual, expected, 1e-4 * Largest(expected) + 1e-5 * largestOfCase);
+
+    /// <summary>|x - ref| at most 1e-5 |ref| + 2e-5.</summary>
+    public static void Loss(string name, double actual, double expected) =>
+        Assert.True(Math.Abs(actual - expected) <= 1e-5 * Math.Abs(expected) + 2e-5, $"{name}: {actual:G9}, expected {expected:G9}");
+
+    /// <summary>Every element within <paramref name="tolerance"/>.</summary>
+    public static void Close(string name, Tensor actual, Tensor expected, double tolerance)
+    {
+        Assert.True(actual.Shape.AsSpan().SequenceEqual(expected.Shape), $"{name}: {actual}, expected {expected}");
+        if (expected.Elements == 0) return;
+        using var scope = new TensorScope();
+        double difference = (actual.Detach().To(DType.Float64) - expected.To(DType.Float64)).Abs().Max().ToDouble();
+        Assert.True(difference <= tolerance, $"{name}: differs by {difference:G4}, {tolerance:G4} allowed");
+    }
+
+    /// <summary>The largest absolute value.</summary>
+    public static double Largest(Tensor tensor)
+    {
+        if (tensor.Elements == 0) return 0;
+        using var scope = new TensorScope();
+        return tensor.To(DType.Float64).Abs().Max().ToDouble();
+    }
+
+    /// <summary>The tensors of one case whose names start with <c>CASE/KIND.</c>, under the rest of their names.</summary>
+    public static Dictionary<string, Tensor> Case(SafetensorsFile file, string prefix) =>
+        file.Entries.Keys.Where(key => key.StartsWith(prefix, StringComparison.Ordinal)).ToDictionary(key => key[prefix.Length..], file.Read);
+}
