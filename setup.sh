@@ -4,6 +4,8 @@
 
 artifacts=${root:?is set by the scripts that source this}/artifacts
 export DOTNET_NOLOGO=1 DOTNET_CLI_TELEMETRY_OPTOUT=1 DOTNET_SKIP_FIRST_TIME_EXPERIENCE=1 DOTNET_CLI_UI_LANGUAGE=en
+# Small systems have no ICU, and nothing here needs it.
+export DOTNET_SYSTEM_GLOBALIZATION_INVARIANT=${DOTNET_SYSTEM_GLOBALIZATION_INVARIANT:-1}
 # dotnet-install.sh puts the SDK here and leaves PATH alone.
 if ! type -P dotnet >/dev/null && [ -x "$HOME/.dotnet/dotnet" ]; then PATH=$PATH:$HOME/.dotnet; fi
 # Relative paths would mean another folder to cmake.
@@ -126,9 +128,7 @@ build_native() {
 # No compiler or build process stays behind, holding memory and this script's lock.
 build_dotnet() {
   local log=$artifacts/build.log
-  # Small systems have no ICU, and nothing here needs it.
-  DOTNET_SYSTEM_GLOBALIZATION_INVARIANT=${DOTNET_SYSTEM_GLOBALIZATION_INVARIANT:-1} \
-    dotnet build "$root/$1" -c Release --disable-build-servers -tl:off -v:minimal >"$log" 2>&1 9>&- || fail_with_log "$log" "$1 does not build"
+  dotnet build "$root/$1" -c Release --disable-build-servers -tl:off -v:minimal >"$log" 2>&1 9>&- || fail_with_log "$log" "$1 does not build"
 }
 
 # build PROJECT PATH...: brings native/ and PROJECT, which is made of PATHs, up to date; costs milliseconds when nothing changed.
@@ -142,7 +142,7 @@ build() {
   if ! up_to_date "$stamp" native "$@"; then
     touch "$artifacts/.begun"
     install_missing
-    if [ -e "$artifacts/native/libpermafrost_torch.so" ]; then say "building what changed"; else say "building for the first time, about 2 minutes"; fi
+    if [ -e "$artifacts/native/libpermafrost_torch.so" ]; then say "building what changed"; else say "building for the first time, about a minute"; fi
     build_native
     build_dotnet "$project"
     printf '%s\n' "$choice" "$(sed -n 's/^LIB_torch_cpu:[^=]*=//p' "$artifacts/native/CMakeCache.txt")" >"$stamp"

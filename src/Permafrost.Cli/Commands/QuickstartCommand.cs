@@ -21,7 +21,7 @@ internal static class QuickstartCommand
     private static int Run(string? output, long seed, bool json, CancellationToken cancellation)
     {
         string path = output ?? Path.Combine("runs", FormattableString.Invariant($"quickstart-{DateTime.Now:yyyyMMdd-HHmmss}"));
-        var options = new RunOptions { Task = "bit-xor", Backbone = "gpt2-mini", Init = "random", MaxSteps = 1500, PerDeviceTrainBatchSize = 32, Dropout = 0, Seed = seed, OutputDir = path };
+        var options = new RunOptions { Task = "bit-xor", Backbone = "gpt2-mini", Init = "random", MaxSteps = 1000, PerDeviceTrainBatchSize = 32, Dropout = 0, Seed = seed, OutputDir = path };
         RunFolder folder = RunFolder.Create(path);
         Output.Note("A GPT-2 of 4 layers and 256 numbers, with random weights that stay frozen, learns the exclusive or of two bit strings:");
         Output.Note("only its input and output layer, norms and positions train.");

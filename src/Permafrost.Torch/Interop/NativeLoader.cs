@@ -4,8 +4,12 @@ using System.Runtime.InteropServices;
 namespace Permafrost.Torch.Interop;
 
 /// <summary>Finds libpermafrost_torch.so: $PERMAFROST_NATIVE, beside the program, then as the system's loader would.</summary>
-internal static class NativeLoader
+internal static partial class NativeLoader
 {
+    // libtorch's OpenMP threads and OpenBLAS's own threads each spin while they wait for work, on the very cores that the others need: on two cores
+    // a small step ran 8 times slower so. These are read once, when the libraries load; what the user has set stays.
+    private static readonly (string Name, string Value)[] ThreadDefaults = [("OMP_WAIT_POLICY", "passive"), ("OPENBLAS_THREAD_TIMEOUT", "4")];
+
     private static int registered;
 
     /// <summary>The file that was loaded, for bug reports.</summary>
@@ -22,6 +26,8 @@ internal static class NativeLoader
         string? given = Environment.GetEnvironmentVariable("PERMAFROST_NATIVE");
         string file = given is { Length: > 0 } ? given : Path.Combine(AppContext.BaseDirectory, "libpermafrost_torch.so");
         if (!File.Exists(file) && given is not { Length: > 0 }) file = "libpermafrost_torch.so";
+        // .NET's SetEnvironmentVariable does not reach C libraries.
+        foreach ((string variable, string value) in ThreadDefaults) setenv(variable, value, overwrite: 0);
         try
         {
             nint handle = NativeLibrary.Load(file);
@@ -33,6 +39,9 @@ internal static class NativeLoader
             throw new TorchException("load", $"The native library {file} or the libtorch behind it cannot be loaded: {error.Message.ReplaceLineEndings(" ").Trim()}. {WaysOut}");
         }
     }
+
+    [LibraryImport("libc", StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int setenv(string name, string value, int overwrite);
 
     internal const string WaysOut =
         "Three ways out: `apt-get install --no-install-recommends libtorch-dev libopenblas0-pthread` (Debian 12 and 13), or LIBTORCH=/folder/with/include/and/lib, " +

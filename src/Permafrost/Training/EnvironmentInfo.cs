@@ -11,7 +11,7 @@ public static class EnvironmentInfo
 {
     // Variables that change what is computed, or how fast.
     private static readonly string[] Variables =
-        ["LIBTORCH", "LIBTORCH_USE_PYTORCH", "PYTHON", "PERMAFROST_NATIVE", "PERMAFROST_HOME", "PERMAFROST_DATA", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS",
+        ["LIBTORCH", "LIBTORCH_USE_PYTORCH", "PYTHON", "PERMAFROST_NATIVE", "PERMAFROST_HOME", "PERMAFROST_DATA", "OMP_NUM_THREADS", "OMP_WAIT_POLICY", "MKL_NUM_THREADS", "OPENBLAS_THREAD_TIMEOUT", "OPENBLAS_NUM_THREADS",
          "OPENBLAS_CORETYPE", "ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "CUDA_VISIBLE_DEVICES", "CUBLAS_WORKSPACE_CONFIG", "HF_HOME", "HF_HUB_CACHE"];
 
     /// <summary>This program's version.</summary>

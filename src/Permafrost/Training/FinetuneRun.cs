@@ -212,14 +212,9 @@ public sealed class FinetuneRun : IDisposable
                 TimeSpan before = clock.Elapsed;
                 Batch batch = data.Train.Get(order.Step(step - 1)).To(Device);
                 waited += (clock.Elapsed - before).TotalSeconds;
-                Tensor stepLoss = Model.Loss(Model.Forward(batch.Inputs, batch.Mask), batch.Targets);
-                double value = stepLoss.ToDouble();
+                (double value, double gradientNorm) = TrainStep.Run(Model, optimizer, batch, rate, Options.MaxGradNorm);
                 if (!double.IsFinite(value)) throw Diverged("loss", value, step, rate);
-                stepLoss.Backward();
-                double gradientNorm = GradientClipping.ClipNorm(Model.Trained.Select(p => p.Parameter.Value), Options.MaxGradNorm > 0 ? Options.MaxGradNorm : double.PositiveInfinity);
                 if (!double.IsFinite(gradientNorm)) throw Diverged("gradient norm", gradientNorm, step, rate);
-                optimizer.Step(rate);
-                optimizer.ZeroGrad();
                 loss += value;
                 norm += gradientNorm;
                 tokens += batch.Tokens;
