@@ -51,8 +51,14 @@ internal static class ShowCommand
         {
             Output.Json(new JsonObject
             {
-                ["backbone"] = reference, ["folder"] = source.Folder, ["model_type"] = source.Config.ModelType, ["architecture"] = source.Config.Architecture, ["width"] = backbone.Width,
-                ["layers"] = backbone.Layers, ["positions"] = backbone.MaxPositions, ["parameters"] = total,
+                ["backbone"] = reference,
+                ["folder"] = source.Folder,
+                ["model_type"] = source.Config.ModelType,
+                ["architecture"] = source.Config.Architecture,
+                ["width"] = backbone.Width,
+                ["layers"] = backbone.Layers,
+                ["positions"] = backbone.MaxPositions,
+                ["parameters"] = total,
                 ["groups"] = new JsonObject(groups.Select(group => KeyValuePair.Create(group.Key, (JsonNode?)group.Value.Elements))),
             });
             return;

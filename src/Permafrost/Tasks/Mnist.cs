@@ -57,7 +57,10 @@ public sealed class Mnist : TaskDefinition
 
     private static TaskShape Shape(int side) => new()
     {
-        VectorSize = Patch * Patch, SequenceLength = side / Patch * (side / Patch), Classes = 10, Labels = [.. Enumerable.Range(0, 10).Select(digit => digit.ToString())],
+        VectorSize = Patch * Patch,
+        SequenceLength = side / Patch * (side / Patch),
+        Classes = 10,
+        Labels = [.. Enumerable.Range(0, 10).Select(digit => digit.ToString())],
     };
 
     private static Images Labelled(string folder, string split, int side)

@@ -46,7 +46,11 @@ public sealed class TensorsTask : TaskDefinition
         if (largest >= classes) throw new PermafrostException($"{path}: the target {largest} does not fit --num-classes {classes}");
         var shape = new TaskShape
         {
-            VectorSize = all.VectorSize, Vocabulary = vocabulary, SequenceLength = new[] { all, validation, test }.Max(rows => rows?.Length ?? 0), Targets = all.Targets, Classes = classes,
+            VectorSize = all.VectorSize,
+            Vocabulary = vocabulary,
+            SequenceLength = new[] { all, validation, test }.Max(rows => rows?.Length ?? 0),
+            Targets = all.Targets,
+            Classes = classes,
             Readout = all.Targets == 1 ? "last" : $"last:{all.Targets}",
         };
 

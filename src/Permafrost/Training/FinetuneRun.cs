@@ -181,7 +181,10 @@ public sealed class FinetuneRun : IDisposable
         (long total, long train, long unused) = Model.Counts;
         return new JsonObject
         {
-            ["total"] = total, ["trained"] = train, ["trained_percent"] = Math.Round(100.0 * train / total, 4), ["unused"] = unused,
+            ["total"] = total,
+            ["trained"] = train,
+            ["trained_percent"] = Math.Round(100.0 * train / total, 4),
+            ["unused"] = unused,
             ["position_rows_used"] = Model.Backbone.MaxPositions is null ? 0 : Model.Shape.SequenceLength,
         };
     }
@@ -296,23 +299,46 @@ public sealed class FinetuneRun : IDisposable
 
     private JsonObject Results(long steps, double seconds, double tokensPerSecond, JsonObject metrics, JsonObject floors) => new()
     {
-        ["task"] = Options.Task, ["task_version"] = Task.Version, ["backbone"] = Options.Backbone, ["backbone_sha256"] = BackboneSha256, ["init"] = Options.Init, ["init_seed"] = Options.InitSeed,
-        ["policy"] = Options.Policy, ["seed"] = Options.Seed, ["steps"] = steps, ["learning_rate"] = Options.LearningRate,
-        ["parameters"] = ParameterCounts(), ["metrics"] = metrics, ["floors"] = floors, ["frozen_unchanged"] = true,
-        ["seconds"] = Math.Round(seconds, 3), ["tokens_per_second"] = Math.Round(tokensPerSecond, 1), ["peak_memory_bytes"] = EnvironmentInfo.PeakMemoryBytes,
+        ["task"] = Options.Task,
+        ["task_version"] = Task.Version,
+        ["backbone"] = Options.Backbone,
+        ["backbone_sha256"] = BackboneSha256,
+        ["init"] = Options.Init,
+        ["init_seed"] = Options.InitSeed,
+        ["policy"] = Options.Policy,
+        ["seed"] = Options.Seed,
+        ["steps"] = steps,
+        ["learning_rate"] = Options.LearningRate,
+        ["parameters"] = ParameterCounts(),
+        ["metrics"] = metrics,
+        ["floors"] = floors,
+        ["frozen_unchanged"] = true,
+        ["seconds"] = Math.Round(seconds, 3),
+        ["tokens_per_second"] = Math.Round(tokensPerSecond, 1),
+        ["peak_memory_bytes"] = EnvironmentInfo.PeakMemoryBytes,
     };
 
     private JsonObject AdapterConfig() => new()
     {
         ["permafrost_version"] = EnvironmentInfo.Version,
-        ["task"] = Options.Task, ["task_version"] = Task.Version,
+        ["task"] = Options.Task,
+        ["task_version"] = Task.Version,
         ["task_options"] = new JsonObject(Options.TaskOptions.OrderBy(p => p.Key, StringComparer.Ordinal).Select(p => KeyValuePair.Create(p.Key, (JsonNode?)p.Value))),
-        ["policy"] = Options.Policy, ["input_layer"] = Options.InputLayer, ["readout"] = Model.Readout.ToString(),
-        ["backbone"] = Options.Backbone, ["backbone_sha256"] = BackboneSha256, ["init"] = Options.Init, ["init_seed"] = Options.InitSeed, ["init_version"] = BackboneInit.Version,
+        ["policy"] = Options.Policy,
+        ["input_layer"] = Options.InputLayer,
+        ["readout"] = Model.Readout.ToString(),
+        ["backbone"] = Options.Backbone,
+        ["backbone_sha256"] = BackboneSha256,
+        ["init"] = Options.Init,
+        ["init_seed"] = Options.InitSeed,
+        ["init_version"] = BackboneInit.Version,
         ["shape"] = new JsonObject
         {
-            ["vector_size"] = Model.Shape.VectorSize, ["vocabulary"] = Model.Shape.Vocabulary, ["sequence_length"] = Model.Shape.SequenceLength,
-            ["targets"] = Model.Shape.Targets, ["classes"] = Model.Shape.Classes,
+            ["vector_size"] = Model.Shape.VectorSize,
+            ["vocabulary"] = Model.Shape.Vocabulary,
+            ["sequence_length"] = Model.Shape.SequenceLength,
+            ["targets"] = Model.Shape.Targets,
+            ["classes"] = Model.Shape.Classes,
         },
         ["labels"] = new JsonArray([.. Model.Shape.Labels.Select(label => (JsonNode)label)]),
     };
@@ -324,8 +350,13 @@ public sealed class FinetuneRun : IDisposable
             JsonObject shape = config["shape"]!.AsObject();
             return new TaskShape
             {
-                VectorSize = (int?)shape["vector_size"], Vocabulary = (int?)shape["vocabulary"], SequenceLength = (int)shape["sequence_length"]!, Targets = (int)shape["targets"]!,
-                Classes = (int)shape["classes"]!, Readout = (string)config["readout"]!, Labels = [.. config["labels"]!.AsArray().Select(label => (string)label!)],
+                VectorSize = (int?)shape["vector_size"],
+                Vocabulary = (int?)shape["vocabulary"],
+                SequenceLength = (int)shape["sequence_length"]!,
+                Targets = (int)shape["targets"]!,
+                Classes = (int)shape["classes"]!,
+                Readout = (string)config["readout"]!,
+                Labels = [.. config["labels"]!.AsArray().Select(label => (string)label!)],
             };
         }
         catch (Exception error) when (error is InvalidOperationException or NullReferenceException or ArgumentNullException or FormatException or JsonException)

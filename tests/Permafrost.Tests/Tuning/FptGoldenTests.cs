@@ -96,8 +96,11 @@ internal static class FptFixture
         Backbone backbone = BackboneSource.Resolve(Repository.Fixture(fixture)).Load("pretrained", 0);
         var shape = new TaskShape
         {
-            VectorSize = inputs.Dimensions == 3 ? (int)inputs.Size(2) : null, Vocabulary = inputs.Dimensions == 3 ? null : 15,
-            SequenceLength = (int)inputs.Size(1), Targets = (int)targets.Size(1), Classes = fixture == "fpt_bitxor" ? 2 : 10,
+            VectorSize = inputs.Dimensions == 3 ? (int)inputs.Size(2) : null,
+            Vocabulary = inputs.Dimensions == 3 ? null : 15,
+            SequenceLength = (int)inputs.Size(1),
+            Targets = (int)targets.Size(1),
+            Classes = fixture == "fpt_bitxor" ? 2 : 10,
         };
         return new TunedModel(backbone, shape, Readout.Parse(ReadoutOf(fixture)), Policy.Parse("fpt"), ownTokens: false, dropout: 0, seed: 0, Device.Cpu);
     }

@@ -13,15 +13,37 @@ public sealed record SafetensorsEntry(string Name, string Type, long[] Shape, lo
     // Types without an equal here (F8, U16, ...) are refused when read, not when listed.
     private static readonly Dictionary<string, DType> Types = new()
     {
-        ["BOOL"] = DType.Bool, ["U8"] = DType.UInt8, ["I8"] = DType.Int8, ["I16"] = DType.Int16, ["I32"] = DType.Int32, ["I64"] = DType.Int64,
-        ["F16"] = DType.Float16, ["BF16"] = DType.BFloat16, ["F32"] = DType.Float32, ["F64"] = DType.Float64,
+        ["BOOL"] = DType.Bool,
+        ["U8"] = DType.UInt8,
+        ["I8"] = DType.Int8,
+        ["I16"] = DType.Int16,
+        ["I32"] = DType.Int32,
+        ["I64"] = DType.Int64,
+        ["F16"] = DType.Float16,
+        ["BF16"] = DType.BFloat16,
+        ["F32"] = DType.Float32,
+        ["F64"] = DType.Float64,
     };
 
     /// <summary>Bits per element of the types that the format knows (safetensors 0.5), those that cannot be read here among them.</summary>
     internal static readonly Dictionary<string, int> Bits = new()
     {
-        ["BOOL"] = 8, ["U8"] = 8, ["I8"] = 8, ["F8_E5M2"] = 8, ["F8_E4M3"] = 8, ["F8_E8M0"] = 8, ["I16"] = 16, ["U16"] = 16, ["F16"] = 16, ["BF16"] = 16,
-        ["I32"] = 32, ["U32"] = 32, ["F32"] = 32, ["F64"] = 64, ["I64"] = 64, ["U64"] = 64,
+        ["BOOL"] = 8,
+        ["U8"] = 8,
+        ["I8"] = 8,
+        ["F8_E5M2"] = 8,
+        ["F8_E4M3"] = 8,
+        ["F8_E8M0"] = 8,
+        ["I16"] = 16,
+        ["U16"] = 16,
+        ["F16"] = 16,
+        ["BF16"] = 16,
+        ["I32"] = 32,
+        ["U32"] = 32,
+        ["F32"] = 32,
+        ["F64"] = 64,
+        ["I64"] = 64,
+        ["U64"] = 64,
     };
 
     /// <summary>The element type, or null when no tensor here can hold it.</summary>
