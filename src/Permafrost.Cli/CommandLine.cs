@@ -5,6 +5,7 @@ using System.Runtime.InteropServices;
 using Permafrost.Cli.Commands;
 using Permafrost.Cli.Terminal;
 using Permafrost.Torch;
+using Permafrost.Training;
 
 namespace Permafrost.Cli;
 
@@ -47,8 +48,8 @@ internal static class CommandLine
         using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, OnSignal);
         try
         {
-            ParseResult parsed = Root().Parse(arguments);
-            if (parsed.Errors.Count > 0) return Fail(Sentence(parsed.Errors[0]) + $"; see `permafrost {Verb(parsed)}--help`", 2);
+            ParseResult parsed = Root().Parse(arguments.Length == 0 ? ["--help"] : [.. arguments.Select(WithDashes)]);
+            if (parsed.Errors.Count > 0) return Fail(Sentence(parsed), 2);
             return parsed.InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null }, stop.Token).GetAwaiter().GetResult();
         }
         catch (PermafrostException error)
@@ -87,7 +88,26 @@ internal static class CommandLine
         return code;
     }
 
-    private static string Sentence(ParseError error) => error.Message.TrimEnd('.').ReplaceLineEndings(" ");
+    // Hugging Face's users write --learning_rate as often as --learning-rate.
+    private static string WithDashes(string argument)
+    {
+        if (!argument.StartsWith("--", StringComparison.Ordinal)) return argument;
+        string[] parts = argument.Split('=', 2);
+        return string.Join('=', [parts[0].Replace('_', '-'), .. parts[1..]]);
+    }
+
+    private static string Sentence(ParseResult parsed)
+    {
+        string help = $"; see `permafrost {Verb(parsed)}--help`";
+        if (parsed.UnmatchedTokens.Count == 0) return parsed.Errors[0].Message.TrimEnd('.').ReplaceLineEndings(" ") + help;
+        string word = parsed.UnmatchedTokens[0];
+        Command command = parsed.CommandResult.Command;
+        return word.StartsWith('-')
+            ? $"the option '{word}' does not exist{Spelling.Hint(word, command.Options.Where(option => !option.Hidden).Select(option => option.Name), help)}"
+            : command.Subcommands.Count > 0
+            ? $"the verb '{word}' does not exist{Spelling.Hint(word, command.Subcommands.Select(verb => verb.Name), help)}"
+            : $"'{word}' is one word too many{help}";
+    }
 
     private static string Verb(ParseResult parsed)
     {

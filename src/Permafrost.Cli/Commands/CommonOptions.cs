@@ -8,7 +8,7 @@ internal static class CommonOptions
 {
     public static Option<bool> Json() => new("--json") { Description = "print the result as JSON" };
 
-    /// <summary>One flag for each field of the run's options, with its underscored spelling as an alias.</summary>
+    /// <summary>One flag for each field of the run's options.</summary>
     public static IReadOnlyList<(OptionField Field, Option Option)> RunFlags()
     {
         var flags = new List<(OptionField, Option)>();
@@ -18,11 +18,10 @@ internal static class CommonOptions
             string fallback = field.DefaultText.Length > 0 && !field.IsSwitch ? $" [default: {field.DefaultText}]" : "";
             if (field.IsSwitch)
             {
-                flags.Add((field, Named(new Option<bool?>(field.Flag) { Description = field.Help + $" [default: {(field.DefaultText == "true" ? "on" : "off")}]", Arity = ArgumentArity.ZeroOrOne }, field.Flag)));
-                string off = "--no-" + field.Flag[2..];
-                flags.Add((field, Named(new Option<bool>(off) { Description = "the opposite of " + field.Flag, Hidden = true }, off)));
+                flags.Add((field, new Option<bool?>(field.Flag) { Description = field.Help + $" [default: {(field.DefaultText == "true" ? "on" : "off")}]", Arity = ArgumentArity.ZeroOrOne }));
+                flags.Add((field, new Option<bool>("--no-" + field.Flag[2..]) { Description = "the opposite of " + field.Flag, Hidden = true }));
             }
-            else flags.Add((field, Named(new Option<string>(field.Flag) { Description = field.Help + fallback, HelpName = HelpName(field) }, field.Flag)));
+            else flags.Add((field, new Option<string>(field.Flag) { Description = field.Help + fallback, HelpName = HelpName(field) }));
         }
         return flags;
     }
@@ -56,13 +55,6 @@ internal static class CommonOptions
     public static Option<string[]> Config() => new("--config") { Description = "a YAML file with options (repeatable, later ones win); flags win over it", HelpName = "FILE" };
 
     public static Option<string[]> Set() => new("--set") { Description = "one option, as key=value (repeatable), such as task_options.length=8", HelpName = "KEY=VALUE" };
-
-    private static Option Named(Option option, string flag)
-    {
-        string underscored = "--" + flag[2..].Replace('-', '_');
-        if (underscored != flag) option.Aliases.Add(underscored);
-        return option;
-    }
 
     private static string HelpName(OptionField field)
     {

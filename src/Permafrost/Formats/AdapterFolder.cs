@@ -1,3 +1,4 @@
+using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using Permafrost.Formats.Safetensors;
@@ -16,7 +17,7 @@ public static class AdapterFolder
 
     private const string ConfigName = "adapter_config.json";
     private const string WeightsName = "adapter_model.safetensors";
-    private static readonly JsonSerializerOptions Indented = new() { WriteIndented = true };
+    private static readonly JsonSerializerOptions Indented = new() { WriteIndented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
     /// <summary>Writes an adapter; the configuration last, so that a folder with one is complete.</summary>
     /// <exception cref="PermafrostException">The folder cannot be written.</exception>

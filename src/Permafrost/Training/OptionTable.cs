@@ -71,32 +71,12 @@ public static class OptionTable
     public static RunOptions With(RunOptions options, string key, string text, string where)
     {
         string[] parts = key.Replace('-', '_').Split('.', 2);
-        OptionField field = All.FirstOrDefault(known => known.Key == parts[0]) ?? throw new UsageException($"{where}: the option '{key}' does not exist{Nearest(parts[0])}");
+        OptionField field = All.FirstOrDefault(known => known.Key == parts[0]) ?? throw new UsageException($"{where}: the option '{key}' does not exist{Spelling.Hint(parts[0], All.Select(known => known.Key), "; `permafrost finetune --help` lists them")}");
         if (field.IsMap != parts.Length > 1) throw new UsageException(field.IsMap ? $"{where}: write {field.Key}.NAME=VALUE" : $"{where}: the option '{parts[0]}' has no parts");
         RunOptions copy = options with { };
         if (field.IsMap) return copy with { TaskOptions = new Dictionary<string, string>(copy.TaskOptions) { [parts[1]] = text } };
         field.Set(copy, text, where);
         return copy;
-    }
-
-    private static string Nearest(string key)
-    {
-        (string Key, int Distance) best = All.Select(field => (field.Key, Distance(field.Key, key))).MinBy(pair => pair.Item2);
-        return best.Distance <= 3 ? $"; did you mean {best.Key}?" : "; `permafrost finetune --help` lists them";
-    }
-
-    // Levenshtein's distance.
-    private static int Distance(string a, string b)
-    {
-        int[] row = [.. Enumerable.Range(0, b.Length + 1)];
-        for (int i = 1; i <= a.Length; i++)
-        {
-            int diagonal = row[0];
-            row[0] = i;
-            for (int j = 1; j <= b.Length; j++)
-                (diagonal, row[j]) = (row[j], Math.Min(Math.Min(row[j], row[j - 1]) + 1, diagonal + (a[i - 1] == b[j - 1] ? 0 : 1)));
-        }
-        return row[^1];
     }
 
     private static OptionField[] Build([DynamicallyAccessedMembers(DynamicallyAccessedMemberTypes.PublicProperties)] Type type) =>

@@ -1,4 +1,5 @@
 using System.Text;
+using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using Permafrost.Formats;
@@ -8,7 +9,7 @@ namespace Permafrost.Training;
 /// <summary>A run's folder and the names of the files in it (DESIGN section 6).</summary>
 public sealed class RunFolder
 {
-    private static readonly JsonSerializerOptions Indented = new() { WriteIndented = true };
+    private static readonly JsonSerializerOptions Indented = new() { WriteIndented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
     private RunFolder(string path) => Path = path;
 

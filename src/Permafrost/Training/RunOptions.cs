@@ -171,6 +171,7 @@ public sealed record RunOptions
     public void Validate()
     {
         if (Task.Length == 0) throw new UsageException($"--task is missing; there are {string.Join(", ", Tasks.TaskRegistry.All.SelectMany(Tasks.TaskRegistry.Names))}");
+        _ = Tasks.TaskRegistry.Find(Task);
         if (Backbone.Length == 0) throw new UsageException("--backbone is missing; give a model folder, or a preset with --init random, such as --backbone gpt2-mini --init random");
         OneOf("--input-layer", InputLayer, "new", "pretrained-embedding");
         OneOf("--frozen-dtype", FrozenDtype, "auto", "float32");
