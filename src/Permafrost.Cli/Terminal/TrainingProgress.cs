@@ -22,7 +22,13 @@ internal sealed class TrainingProgress : ITrainingObserver
         if (!Output.Watched) return run.Train(folder, command, new TrainingProgress(null), cancellation);
         return Output.Error.Progress().AutoClear(false).HideCompleted(false)
             .Columns(new TaskDescriptionColumn { Alignment = Justify.Left }, new ProgressBarColumn { Width = 24 }, new PercentageColumn(), new RemainingTimeColumn())
-            .Start(context => run.Train(folder, command, new TrainingProgress(context), cancellation));
+            .Start(context =>
+            {
+                var progress = new TrainingProgress(context);
+                JsonObject results = run.Train(folder, command, progress, cancellation);
+                progress.Phase("done");
+                return results;
+            });
     }
 
     public void Phase(string what)

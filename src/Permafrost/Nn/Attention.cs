@@ -20,6 +20,12 @@ public static class Attention
     {
         (long B, long H, long T, long D) = (query.Size(0), query.Size(1), query.Size(2), query.Size(3));
         long S = key.Size(2);
+        // libtorch 2's own kernels never write (T, S). Padding stays on the plain path: they differ in what a padded query sees.
+        if (!wantProbabilities && paddingMask is null && T == S && Tensor.HasScaledDotProductAttention)
+        {
+            double own = scale * Math.Sqrt(D);  // the operator divides by sqrt(D) itself
+            return (Tensor.ScaledDotProductAttention(own == 1 ? query : query * own, key, value, null, dropout, causal: causalMask is not null), null);
+        }
         using var scope = new TensorScope();
         Tensor q = query.Reshape(B * H, T, D);
         Tensor k = key.Reshape(B * H, S, D).Transpose(1, 2);
