@@ -24,6 +24,7 @@ internal static class CommandLine
         root.Add(EvaluateCommand.Create());
         root.Add(PredictCommand.Create());
         root.Add(ForwardCommand.Create());
+        root.Add(FloorsCommand.Create());
         root.Add(LsCommand.Create());
         root.Add(ShowCommand.Create());
         root.Add(DataCommand.Create());

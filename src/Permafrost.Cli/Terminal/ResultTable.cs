@@ -14,6 +14,8 @@ internal static class ResultTable
         Table table = Output.Table("", "accuracy", "loss", "examples");
         foreach ((string split, JsonNode? node) in metrics)
             table.AddRow(split, Percent((double)node!["accuracy"]!), ((double)node["loss"]!).ToString("F4", CultureInfo.InvariantCulture), ((long)node["count"]!).ToString("N0", CultureInfo.InvariantCulture));
+        foreach ((string split, JsonNode? node) in metrics)
+            if (node!["masked_accuracy"] is { } masked) table.AddRow($"{split}, masked bits only", Percent((double)masked), "", "");
         foreach ((string rule, JsonNode? score) in floors) table.AddRow($"floor: {Markup.Escape(FloorName(rule))}", Percent((double)score!), "", "");
         table.Title = new TableTitle(Markup.Escape($"{results["task"]} on {results["backbone"]} ({results["init"]}), policy {results["policy"]}, seed {results["seed"]}"));
         Output.Write(table);
@@ -26,10 +28,13 @@ internal static class ResultTable
 
     public static string Percent(double share) => (100 * share).ToString("F2", CultureInfo.InvariantCulture) + " %";
 
-    private static string FloorName(string rule) => rule switch
+    public static string FloorName(string rule) => rule switch
     {
         "majority" => "most frequent class",
         "linear" => "linear on the inputs",
+        "copy" => "copy visible bits, guess the rest",
+        "first_operator" => "from the first operator alone",
+        "root" => "first operator and the digits directly under it",
         _ => rule,
     };
 }

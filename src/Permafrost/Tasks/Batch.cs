@@ -6,7 +6,8 @@ namespace Permafrost.Tasks;
 /// <param name="Inputs">(B, T, D) float32 vectors, or (B, T) int64 ids.</param>
 /// <param name="Targets">(B, P) int64 class ids; -100 does not count.</param>
 /// <param name="Mask">(B, T) int64, 1 for tokens and 0 for padding; null when nothing is padded.</param>
-public sealed record Batch(Tensor Inputs, Tensor Targets, Tensor? Mask = null)
+/// <param name="Hard">(B, P) int64, 1 for answers that the input does not simply show; null when the task makes no difference.</param>
+public sealed record Batch(Tensor Inputs, Tensor Targets, Tensor? Mask = null, Tensor? Hard = null)
 {
     /// <summary>B.</summary>
     public long Count => Inputs.Size(0);
@@ -15,5 +16,5 @@ public sealed record Batch(Tensor Inputs, Tensor Targets, Tensor? Mask = null)
     public long Tokens => Inputs.Size(0) * Inputs.Size(1);
 
     /// <summary>The same examples on a device.</summary>
-    public Batch To(Device device) => device.Type == DeviceType.Cpu ? this : new Batch(Inputs.To(device), Targets.To(device), Mask?.To(device));
+    public Batch To(Device device) => device.Type == DeviceType.Cpu ? this : new Batch(Inputs.To(device), Targets.To(device), Mask?.To(device), Hard?.To(device));
 }

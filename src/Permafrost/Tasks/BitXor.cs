@@ -47,11 +47,8 @@ public sealed class BitXor : TaskDefinition
     {
         (int length, int patterns) = Settings(options);
         var rows = new List<byte[]>();
-        int number = 0;
-        foreach (string line in TextInput.Lines(path))
+        foreach ((int number, string line) in TextInput.Lines(path))
         {
-            number++;
-            if (line.Length == 0) continue;
             if (line.Length != length * patterns || line.Any(c => c is not ('0' or '1')))
                 throw new PermafrostException($"{path}:{number}: '{(line.Length > 40 ? line[..40] + "..." : line)}' is not {length * patterns} bits ({InputFormat})");
             rows.Add([.. line.Select(c => (byte)(c - '0'))]);

@@ -30,6 +30,9 @@ public struct CounterRandom
     /// <summary>0, ..., bound - 1, each equally likely.</summary>
     public int Next(int bound) => (int)(((UInt128)Next() * (ulong)bound) >> 64);
 
+    /// <summary>Uniform on [0, 1).</summary>
+    public double NextDouble() => (Next() >> 11) * (1.0 / (1UL << 53));
+
     /// <summary>A random order of 0, ..., count - 1.</summary>
     public long[] Permutation(long count)
     {

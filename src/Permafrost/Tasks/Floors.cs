@@ -9,13 +9,14 @@ public static class Floors
     private const int MostTrain = 60_000;
     private const int BatchSize = 256;
 
-    /// <summary>Accuracies by rule: <c>majority</c>, and <c>linear</c> where sequences of vectors have one length.</summary>
-    public static IReadOnlyDictionary<string, double> Measure(TaskData data)
+    /// <summary>Accuracies by rule: <c>majority</c>, <c>linear</c> where sequences of vectors have one length, and the task's own rules.</summary>
+    public static IReadOnlyDictionary<string, double> Measure(TaskDefinition task, TaskData data)
     {
         var floors = new Dictionary<string, double>();
         if ((data.Test ?? data.Validation) is not { Count: > 0 } test) return floors;
         floors["majority"] = Majority(data, test);
         if (data.Shape.FeedsVectors && Linear(data, test) is { } linear) floors["linear"] = linear;
+        if (data.Test is not null) foreach ((string rule, double score) in task.OwnFloors(data)) floors[rule] = score;
         return floors;
     }
 
@@ -67,7 +68,7 @@ public static class Floors
         return right / Math.Max(1, all);
     }
 
-    private static IEnumerable<Batch> Batches(IExamples examples)
+    internal static IEnumerable<Batch> Batches(IExamples examples)
     {
         long count = Math.Min(examples.Count ?? 10_000, MostTrain);
         long[] order = new CounterRandom("floors", 0, 0).Permutation(count);

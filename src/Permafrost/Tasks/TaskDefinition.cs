@@ -55,6 +55,9 @@ public abstract class TaskDefinition
     /// <exception cref="PermafrostException">The data is missing or damaged.</exception>
     public abstract TaskData Load(TaskOptions options);
 
+    /// <summary>Scores of trivial rules that only this task knows, on the test split, by name.</summary>
+    public virtual IReadOnlyDictionary<string, double> OwnFloors(TaskData data) => new Dictionary<string, double>();
+
     /// <summary>Reads unlabelled inputs for predictions; their targets are -100.</summary>
     /// <param name="path">A file; <c>-</c> for standard input, where the format is text.</param>
     /// <param name="shape">The shape that the adapter was trained for.</param>

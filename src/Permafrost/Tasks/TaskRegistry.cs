@@ -4,7 +4,7 @@ namespace Permafrost.Tasks;
 public static class TaskRegistry
 {
     /// <summary>The tasks.</summary>
-    public static IReadOnlyList<TaskDefinition> All { get; } = [new BitXor(), new Mnist(), new TensorsTask()];
+    public static IReadOnlyList<TaskDefinition> All { get; } = [new BitMemory(), new BitXor(), new ListOps(), new Mnist(), new TensorsTask()];
 
     /// <summary>Finds <c>name</c> or <c>name@reading</c>.</summary>
     /// <exception cref="UsageException">There is no such task or reading.</exception>

@@ -24,6 +24,9 @@ public sealed record TaskShape
     /// <summary>The classes' names; empty when they are just numbers.</summary>
     public IReadOnlyList<string> Labels { get; init; } = [];
 
+    /// <summary>Name of the accuracy over <see cref="Batch.Hard"/> answers; null when the task has none.</summary>
+    public string? HardMetric { get; init; }
+
     /// <summary>Whether the task feeds vectors.</summary>
     public bool FeedsVectors => VectorSize is not null;
 }

@@ -1,19 +1,28 @@
 namespace Permafrost.Tasks;
 
-/// <summary>Lines of a text file, or of standard input for <c>-</c>.</summary>
+/// <summary>The lines of a text file, or of standard input for <c>-</c>, that are not empty, with their numbers.</summary>
 internal static class TextInput
 {
-    public static IEnumerable<string> Lines(string path)
+    public static IEnumerable<(int Number, string Line)> Lines(string path)
     {
-        if (path == "-")
+        int number = 0;
+        foreach (string line in path == "-" ? StandardInput() : ReadFile(path))
         {
-            while (Console.In.ReadLine() is { } line) yield return line.Trim();
-            yield break;
+            number++;
+            if (line.AsSpan().Trim().Length > 0) yield return (number, line.Trim());
         }
-        string[] lines;
+    }
+
+    private static IEnumerable<string> StandardInput()
+    {
+        while (Console.In.ReadLine() is { } line) yield return line;
+    }
+
+    private static string[] ReadFile(string path)
+    {
         try
         {
-            lines = File.ReadAllLines(path);
+            return File.ReadAllLines(path);
         }
         catch (Exception error) when (error is FileNotFoundException or DirectoryNotFoundException)
         {
@@ -23,6 +32,5 @@ internal static class TextInput
         {
             throw new PermafrostException($"cannot read {path}: {error.Message.TrimEnd('.')}");
         }
-        foreach (string line in lines) yield return line.Trim();
     }
 }

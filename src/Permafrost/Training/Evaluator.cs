@@ -9,10 +9,16 @@ namespace Permafrost.Training;
 /// <param name="Accuracy">Share of right answers, over all answers of all examples.</param>
 /// <param name="Loss">Mean cross entropy in nats, likewise.</param>
 /// <param name="Count">Number of examples.</param>
-public sealed record Metrics(double Accuracy, double Loss, long Count)
+/// <param name="Hard">Accuracy over the answers that the input does not simply show, under the task's name for it; null where there is none.</param>
+public sealed record Metrics(double Accuracy, double Loss, long Count, (string Name, double Accuracy)? Hard = null)
 {
     /// <summary>As in results.json.</summary>
-    public JsonObject ToJson() => new() { ["accuracy"] = Accuracy, ["loss"] = Loss, ["count"] = Count };
+    public JsonObject ToJson()
+    {
+        var json = new JsonObject { ["accuracy"] = Accuracy, ["loss"] = Loss, ["count"] = Count };
+        if (Hard is { } hard) json[hard.Name] = hard.Accuracy;
+        return json;
+    }
 }
 
 /// <summary>One example's answers.</summary>
@@ -30,28 +36,35 @@ public static class Evaluator
     public static Metrics Evaluate(TunedModel model, IExamples examples, int batchSize, Device device, Action<Prediction>? onPrediction = null, CancellationToken cancellation = default)
     {
         double loss = 0;
-        (long right, long answers, long count) = (0, 0, 0);
-        foreach ((long start, Tensor logits, Tensor targets) in Batches(model, examples, batchSize, device, cancellation))
+        (long right, long answers, long count, long hardRight, long hardAnswers) = (0, 0, 0, 0, 0);
+        foreach ((long start, Tensor logits, Tensor targets, Tensor? hard) in Batches(model, examples, batchSize, device, cancellation))
         {
             Tensor flat = targets.Reshape(-1);
             long counted = flat.Ne(-100).Sum().ToInt64();
             if (counted > 0) loss += model.Loss(logits, targets).ToDouble() * counted;
-            right += logits.Argmax(-1).Reshape(-1).Eq(flat).Sum().ToInt64();
+            Tensor hits = logits.Argmax(-1).Reshape(-1).Eq(flat);
+            right += hits.Sum().ToInt64();
+            if (hard is not null)
+            {
+                hardRight += (hits.To(DType.Int64) * hard.Reshape(-1)).Sum().ToInt64();
+                hardAnswers += hard.Sum().ToInt64();
+            }
             answers += counted;
             count += logits.Size(0);
             if (onPrediction is not null) foreach (Prediction prediction in ToPredictions(start, logits, targets)) onPrediction(prediction);
         }
-        return new Metrics((double)right / Math.Max(1, answers), loss / Math.Max(1, answers), count);
+        return new Metrics((double)right / Math.Max(1, answers), loss / Math.Max(1, answers), count,
+            model.Shape.HardMetric is { } name && hardAnswers > 0 ? (name, (double)hardRight / hardAnswers) : null);
     }
 
     /// <summary>Answers inputs whose targets are not known.</summary>
     public static IEnumerable<Prediction> Predict(TunedModel model, IExamples examples, int batchSize, Device device, CancellationToken cancellation = default)
     {
-        foreach ((long start, Tensor logits, _) in Batches(model, examples, batchSize, device, cancellation))
+        foreach ((long start, Tensor logits, _, _) in Batches(model, examples, batchSize, device, cancellation))
             foreach (Prediction prediction in ToPredictions(start, logits, null)) yield return prediction;
     }
 
-    private static IEnumerable<(long Start, Tensor Logits, Tensor Targets)> Batches(TunedModel model, IExamples examples, int batchSize, Device device, CancellationToken cancellation)
+    private static IEnumerable<(long Start, Tensor Logits, Tensor Targets, Tensor? Hard)> Batches(TunedModel model, IExamples examples, int batchSize, Device device, CancellationToken cancellation)
     {
         bool training = model.Training;
         model.Train(false);
@@ -64,7 +77,7 @@ public static class Evaluator
                 using var noGrad = new NoGrad();
                 using var scope = new TensorScope();
                 Batch batch = examples.Get([.. Enumerable.Range(0, (int)Math.Min(batchSize, count - start)).Select(i => start + i)]).To(device);
-                yield return (start, model.Forward(batch.Inputs, batch.Mask), batch.Targets);
+                yield return (start, model.Forward(batch.Inputs, batch.Mask), batch.Targets, batch.Hard);
             }
         }
         finally

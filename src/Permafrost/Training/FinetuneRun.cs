@@ -167,7 +167,7 @@ public sealed class FinetuneRun : IDisposable
             if (Options.Floors)
             {
                 observer.Phase("measuring floors");
-                foreach ((string rule, double score) in Floors.Measure(data)) floors[rule] = score;
+                foreach ((string rule, double score) in Floors.Measure(Task, data)) floors[rule] = score;
             }
             JsonObject results = Results(steps, seconds, tokensPerSecond, metrics, floors);
             RunFolder.WriteJson(folder.Results, results);
@@ -339,6 +339,7 @@ public sealed class FinetuneRun : IDisposable
             ["sequence_length"] = Model.Shape.SequenceLength,
             ["targets"] = Model.Shape.Targets,
             ["classes"] = Model.Shape.Classes,
+            ["hard_metric"] = Model.Shape.HardMetric,
         },
         ["labels"] = new JsonArray([.. Model.Shape.Labels.Select(label => (JsonNode)label)]),
     };
@@ -356,6 +357,7 @@ public sealed class FinetuneRun : IDisposable
                 Targets = (int)shape["targets"]!,
                 Classes = (int)shape["classes"]!,
                 Readout = (string)config["readout"]!,
+                HardMetric = (string?)shape["hard_metric"],
                 Labels = [.. config["labels"]!.AsArray().Select(label => (string)label!)],
             };
         }

@@ -1,0 +1,139 @@
+using Permafrost.Torch;
+
+namespace Permafrost.Tasks;
+
+/// <summary>
+/// Bit Memory (Lu et al. 2021, section 2.1; kzl/universal-computation datasets/bit_memory.py): random bit strings are shown, then one of them again
+/// with half of its bits masked; the whole string is to be reconstructed, one chunk of bits a token.
+/// </summary>
+public sealed class BitMemory : TaskDefinition
+{
+    private const int HeldOut = 1000;
+
+    /// <inheritdoc/>
+    public override string Name => "bit-memory";
+
+    /// <inheritdoc/>
+    public override int Version => 1;
+
+    /// <inheritdoc/>
+    public override string Summary => "recall a masked 1000-bit string out of five, 50 bits a token (generated)";
+
+    /// <inheritdoc/>
+    public override string Description => $"""
+        Input    {Name}: `patterns` random strings of `length` bits (-1 or 1), then one of them with each bit masked (0) with probability 1/2;
+                 cut into tokens of `chunk` bits: 120 tokens of 50 numbers at the defaults.
+        Output   every bit of the masked string, `chunk` answers of two classes at each of its tokens. Loss and accuracy count all bits, as the paper's do.
+        Metrics  accuracy, and masked_accuracy over the masked bits only: copying the visible bits and guessing the rest already gives 75 %.
+        Splits   training examples are generated without end from the run's seed; validation and test are {HeldOut:N0} each, the same for every run.
+        Floors   majority class; copy (visible bits copied, masked ones guessed)
+        Options  task_options.length (1000), task_options.patterns (5), task_options.chunk (50)
+        Source   Lu et al. 2021, arXiv 2103.05247, section 2.1; kzl/universal-computation datasets/bit_memory.py
+        """;
+
+    /// <inheritdoc/>
+    public override string InputFormat => "text lines of all bits in order, shown strings then the masked one, as 0, 1 and ? for a masked bit";
+
+    /// <inheritdoc/>
+    public override TaskData Load(TaskOptions options)
+    {
+        Layout layout = Settings(options);
+        return new TaskData(layout.Shape, new Generated("bit-memory/train", options.Seed, layout, null),
+            new Generated("bit-memory/validation", 0, layout, HeldOut), new Generated("bit-memory/test", 0, layout, HeldOut));
+    }
+
+    /// <inheritdoc/>
+    public override IReadOnlyDictionary<string, double> OwnFloors(TaskData data)
+    {
+        (double right, double all) = (0, 0);
+        foreach (Batch batch in Floors.Batches(data.Test!))
+        {
+            double masked = batch.Hard!.Sum().ToDouble();
+            // A guess (always 1) is right where the masked bit happens to be one.
+            right += batch.Targets.Elements - masked + (batch.Targets * batch.Hard).Sum().ToDouble();
+            all += batch.Targets.Elements;
+        }
+        return new Dictionary<string, double> { ["copy"] = right / all };
+    }
+
+    /// <inheritdoc/>
+    public override IExamples ReadInputs(string path, TaskShape shape, TaskOptions options)
+    {
+        Layout layout = Settings(options);
+        var rows = new List<string>();
+        foreach ((int number, string line) in TextInput.Lines(path))
+        {
+            if (line.Length != layout.Bits || line.Any(c => c is not ('0' or '1' or '?')))
+                throw new PermafrostException($"{path}:{number}: {line.Length} characters are not {layout.Bits} bits ({InputFormat})");
+            rows.Add(line);
+        }
+        if (rows.Count == 0) throw new PermafrostException($"{path} holds no input; expected are {InputFormat}");
+        return new Given(rows, layout);
+    }
+
+    private Layout Settings(TaskOptions options)
+    {
+        options.CheckSettings(Name, "length", "patterns", "chunk");
+        var layout = new Layout(options.Int("length", 1000, 1, 1 << 16), options.Int("patterns", 5, 1, 64), options.Int("chunk", 50, 1, 1 << 16));
+        if (layout.Length % layout.Chunk != 0) throw new UsageException($"task_options.length ({layout.Length}) must be a multiple of task_options.chunk ({layout.Chunk})");
+        return layout;
+    }
+
+    private sealed record Layout(int Length, int Patterns, int Chunk)
+    {
+        public int Bits => Length * (Patterns + 1);
+
+        public int Tokens => Bits / Chunk;
+
+        public TaskShape Shape => new()
+        {
+            VectorSize = Chunk,
+            SequenceLength = Tokens,
+            Targets = Length,
+            Classes = 2,
+            Readout = $"last:{Length / Chunk}",
+            HardMetric = "masked_accuracy",
+        };
+    }
+
+    private sealed class Generated(string stream, long seed, Layout layout, long? count) : IExamples
+    {
+        public long? Count => count;
+
+        public Batch Get(ReadOnlySpan<long> indices)
+        {
+            var inputs = new float[indices.Length * layout.Bits];
+            var targets = new long[indices.Length * layout.Length];
+            var masked = new long[targets.Length];
+            for (int row = 0; row < indices.Length; row++)
+            {
+                var random = new CounterRandom(stream, seed, indices[row]);
+                Span<float> bits = inputs.AsSpan(row * layout.Bits, layout.Bits);
+                int shown = layout.Length * layout.Patterns;
+                for (int i = 0; i < shown; i++) bits[i] = random.Next(2) * 2 - 1;
+                int chosen = random.Next(layout.Patterns);
+                for (int i = 0; i < layout.Length; i++)
+                {
+                    float bit = bits[chosen * layout.Length + i];
+                    int at = row * layout.Length + i;
+                    masked[at] = random.Next(2);
+                    targets[at] = bit > 0 ? 1 : 0;
+                    bits[shown + i] = masked[at] == 1 ? 0 : bit;
+                }
+            }
+            return new Batch(Tensor.From(inputs, indices.Length, layout.Tokens, layout.Chunk), Tensor.From(targets, indices.Length, layout.Length), Hard: Tensor.From(masked, indices.Length, layout.Length));
+        }
+    }
+
+    private sealed class Given(IReadOnlyList<string> rows, Layout layout) : IExamples
+    {
+        public long? Count => rows.Count;
+
+        public Batch Get(ReadOnlySpan<long> indices)
+        {
+            var inputs = new List<float>();
+            foreach (long index in indices) inputs.AddRange(rows[(int)index].Select(c => c == '?' ? 0f : c == '1' ? 1f : -1f));
+            return new Batch(Tensor.From([.. inputs], indices.Length, layout.Tokens, layout.Chunk), Tensor.Full([indices.Length, layout.Length], -100, DType.Int64));
+        }
+    }
+}
