@@ -15,6 +15,9 @@ internal static class CommandLine
     private const int Interrupted = 130;
     private const int Terminated = 143;
 
+    // Linux's raw number: Slurm sends it ahead of the end of a job.
+    private const int Sigusr1 = 10;
+
     public static Command Root()
     {
         // Not a RootCommand: that one calls itself after the program's file.
@@ -33,20 +36,23 @@ internal static class CommandLine
         return root;
     }
 
+    /// <summary>What signals ask of the command that runs now.</summary>
+    public static StopRequest Stop { get; private set; } = new();
+
     public static int Run(string[] arguments)
     {
-        using var stop = new CancellationTokenSource();
-        int signalCode = 0;
+        using var stop = new StopRequest();
+        Stop = stop;
         void OnSignal(PosixSignalContext context)
         {
             // The second Ctrl-C ends the process at once.
-            if (signalCode != 0) return;
-            signalCode = context.Signal == PosixSignal.SIGINT ? Interrupted : Terminated;
+            if (stop.Reason == StopReason.Interrupt && context.Signal == PosixSignal.SIGINT) return;
             context.Cancel = true;
-            stop.Cancel();
+            stop.Ask(context.Signal == PosixSignal.SIGINT ? StopReason.Interrupt : StopReason.Preempted);
         }
         using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, OnSignal);
         using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, OnSignal);
+        using var user = PosixSignalRegistration.Create((PosixSignal)Sigusr1, OnSignal);
         try
         {
             ParseResult parsed = Root().Parse(arguments.Length == 0 ? ["--help"] : [.. arguments.Select(WithDashes)]);
@@ -59,7 +65,7 @@ internal static class CommandLine
         }
         catch (OperationCanceledException)
         {
-            return Fail(signalCode == Terminated ? "stopped by SIGTERM" : "stopped by Ctrl-C", signalCode == 0 ? Interrupted : signalCode);
+            return stop.Reason == StopReason.Preempted ? Fail("stopped by a signal", Terminated) : Fail("stopped by Ctrl-C", Interrupted);
         }
         catch (TorchException error) when (error.IsOutOfMemory)
         {

@@ -101,7 +101,7 @@ internal sealed class BenchWorker : IDisposable
     private double Step()
     {
         if (model is null || adam is null || batch is null) throw new InvalidOperationException("run before setup");
-        if (training) return TrainStep.Run(model, adam, batch, 1e-3, 1).Loss;
+        if (training) return TrainStep.Run(model, adam, [batch], 1e-3, 1).Loss;
         using var noGrad = new NoGrad();
         using var scope = new TensorScope();
         return model.Loss(model.Forward(batch.Inputs, null), batch.Targets).ToDouble();

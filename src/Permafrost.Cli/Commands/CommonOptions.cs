@@ -26,10 +26,9 @@ internal static class CommonOptions
         return flags;
     }
 
-    /// <summary>The options of a command line: defaults, then --config, then --set, then flags.</summary>
-    public static RunOptions Collect(ParseResult parsed, IReadOnlyList<(OptionField Field, Option Option)> flags, Option<string[]> config, Option<string[]> set)
+    /// <summary>The options of a command line: those given, then --config, then --set, then flags.</summary>
+    public static RunOptions Collect(RunOptions options, ParseResult parsed, IReadOnlyList<(OptionField Field, Option Option)> flags, Option<string[]> config, Option<string[]> set)
     {
-        var options = new RunOptions();
         foreach (string path in parsed.GetValue(config) ?? []) options = RunConfig.Load(path, options);
         foreach (string assignment in parsed.GetValue(set) ?? [])
         {

@@ -15,24 +15,57 @@ internal static class FinetuneCommand
         Option<string[]> config = CommonOptions.Config();
         Option<string[]> set = CommonOptions.Set();
         var dryRun = new Option<bool>("--dry-run") { Description = "load everything, print options and parameter counts, and stop" };
+        var resume = new Option<string?>("--resume-from-checkpoint")
+        {
+            Description = "go on where a run stopped: DIR is its folder or one of its checkpoints; without DIR the newest in --output-dir. The run's own config.yaml is read first",
+            Arity = ArgumentArity.ZeroOrOne,
+            HelpName = "DIR",
+        };
+        var allow = new Option<string[]>("--allow-changes") { Description = "differences to accept when resuming, by name (repeatable)", HelpName = "NAME", AllowMultipleArgumentsPerToken = false };
         Option<bool> json = CommonOptions.Json();
         foreach ((_, Option option) in flags) command.Add(option);
-        foreach (Option option in new Option[] { config, set, dryRun, json }) command.Add(option);
-        command.SetAction((parsed, cancellation) => Task.FromResult(
-            Run(CommonOptions.Collect(parsed, flags, config, set), parsed.GetValue(dryRun), parsed.GetValue(json), "permafrost " + Quoted(parsed), cancellation)));
+        foreach (Option option in new Option[] { config, set, resume, allow, dryRun, json }) command.Add(option);
+        command.SetAction(parsed =>
+        {
+            string line = "permafrost " + Quoted(parsed);
+            if (parsed.GetResult(resume) is not { Implicit: false })
+                return Run(CommonOptions.Collect(new RunOptions(), parsed, flags, config, set), parsed.GetValue(dryRun), parsed.GetValue(json), line);
+            string path = parsed.GetValue(resume) ?? CommonOptions.Collect(new RunOptions(), parsed, flags, config, set).OutputDir
+                ?? throw new UsageException("--resume-from-checkpoint needs the run's folder, here or as --output-dir");
+            string run = Checkpoint.IsCheckpointPath(path) ? Path.GetDirectoryName(Path.GetFullPath(path.TrimEnd('/')))! : path;
+            RunOptions saved = RunConfig.Load(RunFolder.Open(run).Config, new RunOptions());
+            return Resume(CommonOptions.Collect(saved, parsed, flags, config, set) with { OutputDir = run }, run, path, parsed.GetValue(allow) ?? [], parsed.GetValue(json), line);
+        });
         return command;
     }
 
-    private static int Run(RunOptions options, bool dryRun, bool json, string command, CancellationToken cancellation)
+    private static int Run(RunOptions options, bool dryRun, bool json, string command)
     {
         options.Validate();
         string path = options.OutputDir ?? RunFolder.DefaultPath(options, DateTime.Now);
         options = options with { OutputDir = path };
         RunFolder? folder = dryRun ? null : RunFolder.Create(path);
+        using RunLock? held = dryRun ? null : new RunLock(path);
         using FinetuneRun run = FinetuneRun.Prepare(options);
         if (dryRun) return DryRun(run, json);
         Output.Note(run.Model.CountsLine);
-        JsonObject results = TrainingProgress.Train(run, folder!, command, cancellation);
+        return Print(TrainingProgress.Train(run, folder!, command), path, json);
+    }
+
+    private static int Resume(RunOptions options, string path, string wanted, string[] allowed, bool json, string command)
+    {
+        RunFolder folder = RunFolder.Open(path);
+        using var held = new RunLock(path);
+        string checkpoint = wanted == path ? Checkpoint.Newest(folder, Output.Note) : wanted;
+        Checkpoint.Verify(checkpoint);
+        using FinetuneRun run = FinetuneRun.Prepare(options);
+        run.CheckSameRun(checkpoint, allowed);
+        Output.Note($"going on from {checkpoint}");
+        return Print(TrainingProgress.Train(run, folder, command, checkpoint), path, json);
+    }
+
+    private static int Print(JsonObject results, string path, bool json)
+    {
         if (json) Output.Json(results);
         else ResultTable.Print(results, path);
         return 0;

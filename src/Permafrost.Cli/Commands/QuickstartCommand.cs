@@ -14,20 +14,21 @@ internal static class QuickstartCommand
         var seed = new Option<long>("--seed") { Description = "seed of the run" };
         Option<bool> json = CommonOptions.Json();
         foreach (Option option in new Option[] { output, seed, json }) command.Add(option);
-        command.SetAction((parsed, cancellation) => Task.FromResult(Run(parsed.GetValue(output), parsed.GetValue(seed), parsed.GetValue(json), cancellation)));
+        command.SetAction(parsed => Run(parsed.GetValue(output), parsed.GetValue(seed), parsed.GetValue(json)));
         return command;
     }
 
-    private static int Run(string? output, long seed, bool json, CancellationToken cancellation)
+    private static int Run(string? output, long seed, bool json)
     {
         string path = output ?? Path.Combine("runs", FormattableString.Invariant($"quickstart-{DateTime.Now:yyyyMMdd-HHmmss}"));
         var options = new RunOptions { Task = "bit-xor", Backbone = "gpt2-mini", Init = "random", MaxSteps = 1000, PerDeviceTrainBatchSize = 32, Dropout = 0, Seed = seed, OutputDir = path };
         RunFolder folder = RunFolder.Create(path);
+        using var held = new RunLock(path);
         Output.Note("A GPT-2 of 4 layers and 256 numbers, with random weights that stay frozen, learns the exclusive or of two bit strings:");
         Output.Note("only its input and output layer, norms and positions train.");
         using FinetuneRun run = FinetuneRun.Prepare(options);
         Output.Note(run.Model.CountsLine);
-        JsonObject results = TrainingProgress.Train(run, folder, $"permafrost quickstart --seed {seed}", cancellation);
+        JsonObject results = TrainingProgress.Train(run, folder, $"permafrost quickstart --seed {seed}");
         if (json)
         {
             Output.Json(results);

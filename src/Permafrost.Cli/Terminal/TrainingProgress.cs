@@ -12,20 +12,21 @@ internal sealed class TrainingProgress : ITrainingObserver
     private readonly Stopwatch clock = Stopwatch.StartNew();
     private ProgressTask? bar;
     private double lastLine = double.NegativeInfinity;
+    private long firstStep = -1;
     private string score = "";
 
     private TrainingProgress(ProgressContext? context) => this.context = context;
 
     /// <summary>Trains under a display.</summary>
-    public static JsonObject Train(FinetuneRun run, RunFolder folder, string command, CancellationToken cancellation)
+    public static JsonObject Train(FinetuneRun run, RunFolder folder, string command, string? checkpoint = null)
     {
-        if (!Output.Watched) return run.Train(folder, command, new TrainingProgress(null), cancellation);
+        if (!Output.Watched) return run.Train(folder, command, new TrainingProgress(null), CommandLine.Stop, checkpoint);
         return Output.Error.Progress().AutoClear(false).HideCompleted(false)
             .Columns(new TaskDescriptionColumn { Alignment = Justify.Left }, new ProgressBarColumn { Width = 24 }, new PercentageColumn(), new RemainingTimeColumn())
             .Start(context =>
             {
                 var progress = new TrainingProgress(context);
-                JsonObject results = run.Train(folder, command, progress, cancellation);
+                JsonObject results = run.Train(folder, command, progress, CommandLine.Stop, checkpoint);
                 progress.Phase("done");
                 return results;
             });
@@ -53,9 +54,10 @@ internal sealed class TrainingProgress : ITrainingObserver
         }
         // Plain lines: one every ten seconds, and the last.
         double now = clock.Elapsed.TotalSeconds;
+        if (firstStep < 0) (firstStep, lastLine) = (report.Step, double.NegativeInfinity);
         if (now - lastLine < 10 && report.Step < report.Steps) return;
         lastLine = now;
-        double left = now / report.Step * (report.Steps - report.Step);
+        double left = now / Math.Max(1, report.Step - firstStep + 1) * (report.Steps - report.Step);
         Output.Note(FormattableString.Invariant($"step {report.Step}/{report.Steps}  {line}  {now:F0} s, {left:F0} s left"));
     }
 

@@ -12,6 +12,10 @@ namespace Permafrost.Training;
 /// <param name="Hard">Accuracy over the answers that the input does not simply show, under the task's name for it; null where there is none.</param>
 public sealed record Metrics(double Accuracy, double Loss, long Count, (string Name, double Accuracy)? Hard = null)
 {
+    /// <summary>As in metrics.jsonl: <c>eval/accuracy</c>, ...</summary>
+    public (string Key, double Value)[] ToLog(string prefix) =>
+        Hard is { } hard ? [($"{prefix}/loss", Loss), ($"{prefix}/accuracy", Accuracy), ($"{prefix}/{hard.Name}", hard.Accuracy)] : [($"{prefix}/loss", Loss), ($"{prefix}/accuracy", Accuracy)];
+
     /// <summary>As in results.json.</summary>
     public JsonObject ToJson()
     {

@@ -1,4 +1,4 @@
-using System.Diagnostics;
+using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
@@ -6,7 +6,6 @@ using Permafrost.Formats;
 using Permafrost.Models;
 using Permafrost.Tasks;
 using Permafrost.Torch;
-using Permafrost.Torch.Optimizers;
 using Permafrost.Tuning;
 
 namespace Permafrost.Training;
@@ -103,7 +102,7 @@ public sealed class FinetuneRun : IDisposable
         {
             if (Options.MaxSteps is { } steps) return steps;
             if (Options.NumTrainEpochs is not { } epochs) return 2000;
-            long perEpoch = Order().StepsPerEpoch ?? throw new UsageException($"--num-train-epochs: the task {Task.Name} generates examples without end; use --max-steps");
+            long perEpoch = new DataOrder(Data!.Train.Count, GlobalBatchSize, Options.Shuffle, Options.Seed).StepsPerEpoch ?? throw new UsageException($"--num-train-epochs: the task {Task.Name} generates examples without end; use --max-steps");
             return Math.Max(1, (long)Math.Ceiling(epochs * perEpoch));
         }
     }
@@ -135,44 +134,102 @@ public sealed class FinetuneRun : IDisposable
     /// <param name="folder">The run's folder.</param>
     /// <param name="command">The command line, for the record.</param>
     /// <param name="observer">Told of progress.</param>
-    /// <param name="cancellation">Stops between two steps.</param>
+    /// <param name="stop">Asked to stop through this, the run saves a checkpoint and ends with <see cref="StoppedException"/>.</param>
+    /// <param name="checkpoint">A verified checkpoint of the same run to go on from; null to begin.</param>
     /// <returns>What results.json holds.</returns>
+    /// <exception cref="StoppedException">It was asked to stop.</exception>
     /// <exception cref="DivergedException">The loss is not finite.</exception>
     /// <exception cref="PermafrostException">A file cannot be written, or a promise about frozen weights is broken.</exception>
-    public JsonObject Train(RunFolder folder, string command, ITrainingObserver observer, CancellationToken cancellation = default)
+    public JsonObject Train(RunFolder folder, string command, ITrainingObserver observer, StopRequest stop, string? checkpoint = null)
     {
         if (trained) throw new InvalidOperationException("a run trains once");
         trained = true;
         TaskData data = Data ?? throw new InvalidOperationException("the run was opened without data");
-        long steps = Steps;
-        AtomicFile.WriteText(folder.Config, RunConfig.ToYaml(Options, $"{command}\nAgain: permafrost finetune --config {folder.Config} --output-dir ANOTHER"));
-        AtomicFile.WriteText(Path.Combine(folder.Path, "command.txt"), command + "\n");
-        RunFolder.WriteJson(Path.Combine(folder.Path, "env.json"), EnvironmentInfo.Collect());
-        string frozenBefore = Model.FrozenSha256();
-
-        observer.Started(this, steps);
-        var clock = Stopwatch.StartNew();
-        double tokensPerSecond;
-        using (var log = new MetricsLog(folder.Metrics))
+        if (checkpoint is null)
         {
-            tokensPerSecond = TrainSteps(data, steps, log, observer, cancellation);
-            double seconds = clock.Elapsed.TotalSeconds;
-            if (Model.FrozenSha256() != frozenBefore) throw new PermafrostException("frozen weights changed during training; this is a defect of permafrost: please report it with the run's config.yaml and env.json");
-            AdapterFolder.Write(folder.Adapter, AdapterConfig(), Model.Adapter());
+            AtomicFile.WriteText(folder.Config, RunConfig.ToYaml(Options, $"{command}\nAgain: permafrost finetune --config {folder.Config} --output-dir ANOTHER"));
+            AtomicFile.WriteText(Path.Combine(folder.Path, "command.txt"), command + "\n");
+            RunFolder.WriteJson(Path.Combine(folder.Path, "env.json"), EnvironmentInfo.Collect());
+        }
+        string frozenBefore = Model.FrozenSha256();
+        observer.Started(this, Steps);
+        Model.Train(true);
+        using var loop = new TrainingLoop(this, folder, observer, stop, checkpoint);
+        TrainerState state = loop.State;
+        using var log = new MetricsLog(folder.Metrics, state.LogBytes);
+        loop.Run(log);
+        if (Model.FrozenSha256() != frozenBefore) throw new PermafrostException("frozen weights changed during training; this is a defect of permafrost: please report it with the run's config.yaml and env.json");
 
+        long step = state.Step;
+        if (Options.LoadBestModelAtEnd && state.BestStep >= 0 && state.BestStep < state.Step)
+        {
+            using var scope = new TensorScope();
+            Model.LoadAdapter(AdapterFolder.ReadTensors(folder.Best), folder.Best, complete: true);
+            step = state.BestStep;
+        }
+        AdapterFolder.Write(folder.Adapter, AdapterConfig(step), Model.Adapter());
+        try
+        {
             var metrics = new JsonObject();
-            if (data.Validation is not null) metrics["validation"] = Score("validation", data.Validation, steps, log, observer, null, cancellation).ToJson();
-            if (data.Test is not null) metrics["test"] = ScoreTest(data.Test, folder, steps, log, observer, cancellation).ToJson();
+            if (data.Validation is not null) metrics["validation"] = Score("validation", data.Validation, step, log, observer, null, stop.Token).ToJson();
+            if (data.Test is not null) metrics["test"] = ScoreTest(data.Test, folder, step, log, observer, stop.Token).ToJson();
             var floors = new JsonObject();
             if (Options.Floors)
             {
                 observer.Phase("measuring floors");
                 foreach ((string rule, double score) in Floors.Measure(Task, data)) floors[rule] = score;
             }
-            JsonObject results = Results(steps, seconds, tokensPerSecond, metrics, floors);
+            JsonObject results = Results(state, step, metrics, floors);
             RunFolder.WriteJson(folder.Results, results);
             return results;
         }
+        catch (OperationCanceledException)
+        {
+            throw new StoppedException($"stopped while scoring, after the last step; go on with: permafrost finetune --resume-from-checkpoint {folder.Path}", stop.Reason);
+        }
+    }
+
+    /// <summary>Examples of one update: batch size times accumulation.</summary>
+    public int GlobalBatchSize => checked(Options.PerDeviceTrainBatchSize * Options.GradientAccumulationSteps);
+
+    /// <summary>What this run is, for its checkpoints: options, backbone, data and versions.</summary>
+    public JsonObject Identity()
+    {
+        var options = new JsonObject();
+        foreach (OptionField field in OptionTable.All) options[field.Key] = field.FormatAny(Options);
+        return new JsonObject
+        {
+            ["options"] = options,
+            ["backbone_sha256"] = BackboneSha256,
+            ["data_sha256"] = DataSha256(),
+            ["permafrost_version"] = EnvironmentInfo.Version.Split('+')[0],
+            ["libtorch_version"] = Engine.Version,
+        };
+    }
+
+    /// <summary>Refuses to go on from a checkpoint of another run; what does not change the result may differ.</summary>
+    /// <param name="checkpoint">The checkpoint.</param>
+    /// <param name="allowed">Names of differences to accept.</param>
+    /// <exception cref="UsageException">Something differs; each difference is named.</exception>
+    public void CheckSameRun(string checkpoint, IReadOnlyCollection<string> allowed)
+    {
+        JsonObject saved = Checkpoint.Identity(checkpoint);
+        JsonObject own = Identity();
+        var differences = new List<string>();
+        void Compare(string name, JsonNode? then, JsonNode? now)
+        {
+            if (then?.ToString() != now?.ToString() && !allowed.Contains(name)) differences.Add($"{name} was {Short(then)}, is {Short(now)}");
+        }
+        foreach ((string key, JsonNode? value) in own)
+        {
+            if (key != "options") Compare(key, saved[key], value);
+            else
+                foreach ((string option, JsonNode? text) in value!.AsObject())
+                    if (!HarmlessOptions.Contains(option) && !(option is "max_steps" or "num_train_epochs" && Options.LrSchedulerType is "constant" or "constant_with_warmup" && Options.WarmupRatio == 0))
+                        Compare(option, saved["options"]?[option], text);
+        }
+        if (differences.Count > 0)
+            throw new UsageException($"{checkpoint} belongs to another run: {string.Join("; ", differences)}; undo the change, start anew in another --output-dir, or accept it with --allow-changes NAME where the shapes allow");
     }
 
     /// <summary>Number counts as in results.json.</summary>
@@ -192,82 +249,32 @@ public sealed class FinetuneRun : IDisposable
     /// <summary>Frees the model.</summary>
     public void Dispose() => Model.Dispose();
 
-    private DataOrder Order() => new(Data!.Train.Count, Options.PerDeviceTrainBatchSize, Options.Shuffle, Options.Seed);
+    // Options that change neither what is computed nor on what.
+    private static readonly string[] HarmlessOptions =
+        ["output_dir", "logging_steps", "save_steps", "save_minutes", "save_total_limit", "max_time", "floors", "per_device_eval_batch_size", "data", "backbone", "init_adapter"];
 
-    private double TrainSteps(TaskData data, long steps, MetricsLog log, ITrainingObserver observer, CancellationToken cancellation)
+    private static string Short(JsonNode? node) => node?.ToString() is { Length: > 0 } text ? text.Length > 24 ? text[..12] + "..." : text : "not set";
+
+    // The first and the last training examples stand for all: enough to notice another file, another task version or another order.
+    private string DataSha256()
     {
-        DataOrder order = Order();
-        using Optimizer optimizer = MakeOptimizer();
-        long warmup = Options.WarmupSteps > 0 ? Options.WarmupSteps : (long)Math.Ceiling(Options.WarmupRatio * steps);
-        Dictionary<string, string> startHashes = Model.Trained.ToDictionary(p => p.Name, p => BackboneSource.Sha256([(p.Name, p.Parameter)]));
-        RandomState.Seed((ulong)Options.Seed);
-        Model.Train(true);
-        var clock = Stopwatch.StartNew();
-        var (loss, norm, reports, tokens, allTokens, waited, updates) = (0.0, 0.0, 0, 0L, 0L, 0.0, 0);
-        TimeSpan reported = TimeSpan.Zero;
-        TimeSpan evaluating = TimeSpan.Zero;
-        for (long step = 1; step <= steps; step++)
+        using var scope = new TensorScope();
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        long count = Data!.Train.Count ?? 64;
+        hash.AppendData(Encoding.UTF8.GetBytes($"{Data.Train.Count}|{Data.Validation?.Count}|{Data.Test?.Count}"));
+        foreach (long start in new[] { 0, Math.Max(0, count - 16) })
         {
-            cancellation.ThrowIfCancellationRequested();
-            double rate = Options.LearningRate * LearningRateSchedule.Factor(Options.LrSchedulerType, step - 1, warmup, steps);
-            using (new TensorScope())
-            {
-                TimeSpan before = clock.Elapsed;
-                Batch batch = data.Train.Get(order.Step(step - 1)).To(Device);
-                waited += (clock.Elapsed - before).TotalSeconds;
-                (double value, double gradientNorm) = TrainStep.Run(Model, optimizer, batch, rate, Options.MaxGradNorm);
-                if (!double.IsFinite(value)) throw Diverged("loss", value, step, rate);
-                if (!double.IsFinite(gradientNorm)) throw Diverged("gradient norm", gradientNorm, step, rate);
-                loss += value;
-                norm += gradientNorm;
-                tokens += batch.Tokens;
-                reports++;
-            }
-            if (rate > 0) updates++;
-            if ((updates == 3 && rate > 0) || (step == steps && updates > 0)) CheckMoved(startHashes);
-            if (step % Options.LoggingSteps == 0 || step == steps)
-            {
-                TimeSpan now = clock.Elapsed - evaluating;
-                var report = new StepReport(step, steps, loss / reports, norm / reports, rate, tokens / Math.Max(1e-9, (now - reported).TotalSeconds));
-                log.Write(step, ("train/loss", report.Loss), ("train/grad_norm", report.GradientNorm), ("lr", rate), ("tokens_per_second", Math.Round(report.TokensPerSecond, 1)), ("data_wait", Math.Round(waited, 4)));
-                observer.Stepped(report);
-                allTokens += tokens;
-                (loss, norm, reports, tokens, waited, reported) = (0, 0, 0, 0, 0, now);
-            }
-            if (Options.EvalSteps > 0 && step % Options.EvalSteps == 0 && step < steps && data.Validation is not null)
-            {
-                TimeSpan before = clock.Elapsed;
-                Score("validation", data.Validation, step, log, observer, null, cancellation);
-                evaluating += clock.Elapsed - before;
-            }
+            Batch batch = Data.Train.Get([.. Enumerable.Range(0, (int)Math.Min(16, count)).Select(i => start + i)]);
+            batch.Inputs.ReadBytes(bytes => hash.AppendData(bytes));
+            batch.Targets.ReadBytes(bytes => hash.AppendData(bytes));
         }
-        return allTokens / Math.Max(1e-9, (clock.Elapsed - evaluating).TotalSeconds);
+        return Convert.ToHexStringLower(hash.GetHashAndReset());
     }
-
-    private Optimizer MakeOptimizer()
-    {
-        ParameterGroup[] groups = [new([.. Model.Trained.Select(p => (p.Name, p.Parameter.Value))])];
-        return Options.Optim == "sgd"
-            ? new Sgd(groups, Options.Momentum, weightDecay: Options.WeightDecay)
-            : new Adam(groups, Options.AdamBeta1, Options.AdamBeta2, Options.AdamEpsilon, Options.WeightDecay, decoupled: Options.Optim == "adamw");
-    }
-
-    // A trained tensor that never moves is not connected to the loss, or the optimiser does not know it: either way the run is not what it says.
-    private void CheckMoved(Dictionary<string, string> start)
-    {
-        TunedParameter? stuck = Model.Trained.FirstOrDefault(p => BackboneSource.Sha256([(p.Name, p.Parameter)]) == start[p.Name]);
-        if (stuck is not null)
-            throw new PermafrostException($"the trained tensor '{stuck.Name}' did not change in the first steps: nothing the loss reads depends on it, or --learning-rate {Options.LearningRate} is too small to matter; leave its group out of --policy {Options.Policy}");
-    }
-
-    private DivergedException Diverged(string what, double value, long step, double rate) =>
-        new($"the {what} became {(double.IsNaN(value) ? "NaN" : "infinite")} at step {step} (learning rate {rate:G3}); lower --learning-rate, or look for bad values in the data");
 
     private Metrics Score(string split, IExamples examples, long step, MetricsLog log, ITrainingObserver observer, Action<Prediction>? onPrediction, CancellationToken cancellation)
     {
         Metrics metrics = Evaluator.Evaluate(Model, examples, Options.PerDeviceEvalBatchSize, Device, onPrediction, cancellation);
-        string prefix = split == "validation" ? "eval" : split;
-        log.Write(step, ($"{prefix}/loss", metrics.Loss), ($"{prefix}/accuracy", metrics.Accuracy));
+        if (split != "validation") log.Write(step, metrics.ToLog(split));
         observer.Evaluated(split, step, metrics);
         return metrics;
     }
@@ -297,7 +304,7 @@ public sealed class FinetuneRun : IDisposable
         return json;
     }
 
-    private JsonObject Results(long steps, double seconds, double tokensPerSecond, JsonObject metrics, JsonObject floors) => new()
+    private JsonObject Results(TrainerState state, long scoredStep, JsonObject metrics, JsonObject floors) => new()
     {
         ["task"] = Options.Task,
         ["task_version"] = Task.Version,
@@ -307,20 +314,22 @@ public sealed class FinetuneRun : IDisposable
         ["init_seed"] = Options.InitSeed,
         ["policy"] = Options.Policy,
         ["seed"] = Options.Seed,
-        ["steps"] = steps,
+        ["steps"] = state.Step,
+        ["scored_step"] = scoredStep,
         ["learning_rate"] = Options.LearningRate,
         ["parameters"] = ParameterCounts(),
         ["metrics"] = metrics,
         ["floors"] = floors,
         ["frozen_unchanged"] = true,
-        ["seconds"] = Math.Round(seconds, 3),
-        ["tokens_per_second"] = Math.Round(tokensPerSecond, 1),
+        ["seconds"] = Math.Round(state.Seconds, 3),
+        ["tokens_per_second"] = Math.Round(state.Tokens / Math.Max(1e-9, state.Seconds), 1),
         ["peak_memory_bytes"] = EnvironmentInfo.PeakMemoryBytes,
     };
 
-    private JsonObject AdapterConfig() => new()
+    internal JsonObject AdapterConfig(long step) => new()
     {
         ["permafrost_version"] = EnvironmentInfo.Version,
+        ["step"] = step,
         ["task"] = Options.Task,
         ["task_version"] = Task.Version,
         ["task_options"] = new JsonObject(Options.TaskOptions.OrderBy(p => p.Key, StringComparer.Ordinal).Select(p => KeyValuePair.Create(p.Key, (JsonNode?)p.Value))),

@@ -17,7 +17,7 @@ public sealed record OptionField(string Key, string Help, PropertyInfo Property)
     /// <summary>Whether it is a flag without a value.</summary>
     public bool IsSwitch => Property.PropertyType == typeof(bool);
 
-    /// <summary>Whether it is the map of task settings.</summary>
+    /// <summary>Whether it is a map, set entry by entry as <c>key.NAME</c>.</summary>
     public bool IsMap => Property.PropertyType == typeof(IReadOnlyDictionary<string, string>);
 
     /// <summary>The default as text; empty when there is none.</summary>
@@ -31,6 +31,10 @@ public sealed record OptionField(string Key, string Help, PropertyInfo Property)
         double number => number.ToString("R", CultureInfo.InvariantCulture),
         object value => Convert.ToString(value, CultureInfo.InvariantCulture)!,
     };
+
+    /// <summary>The value as text, maps included.</summary>
+    internal string FormatAny(RunOptions options) => !IsMap ? Format(options)
+        : string.Join(",", ((IReadOnlyDictionary<string, string>)Property.GetValue(options)!).OrderBy(pair => pair.Key, StringComparer.Ordinal).Select(pair => $"{pair.Key}={pair.Value}"));
 
     /// <summary>Sets the option from text; "null" and the empty text clear an option that may be absent.</summary>
     /// <param name="options">Changed in place: only <see cref="OptionTable"/> calls this, on options of its own.</param>
@@ -74,7 +78,11 @@ public static class OptionTable
         OptionField field = All.FirstOrDefault(known => known.Key == parts[0]) ?? throw new UsageException($"{where}: the option '{key}' does not exist{Spelling.Hint(parts[0], All.Select(known => known.Key), "; `permafrost finetune --help` lists them")}");
         if (field.IsMap != parts.Length > 1) throw new UsageException(field.IsMap ? $"{where}: write {field.Key}.NAME=VALUE" : $"{where}: the option '{parts[0]}' has no parts");
         RunOptions copy = options with { };
-        if (field.IsMap) return copy with { TaskOptions = new Dictionary<string, string>(copy.TaskOptions) { [parts[1]] = text } };
+        if (field.IsMap)
+        {
+            field.Property.SetValue(copy, new Dictionary<string, string>((IReadOnlyDictionary<string, string>)field.Property.GetValue(copy)!) { [parts[1]] = text });
+            return copy;
+        }
         field.Set(copy, text, where);
         return copy;
     }

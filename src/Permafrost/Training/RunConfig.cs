@@ -68,8 +68,9 @@ public static class RunConfig
                 text.Append(field.Key).Append(": ").Append(field.Property.GetValue(options) is null ? "null" : Quote(field.Format(options), field.Property.PropertyType == typeof(string))).Append('\n');
                 continue;
             }
-            text.Append(field.Key).Append(options.TaskOptions.Count == 0 ? ": {}\n" : ":\n");
-            foreach ((string key, string value) in options.TaskOptions.OrderBy(pair => pair.Key, StringComparer.Ordinal)) text.Append("  ").Append(Quote(key, true)).Append(": ").Append(Quote(value, true)).Append('\n');
+            var map = (IReadOnlyDictionary<string, string>)field.Property.GetValue(options)!;
+            text.Append(field.Key).Append(map.Count == 0 ? ": {}\n" : ":\n");
+            foreach ((string key, string value) in map.OrderBy(pair => pair.Key, StringComparer.Ordinal)) text.Append("  ").Append(Quote(key, true)).Append(": ").Append(Quote(value, true)).Append('\n');
         }
         return text.ToString();
     }

@@ -25,6 +25,9 @@ public sealed class RunFolder
     /// <summary>The final scores.</summary>
     public string Results => System.IO.Path.Combine(Path, "results.json");
 
+    /// <summary>The trained parameters at the best validation so far.</summary>
+    public string Best => System.IO.Path.Combine(Path, "best");
+
     /// <summary>The trained parameters.</summary>
     public string Adapter => System.IO.Path.Combine(Path, "adapter");
 
@@ -97,19 +100,26 @@ public sealed class MetricsLog : IDisposable
     private readonly string path;
 
     /// <summary>Opens the file for appending.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="keep">Bytes to keep of what is there: a resumed run writes again what came after its checkpoint.</param>
     /// <exception cref="PermafrostException">It cannot be written.</exception>
-    public MetricsLog(string path)
+    public MetricsLog(string path, long keep = 0)
     {
         this.path = path;
         try
         {
-            stream = new FileStream(path, FileMode.Append, FileAccess.Write, FileShare.Read);
+            stream = new FileStream(path, FileMode.OpenOrCreate, FileAccess.Write, FileShare.Read);
+            stream.SetLength(Math.Min(stream.Length, keep));
+            stream.Seek(0, SeekOrigin.End);
         }
         catch (Exception error) when (error is IOException or UnauthorizedAccessException)
         {
             throw new PermafrostException($"cannot write {path}: {error.Message.TrimEnd('.')}");
         }
     }
+
+    /// <summary>Bytes written so far, those kept among them.</summary>
+    public long Length => stream.Position;
 
     /// <summary>Writes one line: the step, the time in Unix seconds, and the values.</summary>
     /// <exception cref="PermafrostException">The disk is full, for example.</exception>

@@ -1,3 +1,5 @@
+using System.Globalization;
+
 namespace Permafrost.Training;
 
 /// <summary>Marks a field of <see cref="RunOptions"/> as an option; the text is its help.</summary>
@@ -70,6 +72,10 @@ public sealed record RunOptions
     [Option("learning rate")]
     public double LearningRate { get; init; } = 1e-3;
 
+    /// <summary>Learning rates of groups.</summary>
+    [Option("learning rate of a group, as --set learning_rates.ln=1e-4; the schedule applies to it too")]
+    public IReadOnlyDictionary<string, string> LearningRates { get; init; } = new Dictionary<string, string>();
+
     /// <summary>Schedule.</summary>
     [Option("constant, constant_with_warmup, linear, cosine or inverse_sqrt")]
     public string LrSchedulerType { get; init; } = "constant";
@@ -122,6 +128,10 @@ public sealed record RunOptions
     [Option("examples a step")]
     public int PerDeviceTrainBatchSize { get; init; } = 16;
 
+    /// <summary>Accumulation.</summary>
+    [Option("batches whose gradients are added up before an update: the same as one batch so many times as large")]
+    public int GradientAccumulationSteps { get; init; } = 1;
+
     /// <summary>Evaluation batch.</summary>
     [Option("examples a batch when evaluating")]
     public int PerDeviceEvalBatchSize { get; init; } = 64;
@@ -141,6 +151,30 @@ public sealed record RunOptions
     /// <summary>Evaluation.</summary>
     [Option("validate every so many steps; 0 only at the end")]
     public int EvalSteps { get; init; } = 500;
+
+    /// <summary>Best model.</summary>
+    [Option("score and keep the weights of the best validation (accuracy, then loss) instead of the last ones; --no-load-best-model-at-end keeps the last")]
+    public bool LoadBestModelAtEnd { get; init; } = true;
+
+    /// <summary>Early stopping.</summary>
+    [Option("stop after so many validations without a better one; 0 never")]
+    public int EarlyStoppingPatience { get; init; }
+
+    /// <summary>Checkpoints by steps.</summary>
+    [Option("write a checkpoint every so many steps; 0 only by time and at the end")]
+    public int SaveSteps { get; init; } = 500;
+
+    /// <summary>Checkpoints by time.</summary>
+    [Option("write a checkpoint when so many minutes have passed since the last one; 0 only by steps")]
+    public double SaveMinutes { get; init; } = 10;
+
+    /// <summary>Checkpoints kept.</summary>
+    [Option("how many checkpoints to keep, the newest ones")]
+    public int SaveTotalLimit { get; init; } = 2;
+
+    /// <summary>Time limit.</summary>
+    [Option("stop with a checkpoint after this time and exit with 75: 45m, 2h, 90s or h:mm:ss")]
+    public string? MaxTime { get; init; }
 
     /// <summary>Logging.</summary>
     [Option("write loss, gradient norm and rate to metrics.jsonl every so many steps")]
@@ -193,11 +227,43 @@ public sealed record RunOptions
         Between("--validation-fraction", ValidationFraction ?? 0, 0, 0.9);
         Between("--test-fraction", TestFraction ?? 0, 0, 0.9);
         if (ValidationFraction + TestFraction >= 0.99) throw new UsageException("--validation-fraction and --test-fraction leave nothing to train on; lower one");
+        Between("--gradient-accumulation-steps", GradientAccumulationSteps, 1, 1 << 20);
+        Between("--early-stopping-patience", EarlyStoppingPatience, 0, int.MaxValue);
+        Between("--save-steps", SaveSteps, 0, int.MaxValue);
+        Between("--save-minutes", SaveMinutes, 0, 1e6);
+        Between("--save-total-limit", SaveTotalLimit, 1, int.MaxValue);
+        _ = MaxDuration;
+        foreach (Models.GroupName group in Enum.GetValues<Models.GroupName>()) _ = RateOf(group);
+        foreach (string key in LearningRates.Keys)
+            if (!Tuning.Policy.GroupNames.Split(", ").Contains(key)) throw new UsageException($"learning_rates.{key}: there is no such group; there are {Tuning.Policy.GroupNames}");
         Between("--warmup-steps", WarmupSteps, 0, int.MaxValue);
         Between("--eval-steps", EvalSteps, 0, int.MaxValue);
         Between("--logging-steps", LoggingSteps, 1, int.MaxValue);
         Between("--threads", Threads, 0, 4096);
         Between("--num-classes", NumClasses ?? 2, 2, 1 << 24);
+    }
+
+    /// <summary>The base learning rate of a group.</summary>
+    /// <exception cref="UsageException">It is no number.</exception>
+    public double RateOf(Models.GroupName group)
+    {
+        string key = group.ToString().ToLowerInvariant();
+        if (!LearningRates.TryGetValue(key, out string? text)) return LearningRate;
+        return double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out double rate) && rate is >= 0 and <= 1e6 ? rate : throw new UsageException($"learning_rates.{key} is '{text}', not a learning rate");
+    }
+
+    /// <summary><see cref="MaxTime"/> as a duration; null when there is no limit.</summary>
+    /// <exception cref="UsageException">It cannot be read.</exception>
+    public TimeSpan? MaxDuration
+    {
+        get
+        {
+            if (MaxTime is null) return null;
+            if (MaxTime.Contains(':', StringComparison.Ordinal) && TimeSpan.TryParse(MaxTime, CultureInfo.InvariantCulture, out TimeSpan clock) && clock > TimeSpan.Zero) return clock;
+            double unit = MaxTime.Length == 0 ? 0 : MaxTime[^1] switch { 's' => 1, 'm' => 60, 'h' => 3600, 'd' => 86400, _ => 0 };
+            if (unit > 0 && double.TryParse(MaxTime.AsSpan(..^1), NumberStyles.Float, CultureInfo.InvariantCulture, out double number) && number > 0 && number * unit < 1e9) return TimeSpan.FromSeconds(number * unit);
+            throw new UsageException($"--max-time '{MaxTime}' is no time; write 90s, 45m, 2h or 1:30:00");
+        }
     }
 
     private static void OneOf(string flag, string value, params string[] allowed)

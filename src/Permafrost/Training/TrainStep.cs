@@ -11,20 +11,37 @@ public static class TrainStep
     /// <summary>Forward, loss, backward, clip, update. Nothing is updated when loss or gradient norm are not finite.</summary>
     /// <param name="model">The model, in training mode.</param>
     /// <param name="optimizer">Of the model's trained parameters.</param>
-    /// <param name="batch">On the model's device.</param>
+    /// <param name="batches">On the model's device; several have their gradients added up, each weighted by its answers, as if they were one.</param>
     /// <param name="learningRate">Of this update.</param>
     /// <param name="maxNorm">Gradients are scaled down to this norm; 0 leaves them.</param>
-    /// <returns>The mean loss in nats, and the gradients' norm before clipping.</returns>
-    public static (double Loss, double GradientNorm) Run(TunedModel model, Optimizer optimizer, Batch batch, double learningRate, double maxNorm)
+    /// <returns>The mean loss in nats over all answers, and the gradients' norm before clipping.</returns>
+    public static (double Loss, double GradientNorm) Run(TunedModel model, Optimizer optimizer, IReadOnlyList<Batch> batches, double learningRate, double maxNorm)
     {
-        using var scope = new TensorScope();
-        Tensor loss = model.Loss(model.Forward(batch.Inputs, batch.Mask), batch.Targets);
-        double value = loss.ToDouble();
-        if (!double.IsFinite(value)) return (value, 0);
-        loss.Backward();
+        double total = 0;
+        double[]? answers = batches.Count == 1 ? null : [.. batches.Select(Answers)];
+        for (int i = 0; i < batches.Count; i++)
+        {
+            using var scope = new TensorScope();
+            Tensor loss = model.Loss(model.Forward(batches[i].Inputs, batches[i].Mask), batches[i].Targets);
+            if (answers is not null) loss *= answers[i] / Math.Max(1, answers.Sum());
+            double value = loss.ToDouble();
+            total += value;
+            if (!double.IsFinite(value))
+            {
+                optimizer.ZeroGrad();
+                return (value, 0);
+            }
+            loss.Backward();
+        }
         double norm = GradientClipping.ClipNorm(model.Trained.Select(parameter => parameter.Parameter.Value), maxNorm > 0 ? maxNorm : double.PositiveInfinity);
         if (double.IsFinite(norm)) optimizer.Step(learningRate);
         optimizer.ZeroGrad();
-        return (value, norm);
+        return (total, norm);
+    }
+
+    private static double Answers(Batch batch)
+    {
+        using var scope = new TensorScope();
+        return batch.Targets.Ne(-100).Sum().ToDouble();
     }
 }

@@ -1,0 +1,190 @@
+using System.Globalization;
+using System.Security.Cryptography;
+using System.Text.Json.Nodes;
+using Permafrost.Formats;
+using Permafrost.Formats.Safetensors;
+using Permafrost.Torch;
+using Permafrost.Torch.Optimizers;
+using Permafrost.Tuning;
+
+namespace Permafrost.Training;
+
+/// <summary>
+/// A folder <c>checkpoint-STEP</c> from which a training goes on as if it had never stopped: trained parameters, optimiser state, trainer state,
+/// random state, and what the run was (to refuse going on as another run). Written under another name and renamed, with a manifest of SHA-256 sums
+/// inside, so that a crash leaves the old checkpoints or a whole new one.
+/// </summary>
+public static class Checkpoint
+{
+    /// <summary>Raised when the layout changes; a newer one is refused.</summary>
+    public const int Version = 1;
+
+    private const string Prefix = "checkpoint-";
+    private const string Manifest = "manifest.json";
+    private const string Weights = "adapter_model.safetensors";
+    private const string OptimizerFile = "optimizer.safetensors";
+    private const string StateFile = "trainer_state.json";
+    private const string RandomFile = "rng_state.json";
+    private const string IdentityFile = "run_identity.json";
+
+    /// <summary>Writes a checkpoint.</summary>
+    /// <exception cref="PermafrostException">The disk is full, for example; older checkpoints are untouched.</exception>
+    public static string Write(RunFolder folder, TrainerState state, TunedModel model, Optimizer optimizer, JsonObject identity, Device device)
+    {
+        string target = Path.Combine(folder.Path, FormattableString.Invariant($"{Prefix}{state.Step}"));
+        string temporary = $"{target}.{Environment.ProcessId}.tmp";
+        try
+        {
+            if (Directory.Exists(temporary)) Directory.Delete(temporary, recursive: true);
+            Directory.CreateDirectory(temporary);
+            using var scope = new TensorScope();
+            (IReadOnlyDictionary<string, Tensor> slots, IReadOnlyDictionary<string, long> steps) = optimizer.State();
+            SafetensorsWriter.Write(Path.Combine(temporary, Weights), model.Adapter());
+            SafetensorsWriter.Write(Path.Combine(temporary, OptimizerFile), slots);
+            JsonObject trainer = state.ToJson();
+            trainer["optimizer_steps"] = new JsonObject(steps.Select(pair => KeyValuePair.Create(pair.Key, (JsonNode?)pair.Value)));
+            RunFolder.WriteJson(Path.Combine(temporary, StateFile), trainer);
+            RunFolder.WriteJson(Path.Combine(temporary, RandomFile), RandomJson(device));
+            RunFolder.WriteJson(Path.Combine(temporary, IdentityFile), identity);
+            var sums = new JsonObject();
+            foreach (string file in Files) sums[file] = Sha256(Path.Combine(temporary, file));
+            RunFolder.WriteJson(Path.Combine(temporary, Manifest), new JsonObject { ["checkpoint_version"] = Version, ["sha256"] = sums });
+            // The same step again (a stop right after a regular save): the whole new one replaces the whole old one.
+            if (Directory.Exists(target)) Remove(target);
+            Directory.Move(temporary, target);
+            return target;
+        }
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+        {
+            TryRemove(temporary);
+            throw new PermafrostException($"cannot write {target}: {error.Message.TrimEnd('.')}; free some space and go on with --resume-from-checkpoint", error);
+        }
+        catch (PermafrostException)
+        {
+            TryRemove(temporary);
+            throw;
+        }
+    }
+
+    /// <summary>Deletes all but the newest <paramref name="keep"/> checkpoints, and what crashes left half-written.</summary>
+    public static void Prune(RunFolder folder, int keep)
+    {
+        foreach (string path in All(folder).SkipLast(keep)) TryRemove(path);
+        foreach (string leftover in Directory.EnumerateDirectories(folder.Path, Prefix + "*.tmp")) TryRemove(leftover);
+        foreach (string leftover in Directory.EnumerateDirectories(folder.Path, Prefix + "*.old")) TryRemove(leftover);
+    }
+
+    /// <summary>The checkpoint folders of a run, oldest first.</summary>
+    public static IReadOnlyList<string> All(RunFolder folder) =>
+        [.. Directory.EnumerateDirectories(folder.Path, Prefix + "*").Where(path => StepOf(path) is not null).OrderBy(path => StepOf(path)!.Value)];
+
+    /// <summary>Whether a path is named like a checkpoint.</summary>
+    public static bool IsCheckpointPath(string path) => StepOf(path.TrimEnd('/')) is not null;
+
+    /// <summary>The newest sound checkpoint of a run; damaged ones are reported through <paramref name="warn"/> and passed over.</summary>
+    /// <exception cref="PermafrostException">There is none.</exception>
+    public static string Newest(RunFolder folder, Action<string> warn)
+    {
+        foreach (string path in All(folder).Reverse())
+        {
+            try
+            {
+                Verify(path);
+                return path;
+            }
+            catch (PermafrostException error)
+            {
+                warn($"{error.Message}; trying the one before");
+            }
+        }
+        throw new PermafrostException($"{folder.Path} has no sound checkpoint to go on from; leave out --resume-from-checkpoint and choose another --output-dir to start anew");
+    }
+
+    /// <summary>Checks every file against the manifest.</summary>
+    /// <exception cref="PermafrostException">A file is missing or damaged, or the checkpoint is from a newer version.</exception>
+    public static void Verify(string path)
+    {
+        if (!Directory.Exists(path)) throw new PermafrostException($"{path} does not exist");
+        string manifest = Path.Combine(path, Manifest);
+        if (!File.Exists(manifest)) throw new PermafrostException($"{path} is no whole checkpoint: it has no {Manifest}");
+        JsonObject json = RunFolder.ReadJson(manifest);
+        if (json["checkpoint_version"] is not JsonValue value || !value.TryGetValue(out int version)) throw new PermafrostException($"{manifest} is damaged: it has no checkpoint_version");
+        if (version > Version) throw new PermafrostException($"{path} is of checkpoint version {version}; this program knows up to {Version}: update it");
+        foreach (string file in Files)
+        {
+            string full = Path.Combine(path, file);
+            if (!File.Exists(full)) throw new PermafrostException($"{path} is damaged: {file} is missing");
+            if (json["sha256"]?[file]?.ToString() != Sha256(full)) throw new PermafrostException($"{path} is damaged: {file} is not what was written (its SHA-256 differs)");
+        }
+    }
+
+    /// <summary>What the run was that wrote a checkpoint.</summary>
+    public static JsonObject Identity(string path) => RunFolder.ReadJson(Path.Combine(path, IdentityFile));
+
+    /// <summary>Puts a verified checkpoint's weights, optimiser and random state back.</summary>
+    /// <returns>The trainer's state.</returns>
+    /// <exception cref="PermafrostException">A part does not fit this run.</exception>
+    public static TrainerState Restore(string path, TunedModel model, Optimizer optimizer, Device device)
+    {
+        using var scope = new TensorScope();
+        model.LoadAdapter(AdapterFolder.ReadFile(Path.Combine(path, Weights)), path, complete: true);
+        string statePath = Path.Combine(path, StateFile);
+        JsonObject json = RunFolder.ReadJson(statePath);
+        try
+        {
+            Dictionary<string, long> steps = json["optimizer_steps"]!.AsObject().ToDictionary(pair => pair.Key, pair => (long)pair.Value!);
+            optimizer.Restore(AdapterFolder.ReadFile(Path.Combine(path, OptimizerFile)), steps);
+            JsonObject random = RunFolder.ReadJson(Path.Combine(path, RandomFile));
+            RandomState.SetState(Device.Cpu, Convert.FromBase64String((string)random["cpu"]!));
+            if (device.Type == DeviceType.Cuda && random["cuda"] is { } cuda) RandomState.SetState(device, Convert.FromBase64String((string)cuda!));
+        }
+        catch (Exception error) when (error is ArgumentException or NullReferenceException or InvalidOperationException or FormatException or TorchException)
+        {
+            throw new PermafrostException($"{path} does not fit this run: {error.Message.ReplaceLineEndings(" ")}");
+        }
+        return TrainerState.FromJson(json, statePath);
+    }
+
+    private static string[] Files => [Weights, OptimizerFile, StateFile, RandomFile, IdentityFile];
+
+    private static JsonObject RandomJson(Device device)
+    {
+        var json = new JsonObject { ["cpu"] = Convert.ToBase64String(RandomState.GetState(Device.Cpu)) };
+        if (device.Type == DeviceType.Cuda) json["cuda"] = Convert.ToBase64String(RandomState.GetState(device));
+        return json;
+    }
+
+    private static long? StepOf(string path)
+    {
+        string name = Path.GetFileName(path);
+        return name.StartsWith(Prefix, StringComparison.Ordinal) && long.TryParse(name.AsSpan(Prefix.Length), NumberStyles.None, CultureInfo.InvariantCulture, out long step) ? step : null;
+    }
+
+    private static string Sha256(string path)
+    {
+        using FileStream stream = File.OpenRead(path);
+        return Convert.ToHexStringLower(SHA256.HashData(stream));
+    }
+
+    // Renamed first: a crash while deleting leaves no folder that looks like a checkpoint.
+    private static void Remove(string path)
+    {
+        string aside = path + ".old";
+        if (Directory.Exists(aside)) Directory.Delete(aside, recursive: true);
+        Directory.Move(path, aside);
+        Directory.Delete(aside, recursive: true);
+    }
+
+    private static void TryRemove(string path)
+    {
+        try
+        {
+            if (path.EndsWith(".tmp", StringComparison.Ordinal) || path.EndsWith(".old", StringComparison.Ordinal)) Directory.Delete(path, recursive: true);
+            else Remove(path);
+        }
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+        {
+            // An old checkpoint that cannot be deleted costs space, nothing else.
+        }
+    }
+}

@@ -1,0 +1,169 @@
+using System.Diagnostics;
+using Permafrost.Formats;
+using Permafrost.Models;
+using Permafrost.Tasks;
+using Permafrost.Torch;
+using Permafrost.Torch.Optimizers;
+using Permafrost.Tuning;
+
+namespace Permafrost.Training;
+
+/// <summary>
+/// The loop: update, report, validate, save, in this order after every step. Everything it knows is in weights, optimiser, random state and
+/// <see cref="TrainerState"/>, so that a checkpoint holds all of it.
+/// </summary>
+internal sealed class TrainingLoop : IDisposable
+{
+    private readonly FinetuneRun run;
+    private readonly RunFolder folder;
+    private readonly ITrainingObserver observer;
+    private readonly StopRequest stop;
+    private readonly RunOptions options;
+    private readonly TunedModel model;
+    private readonly TaskData data;
+    private readonly Optimizer optimizer;
+    private readonly DataOrder order;
+    private readonly Dictionary<string, string> startHashes;
+    private readonly long steps;
+    private readonly long warmup;
+    private readonly Stopwatch sinceSave = Stopwatch.StartNew();
+    private long savedStep = -1;
+
+    /// <summary>Prepares a training from the start, or from a verified checkpoint.</summary>
+    public TrainingLoop(FinetuneRun run, RunFolder folder, ITrainingObserver observer, StopRequest stop, string? checkpoint)
+    {
+        (this.run, this.folder, this.observer, this.stop) = (run, folder, observer, stop);
+        (options, model, data, steps) = (run.Options, run.Model, run.Data!, run.Steps);
+        warmup = options.WarmupSteps > 0 ? options.WarmupSteps : (long)Math.Ceiling(options.WarmupRatio * steps);
+        order = new DataOrder(data.Train.Count, run.GlobalBatchSize, options.Shuffle, options.Seed);
+        startHashes = model.Trained.ToDictionary(p => p.Name, Hash);
+        optimizer = MakeOptimizer();
+        RandomState.Seed((ulong)options.Seed);
+        if (checkpoint is null) return;
+        State = Checkpoint.Restore(checkpoint, model, optimizer, run.Device);
+        savedStep = State.Step;
+    }
+
+    /// <summary>Where the training is.</summary>
+    public TrainerState State { get; } = new();
+
+    /// <summary>Trains to the end, or until asked to stop.</summary>
+    /// <exception cref="StoppedException">It was asked to stop, and has saved a checkpoint.</exception>
+    /// <exception cref="DivergedException">The loss or the gradients are not finite.</exception>
+    public void Run(MetricsLog log)
+    {
+        var clock = Stopwatch.StartNew();
+        ValidateIfDue(log);  // a stop may have come between a step and its validation
+        (double reportedSeconds, long reportedTokens, double waited) = (State.Seconds, State.Tokens, 0);
+        while (State.Step < steps && !StoppedEarly)
+        {
+            if (clock.Elapsed > options.MaxDuration) stop.Ask(StopReason.OutOfTime);
+            if (stop.Reason != StopReason.None) throw Stop(log);
+            long started = Stopwatch.GetTimestamp();
+            double factor = LearningRateSchedule.Factor(options.LrSchedulerType, State.Step, warmup, steps);
+            waited += Step(factor);
+            State.Seconds += Stopwatch.GetElapsedTime(started).TotalSeconds;
+            if (State.Step % options.LoggingSteps == 0 || State.Step == steps)
+            {
+                double speed = (State.Tokens - reportedTokens) / Math.Max(1e-9, State.Seconds - reportedSeconds);
+                var report = new StepReport(State.Step, steps, State.LossSum / State.Pending, State.NormSum / State.Pending, options.LearningRate * factor, speed);
+                log.Write(State.Step, ("train/loss", report.Loss), ("train/grad_norm", report.GradientNorm), ("lr", report.LearningRate), ("tokens_per_second", Math.Round(speed, 1)), ("data_wait", Math.Round(waited, 4)));
+                observer.Stepped(report);
+                (State.LossSum, State.NormSum, State.Pending) = (0, 0, 0);
+                (reportedSeconds, reportedTokens, waited) = (State.Seconds, State.Tokens, 0);
+            }
+            ValidateIfDue(log);
+            bool due = (options.SaveSteps > 0 && State.Step % options.SaveSteps == 0) || (options.SaveMinutes > 0 && sinceSave.Elapsed.TotalMinutes >= options.SaveMinutes);
+            if (due && State.Step < steps) Save(log);
+        }
+        Save(log);
+        CheckMoved();
+    }
+
+    public void Dispose() => optimizer.Dispose();
+
+    private bool StoppedEarly => options.EarlyStoppingPatience > 0 && State.SinceBest >= options.EarlyStoppingPatience;
+
+    // One update; returns the seconds spent waiting for data.
+    private double Step(double factor)
+    {
+        using var scope = new TensorScope();
+        long started = Stopwatch.GetTimestamp();
+        var batches = new List<Batch>();
+        foreach (long[] part in order.Step(State.Step).Chunk(options.PerDeviceTrainBatchSize)) batches.Add(data.Train.Get(part).To(run.Device));
+        double waited = Stopwatch.GetElapsedTime(started).TotalSeconds;
+        (double loss, double norm) = TrainStep.Run(model, optimizer, batches, factor, options.MaxGradNorm);
+        if (!double.IsFinite(loss)) throw Diverged("loss", loss, factor);
+        if (!double.IsFinite(norm)) throw Diverged("gradient norm", norm, factor);
+        State.Step++;
+        State.LossSum += loss;
+        State.NormSum += norm;
+        State.Pending++;
+        State.Tokens += batches.Sum(batch => batch.Tokens);
+        if (factor > 0 && ++State.Updates == 3) CheckMoved();
+        return waited;
+    }
+
+    private void ValidateIfDue(MetricsLog log)
+    {
+        bool due = (options.EvalSteps > 0 && State.Step > 0 && State.Step % options.EvalSteps == 0) || State.Step == steps;
+        if (!due || data.Validation is null || State.EvaluatedStep == State.Step) return;
+        try
+        {
+            Metrics metrics = Evaluator.Evaluate(model, data.Validation, options.PerDeviceEvalBatchSize, run.Device, cancellation: stop.Token);
+            log.Write(State.Step, metrics.ToLog("eval"));
+            observer.Evaluated("validation", State.Step, metrics);
+            State.EvaluatedStep = State.Step;
+            bool better = State.BestStep < 0 || metrics.Accuracy > State.BestAccuracy || (metrics.Accuracy == State.BestAccuracy && metrics.Loss < State.BestLoss);
+            State.SinceBest = better ? 0 : State.SinceBest + 1;
+            if (!better) return;
+            (State.BestStep, State.BestAccuracy, State.BestLoss) = (State.Step, metrics.Accuracy, metrics.Loss);
+            if (options.LoadBestModelAtEnd) AdapterFolder.Write(folder.Best, run.AdapterConfig(State.Step), model.Adapter());
+        }
+        catch (OperationCanceledException)
+        {
+            throw Stop(log);  // the validation is done again when the run goes on
+        }
+    }
+
+    private void Save(MetricsLog log)
+    {
+        if (savedStep == State.Step && State.LogBytes == log.Length) return;
+        State.LogBytes = log.Length;
+        Checkpoint.Write(folder, State, model, optimizer, run.Identity(), run.Device);
+        Checkpoint.Prune(folder, options.SaveTotalLimit);
+        savedStep = State.Step;
+        sinceSave.Restart();
+    }
+
+    private StoppedException Stop(MetricsLog log)
+    {
+        string why = stop.Reason switch { StopReason.Interrupt => "Ctrl-C", StopReason.OutOfTime => "--max-time", _ => "a signal" };
+        Save(log);
+        return new StoppedException($"stopped by {why} after step {State.Step} of {steps}; go on with: permafrost finetune --resume-from-checkpoint {folder.Path}", stop.Reason);
+    }
+
+    // Groups with a rate of their own are scaled relative to a step rate of 1.
+    private Optimizer MakeOptimizer()
+    {
+        ParameterGroup[] groups = [.. model.Trained.GroupBy(p => p.Group).Select(group => new ParameterGroup([.. group.Select(p => (p.Name, p.Parameter.Value))], options.RateOf(group.Key)))];
+        return options.Optim == "sgd"
+            ? new Sgd(groups, options.Momentum, weightDecay: options.WeightDecay)
+            : new Adam(groups, options.AdamBeta1, options.AdamBeta2, options.AdamEpsilon, options.WeightDecay, decoupled: options.Optim == "adamw");
+    }
+
+    // A trained tensor that never moves is not connected to the loss, or the optimiser does not know it: either way the run is not what it says.
+    private void CheckMoved()
+    {
+        if (State.Updates == 0) return;
+        TunedParameter? stuck = model.Trained.FirstOrDefault(p => options.RateOf(p.Group) > 0 && Hash(p) == startHashes[p.Name]);
+        if (stuck is not null)
+            throw new PermafrostException(
+                $"the trained tensor '{stuck.Name}' did not change in {State.Updates} updates: nothing the loss reads depends on it, or its learning rate is too small to matter; leave its group out of --policy {options.Policy}");
+    }
+
+    private static string Hash(TunedParameter parameter) => BackboneSource.Sha256([(parameter.Name, parameter.Parameter)]);
+
+    private DivergedException Diverged(string what, double value, double factor) => new(FormattableString.Invariant(
+        $"the {what} became {(double.IsNaN(value) ? "NaN" : "infinite")} at step {State.Step + 1} (learning rate {options.LearningRate * factor:G3}); lower --learning-rate, or look for bad values in the data"));
+}
