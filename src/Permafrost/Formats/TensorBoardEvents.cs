@@ -54,10 +54,7 @@ public sealed class TensorBoardEvents : IDisposable
         {
             var entry = new MemoryStream();
             Text(entry, 1, tag);
-            Key(entry, 2, 5);
-            Span<byte> single = stackalloc byte[4];
-            BinaryPrimitives.WriteSingleLittleEndian(single, (float)value);
-            entry.Write(single);
+            Single(entry, 2, (float)value);
             Bytes(summary, 1, entry.ToArray());
         }
         var record = new MemoryStream();
@@ -104,6 +101,14 @@ public sealed class TensorBoardEvents : IDisposable
         Key(stream, field, 1);
         Span<byte> bytes = stackalloc byte[8];
         BinaryPrimitives.WriteDoubleLittleEndian(bytes, value);
+        stream.Write(bytes);
+    }
+
+    private static void Single(MemoryStream stream, int field, float value)
+    {
+        Key(stream, field, 5);
+        Span<byte> bytes = stackalloc byte[4];
+        BinaryPrimitives.WriteSingleLittleEndian(bytes, value);
         stream.Write(bytes);
     }
 
