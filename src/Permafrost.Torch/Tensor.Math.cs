@@ -47,19 +47,19 @@ public sealed partial class Tensor
     public static Tensor operator +(Tensor left, Tensor right) => AddOp.Call(left, right);
 
     /// <summary>Adds a number to every element.</summary>
-    public static Tensor operator +(Tensor left, double right) => AddScalarOp.Call(left, right);
+    public static Tensor operator +(Tensor left, double right) => AddScalarOp.Call(left, Number(left, right));
 
     /// <summary>Elementwise difference.</summary>
     public static Tensor operator -(Tensor left, Tensor right) => SubOp.Call(left, right);
 
     /// <summary>Subtracts a number from every element.</summary>
-    public static Tensor operator -(Tensor left, double right) => AddScalarOp.Call(left, -right);
+    public static Tensor operator -(Tensor left, double right) => AddScalarOp.Call(left, Number(left, -right));
 
     /// <summary>Elementwise product.</summary>
     public static Tensor operator *(Tensor left, Tensor right) => MulOp.Call(left, right);
 
     /// <summary>Multiplies every element by a number.</summary>
-    public static Tensor operator *(Tensor left, double right) => MulScalarOp.Call(left, right);
+    public static Tensor operator *(Tensor left, double right) => MulScalarOp.Call(left, Number(left, right));
 
     /// <summary>Elementwise quotient.</summary>
     public static Tensor operator /(Tensor left, Tensor right) => DivOp.Call(left, right);
@@ -173,4 +173,11 @@ public sealed partial class Tensor
 
     /// <summary>The main diagonal.</summary>
     public Tensor Diagonal() => DiagonalOp.Call(this);
+
+    // A whole number stays one beside integers, as in Python: otherwise ids would turn into floats.
+    private static Argument Number(Tensor beside, double value)
+    {
+        if (!beside.DType.IsFloatingPoint() && value == Math.Floor(value) && Math.Abs(value) < 1L << 53) return (long)value;
+        return value;
+    }
 }

@@ -172,9 +172,9 @@ public sealed class FinetuneRun : IDisposable
         {
             var metrics = new JsonObject();
             if (data.Validation is not null) metrics["validation"] = Score("validation", data.Validation, step, log, observer, null, stop.Token).ToJson();
-            if (data.Test is not null) metrics["test"] = ScoreTest(data.Test, folder, step, log, observer, stop.Token).ToJson();
+            if (data.Test is not null && Options.ScoreTest) metrics["test"] = ScoreTest(data.Test, folder, step, log, observer, stop.Token).ToJson();
             var floors = new JsonObject();
-            if (Options.Floors)
+            if (Options.Floors && Options.ScoreTest)
             {
                 observer.Phase("measuring floors");
                 foreach ((string rule, double score) in Floors.Measure(Task, data)) floors[rule] = score;
@@ -187,6 +187,20 @@ public sealed class FinetuneRun : IDisposable
         {
             throw new StoppedException($"stopped while scoring, after the last step; go on with: permafrost finetune --resume-from-checkpoint {folder.Path}", stop.Reason);
         }
+    }
+
+    /// <summary>Scores the test split and the floors of a run that was trained with <c>--no-score-test</c> and has been chosen: results.json gets them.</summary>
+    /// <returns>What results.json holds now.</returns>
+    /// <exception cref="PermafrostException">The run is unfinished or damaged.</exception>
+    public static JsonObject ScoreChosen(string path, CancellationToken cancellation)
+    {
+        RunFolder folder = RunFolder.Open(path);
+        JsonObject results = RunFolder.ReadJson(folder.Results);
+        using FinetuneRun run = Open(path, withData: true);
+        if (run.Data!.Test is { } test) results["metrics"]!.AsObject()["test"] = Evaluator.Evaluate(run.Model, test, run.Options.PerDeviceEvalBatchSize, run.Device, cancellation: cancellation).ToJson();
+        results["floors"] = new JsonObject(Floors.Measure(run.Task, run.Data).Select(floor => KeyValuePair.Create(floor.Key, (JsonNode?)floor.Value)));
+        RunFolder.WriteJson(folder.Results, results);
+        return results;
     }
 
     /// <summary>Examples of one update: batch size times accumulation.</summary>

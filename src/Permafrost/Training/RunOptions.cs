@@ -180,6 +180,10 @@ public sealed record RunOptions
     [Option("write loss, gradient norm and rate to metrics.jsonl every so many steps")]
     public int LoggingSteps { get; init; } = 10;
 
+    /// <summary>Test.</summary>
+    [Option("score the test split at the end; --no-score-test leaves it untouched while settings are still being chosen")]
+    public bool ScoreTest { get; init; } = true;
+
     /// <summary>Floors.</summary>
     [Option("measure trivial rules (majority class, linear on the inputs) beside the score; --no-floors skips it")]
     public bool Floors { get; init; } = true;
