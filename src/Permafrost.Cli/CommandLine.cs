@@ -28,6 +28,7 @@ internal static class CommandLine
         root.Add(PredictCommand.Create());
         root.Add(ForwardCommand.Create());
         root.Add(FloorsCommand.Create());
+        root.Add(CompareCommand.Create());
         root.Add(LsCommand.Create());
         root.Add(ShowCommand.Create());
         root.Add(DataCommand.Create());
@@ -71,6 +72,10 @@ internal static class CommandLine
         {
             return Fail("memory ran out; lower --per-device-train-batch-size or --per-device-eval-batch-size, or take a smaller backbone", 1);
         }
+        catch (TorchException error) when (error.Operation == "load")
+        {
+            return Fail(error.Reason, 1);
+        }
         catch (TorchException error)
         {
             return Fail($"libtorch refused: {error.Message.ReplaceLineEndings(" ")}", 1);
@@ -86,6 +91,11 @@ internal static class CommandLine
         catch (UnauthorizedAccessException error)
         {
             return Fail(error.Message.TrimEnd('.'), 1);
+        }
+        catch (Exception error) when (Environment.GetEnvironmentVariable("PERMAFROST_TRACE") != "1")
+        {
+            // A defect of ours: still one sentence, and a way to see more.
+            return Fail($"internal error ({error.GetType().Name}: {error.Message.ReplaceLineEndings(" ").TrimEnd('.')}); please report it with the command and the output of `permafrost env` (PERMAFROST_TRACE=1 shows where)", 1);
         }
     }
 

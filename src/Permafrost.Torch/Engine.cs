@@ -33,13 +33,17 @@ public static unsafe class Engine
     }
 
     /// <summary>Tensor handles of the whole process that were not yet freed.</summary>
-    public static long LiveTensors => NativeMethods.pf_tensor_live();
+    public static long LiveTensors { get { EnsureLoaded(); return NativeMethods.pf_tensor_live(); } }
 
     /// <summary>Makes operators without a deterministic implementation fail instead of varying from run to run.</summary>
     public static bool Deterministic { set { EnsureLoaded(); NativeMethods.Check(NativeMethods.pf_deterministic_set(value ? 1 : 0), "set determinism"); } }
 
     /// <summary>Waits until everything queued on a device is done; nothing to wait for on the CPU.</summary>
-    public static void Synchronize(Device device) => NativeMethods.Check(NativeMethods.pf_synchronize((int)device.Type, device.Index), "synchronize");
+    public static void Synchronize(Device device)
+    {
+        EnsureLoaded();
+        NativeMethods.Check(NativeMethods.pf_synchronize((int)device.Type, device.Index), "synchronize");
+    }
 
     /// <summary>Loads the native library, or says in one sentence why it cannot be.</summary>
     /// <exception cref="TorchException">The library is missing, cannot be loaded, or was built for another version of this program.</exception>

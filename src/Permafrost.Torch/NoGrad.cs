@@ -16,7 +16,7 @@ public sealed class NoGrad : IDisposable
     }
 
     /// <summary>Whether operators on this thread record what a gradient needs.</summary>
-    public static bool GradientsEnabled => NativeMethods.pf_grad_mode() != 0;
+    public static bool GradientsEnabled { get { Engine.EnsureLoaded(); return NativeMethods.pf_grad_mode() != 0; } }
 
     /// <summary>Restores what was before.</summary>
     public void Dispose() => NativeMethods.pf_grad_mode_set(previous);

@@ -42,7 +42,8 @@ public sealed unsafe class Operator(string name, string overload = "")
     {
         NativeValue* results = stackalloc NativeValue[2];
         Invoke(arguments, results, 2);
-        return (Take(results[0]), Take(results[1]));
+        Tensor first = TakeOrRelease(results[0], results[1]);
+        return (first, Take(results[1]));
     }
 
     /// <summary>Calls an operator whose result is a list of tensors.</summary>
@@ -51,7 +52,11 @@ public sealed unsafe class Operator(string name, string overload = "")
     {
         NativeValue* results = stackalloc NativeValue[1];
         Invoke(arguments, results, 1);
-        if (results[0].Kind != NativeKind.TensorList) throw new TorchException(Name, "does not return a list of tensors");
+        if (results[0].Kind != NativeKind.TensorList)
+        {
+            Release(results[0]);
+            throw new TorchException(Name, "does not return a list of tensors");
+        }
         var tensors = new Tensor[results[0].Length];
         var handles = (nint*)results[0].Pointer;
         for (int i = 0; i < tensors.Length; i++) tensors[i] = new Tensor(handles[i]);
@@ -69,8 +74,30 @@ public sealed unsafe class Operator(string name, string overload = "")
 
     private Tensor Take(in NativeValue value)
     {
-        if (value.Kind != NativeKind.Tensor || value.Pointer == 0) throw new TorchException(Name, $"returned {value.Kind} where a tensor was expected");
-        return new Tensor(value.Pointer);
+        if (value.Kind == NativeKind.Tensor && value.Pointer != 0) return new Tensor(value.Pointer);
+        Release(value);
+        throw new TorchException(Name, $"returned {value.Kind} where a tensor was expected");
+    }
+
+    private Tensor TakeOrRelease(in NativeValue value, in NativeValue other)
+    {
+        try
+        {
+            return Take(value);
+        }
+        catch (TorchException)
+        {
+            Release(other);
+            throw;
+        }
+    }
+
+    private static void Release(in NativeValue value)
+    {
+        if (value.Kind == NativeKind.Tensor && value.Pointer != 0) NativeMethods.pf_tensor_free(value.Pointer);
+        if (value.Kind != NativeKind.TensorList) return;
+        for (int i = 0; i < value.Length; i++) NativeMethods.pf_tensor_free(((nint*)value.Pointer)[i]);
+        NativeMethods.pf_list_free(value.Pointer);
     }
 
     private void Invoke(ReadOnlySpan<Argument> arguments, NativeValue* results, int capacity)
@@ -98,10 +125,12 @@ public sealed unsafe class Operator(string name, string overload = "")
             if (status != 0)
             {
                 TorchException failure = TorchException.FromNativeCall(Name);
-                for (int i = 0; i < produced; i++) if (results[i].Kind == NativeKind.Tensor) NativeMethods.pf_tensor_free(results[i].Pointer);
+                for (int i = 0; i < produced; i++) Release(results[i]);
                 throw failure;
             }
-            if (produced < capacity) throw new TorchException(Name, $"returned {produced} results where {capacity} were expected");
+            if (produced >= capacity) return;
+            for (int i = 0; i < produced; i++) Release(results[i]);
+            throw new TorchException(Name, $"returned {produced} results where {capacity} were expected");
         }
     }
 

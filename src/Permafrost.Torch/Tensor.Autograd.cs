@@ -9,7 +9,11 @@ public sealed unsafe partial class Tensor
     public bool RequiresGrad
     {
         get { long* sizes = stackalloc long[MaxDimensions]; return Info(sizes).RequiresGrad != 0; }
-        set => NativeMethods.Check(NativeMethods.pf_requires_grad_set(Handle, value ? 1 : 0), "set requires_grad");
+        set
+        {
+            NativeMethods.Check(NativeMethods.pf_requires_grad_set(Handle, value ? 1 : 0), "set requires_grad");
+            GC.KeepAlive(this);
+        }
     }
 
     /// <summary>A new handle to the accumulated gradient, or null when there is none. Setting null drops it.</summary>
@@ -18,9 +22,15 @@ public sealed unsafe partial class Tensor
         get
         {
             NativeMethods.Check(NativeMethods.pf_gradient(Handle, out nint result), "gradient");
+            GC.KeepAlive(this);
             return result == 0 ? null : new Tensor(result);
         }
-        set => NativeMethods.Check(NativeMethods.pf_gradient_set(Handle, value?.Handle ?? 0), "set gradient");
+        set
+        {
+            NativeMethods.Check(NativeMethods.pf_gradient_set(Handle, value?.Handle ?? 0), "set gradient");
+            GC.KeepAlive(this);
+            GC.KeepAlive(value);
+        }
     }
 
     /// <summary>Computes the gradients of this tensor (a scalar, unless <paramref name="gradient"/> is given) and adds them to the leaves' <see cref="Grad"/>.</summary>

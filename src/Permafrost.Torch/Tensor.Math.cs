@@ -163,7 +163,8 @@ public sealed partial class Tensor
     public static Tensor Addmm(Tensor bias, Tensor a, Tensor b) => AddmmOp.Call(bias, a, b);
 
     /// <summary>beta * addend + alpha * a b, batched; the addend broadcasts.</summary>
-    public static Tensor Baddbmm(Tensor addend, Tensor a, Tensor b, double beta = 1, double alpha = 1) => BaddbmmOp.Call(addend, a, b, beta, alpha);
+    /// <remarks>With beta 0 the addend is left out altogether: libtorch 1.13 multiplies uninitialised memory by it, and NaN times 0 is NaN.</remarks>
+    public static Tensor Baddbmm(Tensor addend, Tensor a, Tensor b, double beta = 1, double alpha = 1) => beta == 0 ? a.Bmm(b) * alpha : BaddbmmOp.Call(addend, a, b, beta, alpha);
 
     /// <summary>The p-norm of all elements; p may be infinity.</summary>
     public Tensor Norm(double p = 2) => NormOp.Call(this, p);

@@ -16,6 +16,7 @@ public sealed partial class Tensor
     private static readonly Operator LinearOp = new("aten::linear");
     private static readonly Operator CrossEntropyOp = new("aten::cross_entropy_loss");
     private static readonly Operator AttentionOp = new("aten::scaled_dot_product_attention");
+    private static readonly Lazy<bool> LazyHasAttention = new(() => AttentionOp.Exists);
 
     /// <summary>Exponentials that sum to one along a dimension.</summary>
     public Tensor Softmax(long dimension) => SoftmaxOp.Call(this, dimension);
@@ -54,7 +55,7 @@ public sealed partial class Tensor
     public Tensor CrossEntropy(Tensor targets, long ignoreIndex = -100) => CrossEntropyOp.Call(this, targets, Argument.None, 1L, ignoreIndex);
 
     /// <summary>Whether this libtorch has fused attention (2.0 on).</summary>
-    public static bool HasScaledDotProductAttention => AttentionOp.Exists;
+    public static bool HasScaledDotProductAttention => LazyHasAttention.Value;
 
     /// <summary>softmax(q k^T scale-by-1/sqrt(D) + mask) v for (B, H, T, D); needs <see cref="HasScaledDotProductAttention"/>.</summary>
     public static Tensor ScaledDotProductAttention(Tensor query, Tensor key, Tensor value, Tensor? mask, double dropout, bool causal) =>

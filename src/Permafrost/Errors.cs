@@ -3,8 +3,8 @@ namespace Permafrost;
 /// <summary>Something the user can put right, said in one sentence that names the file, line or option and what to do. Exit code 1.</summary>
 public class PermafrostException : Exception
 {
-    /// <summary>An error with its one sentence.</summary>
-    public PermafrostException(string message, Exception? inner = null) : base(message, inner) { }
+    /// <summary>An error with its one sentence. Line breaks and other control characters, which names in hostile files may hold, become spaces.</summary>
+    public PermafrostException(string message, Exception? inner = null) : base(string.Concat(message.Select(c => char.IsControl(c) ? ' ' : c)), inner) { }
 
     /// <summary>The process's exit code for this error (DESIGN section 5).</summary>
     public virtual int ExitCode => 1;

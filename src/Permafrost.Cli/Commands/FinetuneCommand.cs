@@ -46,10 +46,25 @@ internal static class FinetuneCommand
         options = options with { OutputDir = path };
         RunFolder? folder = dryRun ? null : RunFolder.Create(path);
         using RunLock? held = dryRun ? null : new RunLock(path);
-        using FinetuneRun run = FinetuneRun.Prepare(options);
+        using FinetuneRun run = Prepare(options, folder, held);
         if (dryRun) return DryRun(run, json);
         Output.Note(run.Model.CountsLine);
         return Print(TrainingProgress.Train(run, folder!, command), path, json);
+    }
+
+    // The folder is tried first, because an hour of loading must not end in "cannot be written"; but a run that cannot begin leaves none behind.
+    private static FinetuneRun Prepare(RunOptions options, RunFolder? folder, RunLock? held)
+    {
+        try
+        {
+            return FinetuneRun.Prepare(options);
+        }
+        catch
+        {
+            held?.Dispose();
+            folder?.RemoveIfUnused();
+            throw;
+        }
     }
 
     private static int Resume(RunOptions options, string path, string wanted, string[] allowed, bool json, string command)

@@ -3,7 +3,6 @@ using System.Text.Json.Nodes;
 using Permafrost.Cli.Terminal;
 using Permafrost.Models;
 using Permafrost.Tasks;
-using Permafrost.Training;
 using Permafrost.Tuning;
 using Spectre.Console;
 
@@ -63,7 +62,16 @@ internal static class LsCommand
                 if (File.Exists(Path.Combine(path, "config.yaml"))) rows.Add([path, "", "", "", "", "", "unfinished"]);
                 continue;
             }
-            JsonObject json = RunFolder.ReadJson(results);
+            JsonObject json;
+            try
+            {
+                json = Formats.JsonFile.Read(results);
+            }
+            catch (PermafrostException)
+            {
+                rows.Add([path, "", "", "", "", "", "damaged"]);
+                continue;
+            }
             string score = json["metrics"]?["test"]?["accuracy"] is { } accuracy ? ResultTable.Percent((double)accuracy) : "-";
             rows.Add([path, $"{json["task"]}", $"{json["backbone"]}", $"{json["policy"]}", $"{json["seed"]}", $"{json["steps"]}", score]);
         }

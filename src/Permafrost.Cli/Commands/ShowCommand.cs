@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Text.Json.Nodes;
 using Permafrost.Cli.Terminal;
+using Permafrost.Formats;
 using Permafrost.Models;
 using Permafrost.Nn;
 using Permafrost.Tasks;
@@ -86,7 +87,7 @@ internal static class ShowCommand
     {
         RunFolder folder = RunFolder.Open(path);
         if (!File.Exists(folder.Results)) throw new PermafrostException($"{path} has no results.json: the run did not finish");
-        JsonObject results = RunFolder.ReadJson(folder.Results);
+        JsonObject results = JsonFile.Read(folder.Results);
         if (json) Output.Json(results);
         else ResultTable.Print(results, path);
     }

@@ -42,16 +42,9 @@ public static class AdapterFolder
     {
         string path = Path.Combine(folder, ConfigName);
         if (!File.Exists(path)) throw new PermafrostException($"{path} does not exist: the run has no adapter yet, or did not finish");
-        try
-        {
-            if (JsonNode.Parse(File.ReadAllText(path)) is JsonObject config && config["adapter_version"] is JsonValue value && value.TryGetValue(out int version))
-                return version <= Version ? config : throw new PermafrostException($"{path} is of adapter version {version}; this program knows up to {Version}: update it");
-        }
-        catch (JsonException)
-        {
-            // Said below.
-        }
-        throw new PermafrostException($"{path} is not an adapter's configuration; it may be damaged");
+        JsonObject config = JsonFile.Read(path);
+        if (config["adapter_version"] is not JsonValue value || !value.TryGetValue(out int version)) throw new PermafrostException($"{path} is not an adapter's configuration: it has no adapter_version; it may be damaged");
+        return version <= Version ? config : throw new PermafrostException($"{path} is of adapter version {version}; this program knows up to {Version}: update it");
     }
 
     /// <summary>Reads an adapter's tensors.</summary>

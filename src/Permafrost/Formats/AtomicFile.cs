@@ -10,6 +10,9 @@ public static class AtomicFile
     public static void Write(string path, Action<Stream> write)
     {
         string temporary = $"{path}.{Environment.ProcessId}.tmp";
+        if (Directory.Exists(path)) throw new PermafrostException($"cannot write {path}: it is a folder; name a file");
+        // Renaming over a device or a pipe would replace it.
+        if (File.Exists(path) && !IsRegular(path)) throw new PermafrostException($"cannot write {path}: it is not a regular file; name another one");
         try
         {
             using (var stream = new FileStream(temporary, FileMode.Create, FileAccess.Write, FileShare.None, 1 << 16))
@@ -22,7 +25,7 @@ public static class AtomicFile
         catch (Exception error) when (error is IOException or UnauthorizedAccessException)
         {
             TryDelete(temporary);
-            throw new PermafrostException($"cannot write {path}: {error.Message.TrimEnd('.')}; free some space or choose another folder with --output-dir", error);
+            throw new PermafrostException($"cannot write {path}: {error.Message.TrimEnd('.')}; free some space, or choose another place", error);
         }
         catch
         {
@@ -34,6 +37,9 @@ public static class AtomicFile
     /// <summary>Writes a text in UTF-8 without a byte order mark.</summary>
     /// <exception cref="PermafrostException">The file cannot be written.</exception>
     public static void WriteText(string path, string text) => Write(path, stream => stream.Write(Encoding.UTF8.GetBytes(text)));
+
+    // .NET tells devices, pipes and sockets from files by this attribute being absent, or by their having no length of their own.
+    private static bool IsRegular(string path) => (File.GetAttributes(path) & FileAttributes.Device) == 0 && !path.StartsWith("/dev/", StringComparison.Ordinal) && !path.StartsWith("/proc/", StringComparison.Ordinal);
 
     private static void TryDelete(string path)
     {

@@ -31,19 +31,7 @@ public sealed class HfConfig
     {
         string path = Path.Combine(folder, "config.json");
         if (!File.Exists(path)) throw new PermafrostException($"{path} does not exist; a model folder holds config.json and model.safetensors");
-        try
-        {
-            if (JsonNode.Parse(File.ReadAllText(path)) is JsonObject json) return new HfConfig(json, path);
-            throw new PermafrostException($"{path} is not a JSON object");
-        }
-        catch (JsonException error)
-        {
-            throw new PermafrostException($"{path} is not valid JSON: {error.Message.TrimEnd('.')}");
-        }
-        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
-        {
-            throw new PermafrostException($"cannot read {path}: {error.Message.TrimEnd('.')}");
-        }
+        return new HfConfig(JsonFile.Read(path), path);
     }
 
     /// <summary>A whole number.</summary>

@@ -26,12 +26,13 @@ public static class BackboneInit
     /// <param name="module">The model.</param>
     /// <param name="seed">The body's seed; a parameter's values depend on it and on the parameter's name only.</param>
     /// <param name="unscaled">GPT-2 as of transformers 4.1: residual projections drawn like every other weight.</param>
-    public static void DrawRandom(Module module, long seed, bool unscaled = false)
+    /// <param name="initializerRange">The configuration's standard deviation, for <paramref name="unscaled"/>.</param>
+    public static void DrawRandom(Module module, long seed, bool unscaled = false, double initializerRange = 0.02)
     {
         foreach ((string name, Parameter parameter) in module.NamedParameters())
         {
             using RandomState random = Initializers.GeneratorFor(seed, name);
-            parameter.Initialize(random, unscaled && name.EndsWith("c_proj.weight", StringComparison.Ordinal) ? Initializers.Normal(0.02) : null);
+            parameter.Initialize(random, unscaled && name.EndsWith("c_proj.weight", StringComparison.Ordinal) ? Initializers.Normal(initializerRange) : null);
         }
     }
 

@@ -38,7 +38,7 @@ public sealed record BackboneSource(string Reference, HfConfig Config, string? F
         Backbone backbone = architecture.Backbone(Config);
         using var noGrad = new NoGrad();
         if (BackboneInit.NeedsWeights(init)) WeightLoader.Load(backbone, architecture, "", Folder!);
-        else BackboneInit.DrawRandom(backbone, seed, unscaled: init == "random-gpt2-2021");
+        else BackboneInit.DrawRandom(backbone, seed, unscaled: init == "random-gpt2-2021", Config.Number("initializer_range", 0.02));
         if (init == "statistics") BackboneInit.MatchStatistics(backbone, seed);
         if (init == "shuffled") BackboneInit.Shuffle(backbone, seed);
         return backbone;

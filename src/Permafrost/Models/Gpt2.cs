@@ -22,6 +22,10 @@ public sealed record Gpt2Config
         (ScaleAttention, ScaleByLayer) = (config.Flag("scale_attn_weights", true), config.Flag("scale_attn_by_inverse_layer_idx", false));
         Activation = Activations.Find(config.Text("activation_function", "gelu_new")!, config.Source);
         TiedHead = config.Flag("tie_word_embeddings", true);
+        if (Layers > 10_000 || Width > 1 << 20 || Inner > 1 << 22 || Positions > 1 << 24 || VocabSize > 1 << 26) throw new PermafrostException($"{config.Source}: n_layer, n_embd, n_inner, n_positions or vocab_size is beyond anything that exists");
+        if (Epsilon is not (> 0 and < 1)) throw new PermafrostException($"{config.Source}: layer_norm_epsilon is {Epsilon}; it must be between 0 and 1");
+        foreach (double dropout in new[] { EmbeddingDropout, AttentionDropout, ResidualDropout })
+            if (dropout is not (>= 0 and < 1)) throw new PermafrostException($"{config.Source}: a dropout probability is {dropout}; it must be at least 0 and below 1");
         if (Width % Heads != 0) throw new PermafrostException($"{config.Source}: n_embd ({Width}) is not a multiple of n_head ({Heads})");
     }
 
@@ -256,9 +260,8 @@ public sealed class Gpt2Pretrained : PretrainedModel
     /// <inheritdoc/>
     public override IReadOnlyDictionary<string, Tensor> Forward(IReadOnlyDictionary<string, Tensor> inputs)
     {
-        Tensor vectors = inputs.TryGetValue("inputs_embeds", out Tensor? given) ? given
-            : inputs.TryGetValue("input_ids", out Tensor? ids) ? model.EmbedTokens(ids)
-            : throw new PermafrostException("neither input_ids nor inputs_embeds is among the inputs; gpt2 needs one of them");
+        CheckInputs(inputs);
+        Tensor vectors = inputs.TryGetValue("inputs_embeds", out Tensor? given) ? given.To(DType.Float32) : model.EmbedTokens(inputs["input_ids"]);
         RememberInputs(vectors);
         Tensor summed = inputs.TryGetValue("token_type_ids", out Tensor? types) ? vectors + model.EmbedTokens(types) : vectors;
         BackboneOutput output = model.Forward(new BackboneInput(
@@ -281,7 +284,7 @@ public sealed class Gpt2Pretrained : PretrainedModel
             (long T, long V) = (logits.Size(1), logits.Size(2));
             if (T < 2) throw new PermafrostException("labels need at least two tokens: each is predicted from those before it");
             // Token t predicts label t + 1; -100 does not count.
-            outputs["loss"] = logits.Narrow(1, 0, T - 1).Reshape(-1, V).CrossEntropy(labels.Narrow(1, 1, T - 1).Reshape(-1));
+            outputs["loss"] = logits.Narrow(1, 0, T - 1).Reshape(-1, V).CrossEntropy(labels.To(DType.Int64).Narrow(1, 1, T - 1).Reshape(-1));
         }
         return outputs;
     }
@@ -291,6 +294,7 @@ public sealed class Gpt2Pretrained : PretrainedModel
     {
         if (!head) throw new PermafrostException($"{model.Config.Source} names no language-model head (architectures: GPT2LMHeadModel), so it cannot generate");
         if (!inputs.TryGetValue("input_ids", out Tensor? prompt)) throw new PermafrostException("input_ids is not among the inputs; generating starts from it");
+        CheckInputs(inputs);
         if (prompt.Size(1) + newTokens > model.MaxPositions)
             throw new PermafrostException($"{prompt.Size(1)} tokens and {newTokens} new ones do not fit the backbone's {model.MaxPositions} positions");
         using var noGrad = new NoGrad();
@@ -308,6 +312,34 @@ public sealed class Gpt2Pretrained : PretrainedModel
             if (mask is not null) mask = scope.Keep(Tensor.Cat([mask, Tensor.Ones([mask.Size(0), 1], mask.DType, mask.Device)], 1));
         }
         return outer.Keep(ids);
+    }
+
+    // One sentence here instead of libtorch's words from somewhere inside.
+    private void CheckInputs(IReadOnlyDictionary<string, Tensor> inputs)
+    {
+        Tensor? ids = inputs.GetValueOrDefault("input_ids");
+        Tensor? vectors = inputs.GetValueOrDefault("inputs_embeds");
+        if (ids is null == vectors is null) throw new PermafrostException(ids is null ? "neither input_ids nor inputs_embeds is among the inputs; gpt2 needs one of them" : "both input_ids and inputs_embeds are among the inputs; give one of them");
+        Tensor first = ids ?? vectors!;
+        if (first.Dimensions != (ids is null ? 3 : 2) || first.Elements == 0) throw new PermafrostException(ids is null ? $"inputs_embeds is {first}; it must be (B, T, {model.Width})" : $"input_ids is {first}; it must be (B, T)");
+        (long B, long T) = (first.Size(0), first.Size(1));
+        foreach (string name in new[] { "attention_mask", "position_ids", "token_type_ids", "labels" })
+        {
+            if (!inputs.TryGetValue(name, out Tensor? tensor)) continue;
+            bool shared = name == "position_ids" && tensor.Dimensions == 2 && tensor.Size(0) == 1;
+            if (tensor.Dimensions != 2 || tensor.Size(1) != T || (tensor.Size(0) != B && !shared)) throw new PermafrostException($"{name} is {tensor}; it must be (B, T) = ({B}, {T})");
+        }
+        CheckRange("input_ids", ids, model.Settings.VocabSize);
+        CheckRange("token_type_ids", inputs.GetValueOrDefault("token_type_ids"), model.Settings.VocabSize);
+        CheckRange("position_ids", inputs.GetValueOrDefault("position_ids"), model.Settings.Positions);
+    }
+
+    private static void CheckRange(string name, Tensor? ids, int rows)
+    {
+        if (ids is null) return;
+        if (ids.DType.IsFloatingPoint()) throw new PermafrostException($"{name} is {ids}; ids are whole numbers");
+        (long low, long high) = (ids.Min().ToInt64(), ids.Max().ToInt64());
+        if (low < 0 || high >= rows) throw new PermafrostException($"{name} holds {(low < 0 ? low : high)}; the model has 0 to {rows - 1}");
     }
 
     private Tensor Logits(Tensor hidden) => hidden.Linear(untiedHead is null ? model.Tokens.Weight.Value : untiedHead.Weight.Value, null);

@@ -24,16 +24,16 @@ public static class Attention
         if (!wantProbabilities && paddingMask is null && T == S && Tensor.HasScaledDotProductAttention)
         {
             double own = scale * Math.Sqrt(D);  // the operator divides by sqrt(D) itself
-            return (Tensor.ScaledDotProductAttention(own == 1 ? query : query * own, key, value, null, dropout, causal: causalMask is not null), null);
+            return (Tensor.ScaledDotProductAttention(Math.Abs(own - 1) < 1e-9 ? query : query * own, key, value, null, dropout, causal: causalMask is not null), null);
         }
         using var scope = new TensorScope();
         Tensor q = query.Reshape(B * H, T, D);
         Tensor k = key.Reshape(B * H, S, D).Transpose(1, 2);
         Tensor v = value.Reshape(B * H, S, D);
-        // Causal mask and product in one; without a mask the empty addend is ignored (beta 0).
+        // Causal mask and product in one. (Without a mask not as baddbmm with beta 0: libtorch 1.13 still reads the addend then.)
         Tensor scores = causalMask is not null && paddingMask is null
             ? Tensor.Baddbmm(causalMask, q, k, beta: 1, alpha: scale)  // (B*H, T, S)
-            : Tensor.Baddbmm(Tensor.Empty([1], q.DType, q.Device), q, k, beta: 0, alpha: scale);
+            : q.Bmm(k) * scale;
         if (paddingMask is not null) scores = Pad(scores.View(B, H, T, S), causalMask, paddingMask).View(B * H, T, S);
         Tensor probabilities = scores.Softmax(-1);
         Tensor context = probabilities.Dropout(dropout, dropout > 0).Bmm(v).View(B, H, T, D);

@@ -51,6 +51,7 @@ public static class Floors
             foreach (Batch batch in Batches(data.Train))
             {
                 if (batch.Mask is not null || batch.Inputs.Size(1) != data.Shape.SequenceLength) return null;
+                if (batch.Targets.Ne(-100).Sum().ToInt64() == 0) continue;
                 Logits(batch).CrossEntropy(batch.Targets.View(-1)).Backward();
                 adam.Step(2e-3 * (1 - (double)pass / Passes));
                 adam.ZeroGrad();

@@ -68,14 +68,27 @@ public sealed class TensorsTask : TaskDefinition
     {
         using var file = new SafetensorsFile(path);
         Tensor inputs = TensorScope.Detach(file.Read("inputs"));
+        if (inputs.DType.IsFloatingPoint() != shape.FeedsVectors || (!shape.FeedsVectors && inputs.DType != DType.Int64) || inputs.Elements == 0)
+            throw new PermafrostException($"{path}: `inputs` is {inputs}, the run was trained on " + (shape.FeedsVectors ? $"vectors (N, T, {shape.VectorSize}) of floats" : "ids (N, T) of int64"));
         if (inputs.Dimensions != (shape.FeedsVectors ? 3 : 2) || (shape.FeedsVectors && inputs.Size(2) != shape.VectorSize))
             throw new PermafrostException($"{path}: `inputs` is {inputs}, the run was trained on " + (shape.FeedsVectors ? $"vectors (N, T, {shape.VectorSize})" : "ids (N, T)"));
+        if (!shape.FeedsVectors && inputs.Min().ToInt64() < 0) throw new PermafrostException($"{path}: `inputs` holds the id {inputs.Min().ToInt64()}; ids start at 0");
         if (!shape.FeedsVectors && inputs.Max().ToInt64() >= shape.Vocabulary) throw new PermafrostException($"{path}: the id {inputs.Max().ToInt64()} is beyond the {shape.Vocabulary} that the run was trained on");
         Tensor? mask = file.Entries.ContainsKey("mask") ? TensorScope.Detach(file.Read("mask").To(DType.Int64)) : null;
+        CheckMask(path, "mask", mask, inputs);
         return new Rows(inputs.To(shape.FeedsVectors ? DType.Float32 : DType.Int64), Tensor.Full([inputs.Size(0), shape.Targets], -100, DType.Int64), mask);
     }
 
     private static ExampleSubset? Part(Rows rows, long[] indices) => indices.Length == 0 ? null : new ExampleSubset(rows, [.. indices.Order()]);
+
+    private static void CheckMask(string path, string name, Tensor? mask, Tensor inputs)
+    {
+        if (mask is null) return;
+        if (mask.Dimensions != 2 || mask.Size(0) != inputs.Size(0) || mask.Size(1) != inputs.Size(1)) throw new PermafrostException($"{path}: `{name}` is {mask}; it must be (N, T) = ({inputs.Size(0)}, {inputs.Size(1)})");
+        long[] counts = mask.Ne(0).To(DType.Int64).Sum(1).ToArray<long>();
+        int empty = Array.IndexOf(counts, 0);
+        if (empty >= 0) throw new PermafrostException($"{path}: row {empty} of `{name}` is all padding; every example needs a token");
+    }
 
     private static Rows Read(SafetensorsFile file, string prefix, Rows? like)
     {
@@ -89,11 +102,14 @@ public sealed class TensorsTask : TaskDefinition
         Tensor targets = file.Read($"{prefix}targets");
         if (targets.DType != DType.Int64 || targets.Dimensions is not (1 or 2) || targets.Size(0) != inputs.Size(0))
             throw new PermafrostException($"{file.Path}: `{prefix}targets` is {targets}; it must be int64 of (N) or (N, P) with N = {inputs.Size(0)}");
+        if (targets.Elements == 0) throw new PermafrostException($"{file.Path}: `{prefix}targets` is empty ({targets})");
         Tensor lowest = targets.MaskedFill(targets.Eq(-100), 0).Min();
         if (lowest.ToInt64() < 0) throw new PermafrostException($"{file.Path}: `{prefix}targets` holds {lowest.ToInt64()}; classes start at 0, and only -100 is left out");
         Tensor? mask = file.Entries.ContainsKey($"{prefix}mask") ? file.Read($"{prefix}mask") : null;
-        if (mask is not null && (mask.Dimensions != 2 || mask.Size(0) != inputs.Size(0) || mask.Size(1) != inputs.Size(1)))
-            throw new PermafrostException($"{file.Path}: `{prefix}mask` is {mask}; it must be (N, T) = ({inputs.Size(0)}, {inputs.Size(1)})");
+        CheckMask(file.Path, $"{prefix}mask", mask, inputs);
+        if (targets.Ne(-100).Sum().ToInt64() == 0) throw new PermafrostException($"{file.Path}: `{prefix}targets` ({targets}) holds no answer that counts");
+        if (!vectors && inputs.Max().ToInt64() >= 1 << 26) throw new PermafrostException($"{file.Path}: `{prefix}inputs` holds the id {inputs.Max().ToInt64()}; an input table of so many rows is not sensible: renumber the ids");
+        if (targets.Max().ToInt64() >= 1 << 24) throw new PermafrostException($"{file.Path}: `{prefix}targets` holds the class {targets.Max().ToInt64()}; classes are numbered from 0 without gaps");
         var rows = new Rows(
             TensorScope.Detach(inputs.To(vectors ? DType.Float32 : DType.Int64)), TensorScope.Detach(targets.Dimensions == 1 ? targets.Unsqueeze(1) : targets.To(DType.Int64)),
             mask is null ? null : TensorScope.Detach(mask.To(DType.Int64)));

@@ -59,7 +59,7 @@ public static class Checkpoint
             TryRemove(temporary);
             throw new PermafrostException($"cannot write {target}: {error.Message.TrimEnd('.')}; free some space and go on with --resume-from-checkpoint", error);
         }
-        catch (PermafrostException)
+        catch
         {
             TryRemove(temporary);
             throw;
@@ -107,7 +107,7 @@ public static class Checkpoint
         if (!Directory.Exists(path)) throw new PermafrostException($"{path} does not exist");
         string manifest = Path.Combine(path, Manifest);
         if (!File.Exists(manifest)) throw new PermafrostException($"{path} is no whole checkpoint: it has no {Manifest}");
-        JsonObject json = RunFolder.ReadJson(manifest);
+        JsonObject json = JsonFile.Read(manifest);
         if (json["checkpoint_version"] is not JsonValue value || !value.TryGetValue(out int version)) throw new PermafrostException($"{manifest} is damaged: it has no checkpoint_version");
         if (version > Version) throw new PermafrostException($"{path} is of checkpoint version {version}; this program knows up to {Version}: update it");
         foreach (string file in Files)
@@ -119,7 +119,7 @@ public static class Checkpoint
     }
 
     /// <summary>What the run was that wrote a checkpoint.</summary>
-    public static JsonObject Identity(string path) => RunFolder.ReadJson(Path.Combine(path, IdentityFile));
+    public static JsonObject Identity(string path) => JsonFile.Read(Path.Combine(path, IdentityFile));
 
     /// <summary>Puts a verified checkpoint's weights, optimiser and random state back.</summary>
     /// <returns>The trainer's state.</returns>
@@ -129,12 +129,12 @@ public static class Checkpoint
         using var scope = new TensorScope();
         model.LoadAdapter(AdapterFolder.ReadFile(Path.Combine(path, Weights)), path, complete: true);
         string statePath = Path.Combine(path, StateFile);
-        JsonObject json = RunFolder.ReadJson(statePath);
+        JsonObject json = JsonFile.Read(statePath);
         try
         {
             Dictionary<string, long> steps = json["optimizer_steps"]!.AsObject().ToDictionary(pair => pair.Key, pair => (long)pair.Value!);
             optimizer.Restore(AdapterFolder.ReadFile(Path.Combine(path, OptimizerFile)), steps);
-            JsonObject random = RunFolder.ReadJson(Path.Combine(path, RandomFile));
+            JsonObject random = JsonFile.Read(Path.Combine(path, RandomFile));
             RandomState.SetState(Device.Cpu, Convert.FromBase64String((string)random["cpu"]!));
             if (device.Type == DeviceType.Cuda && random["cuda"] is { } cuda) RandomState.SetState(device, Convert.FromBase64String((string)cuda!));
         }

@@ -57,6 +57,7 @@ public static class Evaluator
             count += logits.Size(0);
             if (onPrediction is not null) foreach (Prediction prediction in ToPredictions(start, logits, targets)) onPrediction(prediction);
         }
+        if (!double.IsFinite(loss)) throw new DivergedException("the loss over a split is not finite although training's is; look for NaN or infinite values in the validation and test data, or lower --learning-rate");
         return new Metrics((double)right / Math.Max(1, answers), loss / Math.Max(1, answers), count,
             model.Shape.HardMetric is { } name && hardAnswers > 0 ? (name, (double)hardRight / hardAnswers) : null);
     }

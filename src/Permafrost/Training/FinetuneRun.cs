@@ -62,6 +62,8 @@ public sealed class FinetuneRun : IDisposable
         // A start value for the input table may have more rows than the ids that happen to occur.
         if (shape.Vocabulary is { } ids && options.InputLayer == "new" && start?.GetValueOrDefault("input_layer.weight") is { Dimensions: 2 } table && table.Size(0) > ids)
             shape = shape with { Vocabulary = (int)table.Size(0) };
+        if (knownShape is not null && Data is not null && (Data.Shape.VectorSize != shape.VectorSize || Data.Shape.Vocabulary > shape.Vocabulary || Data.Shape.Targets != shape.Targets || Data.Shape.Classes > shape.Classes))
+            throw new PermafrostException($"the data of {Task.Name} has another shape than the run was trained on (inputs, number of answers or classes); give the data of the run with --data");
         Backbone backbone = source.Load(options.Init, options.InitSeed);
         BackboneSha256 = BackboneSource.Sha256(backbone.NamedParameters());
         if (options.InputLayer == "pretrained-embedding" && shape.Vocabulary > backbone.Config.Int("vocab_size", int.MaxValue))
@@ -123,8 +125,8 @@ public sealed class FinetuneRun : IDisposable
         if (change is not null) options = change(options);
         JsonObject config = AdapterFolder.ReadConfig(folder.Adapter);
         var run = new FinetuneRun(options, ShapeFrom(config, folder.Adapter), withData);
-        if ((string?)config["backbone_sha256"] != run.BackboneSha256)
-            throw new PermafrostException($"the backbone {options.Backbone} is not the one that {path} was trained on (SHA-256 {run.BackboneSha256[..12]}..., then {((string?)config["backbone_sha256"])?[..12]}...)");
+        if (config["backbone_sha256"]?.ToString() != run.BackboneSha256)
+            throw new PermafrostException($"the backbone {options.Backbone} is not the one that {path} was trained on (SHA-256 {run.BackboneSha256[..12]}..., then {Short(config["backbone_sha256"])})");
         using var scope = new TensorScope();
         run.Model.LoadAdapter(AdapterFolder.ReadTensors(folder.Adapter), folder.Adapter, complete: true);
         return run;
@@ -195,7 +197,7 @@ public sealed class FinetuneRun : IDisposable
     public static JsonObject ScoreChosen(string path, CancellationToken cancellation)
     {
         RunFolder folder = RunFolder.Open(path);
-        JsonObject results = RunFolder.ReadJson(folder.Results);
+        JsonObject results = JsonFile.Read(folder.Results);
         using FinetuneRun run = Open(path, withData: true);
         if (run.Data!.Test is { } test) results["metrics"]!.AsObject()["test"] = Evaluator.Evaluate(run.Model, test, run.Options.PerDeviceEvalBatchSize, run.Device, cancellation: cancellation).ToJson();
         results["floors"] = new JsonObject(Floors.Measure(run.Task, run.Data).Select(floor => KeyValuePair.Create(floor.Key, (JsonNode?)floor.Value)));
@@ -306,7 +308,7 @@ public sealed class FinetuneRun : IDisposable
     public static JsonObject ToJson(Prediction prediction, TaskShape shape)
     {
         JsonNode Name(long answer) => shape.Labels.Count > 0 ? JsonValue.Create(shape.Labels[(int)answer]) : JsonValue.Create(answer);
-        JsonArray Row(float[] row) => [.. row.Select(p => (JsonNode)JsonValue.Create(Math.Round(p, 6)))];
+        JsonArray Row(float[] row) => [.. row.Select(p => float.IsFinite(p) ? (JsonNode)JsonValue.Create(Math.Round(p, 6)) : null)];
         bool single = prediction.Classes.Length == 1;
         var json = new JsonObject
         {
@@ -379,7 +381,7 @@ public sealed class FinetuneRun : IDisposable
                 SequenceLength = (int)shape["sequence_length"]!,
                 Targets = (int)shape["targets"]!,
                 Classes = (int)shape["classes"]!,
-                Readout = (string)config["readout"]!,
+                Readout = (string?)config["readout"] ?? throw new FormatException("no readout"),
                 HardMetric = (string?)shape["hard_metric"],
                 Labels = [.. config["labels"]!.AsArray().Select(label => (string)label!)],
             };

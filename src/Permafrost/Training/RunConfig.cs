@@ -80,5 +80,5 @@ public static class RunConfig
     // Texts are quoted unless they are plain words, so that `*`, `null` or `1e3` stay texts.
     private static string Quote(string value, bool isText) =>
         !isText || (value.Length > 0 && char.IsLetter(value[0]) && value.All(c => char.IsLetterOrDigit(c) || c is '-' or '_' or '.' or '/') && value is not ("null" or "true" or "false" or "yes" or "no" or "on" or "off"))
-            ? value : "\"" + value.Replace("\\", "\\\\", StringComparison.Ordinal).Replace("\"", "\\\"", StringComparison.Ordinal).Replace("\n", "\\n", StringComparison.Ordinal) + "\"";
+            ? value : "\"" + string.Concat(value.Select(c => c is '"' or '\\' ? $"\\{c}" : c < ' ' || c == '\u007f' || (c >= '\u0080' && (char.IsControl(c) || c is '\u2028' or '\u2029' or '\ufeff')) ? $"\\u{(int)c:x4}" : c.ToString())) + "\"";
 }

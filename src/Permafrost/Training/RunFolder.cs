@@ -51,6 +51,21 @@ public sealed class RunFolder
         return folder;
     }
 
+    /// <summary>Removes a folder in which nothing but the lock was made.</summary>
+    public void RemoveIfUnused()
+    {
+        try
+        {
+            if (Directory.EnumerateFileSystemEntries(Path).Any(entry => System.IO.Path.GetFileName(entry) != ".lock")) return;
+            File.Delete(System.IO.Path.Combine(Path, ".lock"));
+            Directory.Delete(Path);
+        }
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+        {
+            // An empty folder harms nothing.
+        }
+    }
+
     /// <summary>Opens a finished run's folder.</summary>
     /// <exception cref="PermafrostException">It is no run, or has no adapter.</exception>
     public static RunFolder Open(string path)
@@ -68,24 +83,6 @@ public sealed class RunFolder
         string policy = options.Policy == "*" ? "all" : options.Policy;
         string name = FormattableString.Invariant($"{options.Task}-{backbone}-{policy}-s{options.Seed}-{now:yyyyMMdd-HHmmss}");
         return System.IO.Path.Combine("runs", string.Concat(name.Select(c => char.IsLetterOrDigit(c) || c is '-' or '_' or '.' or '@' ? c : '_')));
-    }
-
-    /// <summary>Reads a JSON object.</summary>
-    /// <exception cref="PermafrostException">The file is missing or damaged.</exception>
-    public static JsonObject ReadJson(string path)
-    {
-        try
-        {
-            return JsonNode.Parse(File.ReadAllText(path)) as JsonObject ?? throw new PermafrostException($"{path} is not a JSON object");
-        }
-        catch (JsonException error)
-        {
-            throw new PermafrostException($"{path} is not valid JSON: {error.Message.TrimEnd('.')}");
-        }
-        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
-        {
-            throw new PermafrostException($"cannot read {path}: {error.Message.TrimEnd('.')}");
-        }
     }
 
     /// <summary>Writes a JSON object, indented, atomically.</summary>

@@ -8,7 +8,7 @@ namespace Permafrost.Training;
 /// <summary>One optimiser update.</summary>
 public static class TrainStep
 {
-    /// <summary>Forward, loss, backward, clip, update. Nothing is updated when loss or gradient norm are not finite.</summary>
+    /// <summary>Forward, loss, backward, clip, update. Nothing is updated when loss or gradient norm are not finite, or when no answer counts.</summary>
     /// <param name="model">The model, in training mode.</param>
     /// <param name="optimizer">Of the model's trained parameters.</param>
     /// <param name="batches">On the model's device; several have their gradients added up, each weighted by its answers, as if they were one.</param>
@@ -18,12 +18,13 @@ public static class TrainStep
     public static (double Loss, double GradientNorm) Run(TunedModel model, Optimizer optimizer, IReadOnlyList<Batch> batches, double learningRate, double maxNorm)
     {
         double total = 0;
-        double[]? answers = batches.Count == 1 ? null : [.. batches.Select(Answers)];
+        double[] answers = [.. batches.Select(Answers)];
         for (int i = 0; i < batches.Count; i++)
         {
+            if (answers[i] == 0) continue;  // the mean over no answers would be 0/0
             using var scope = new TensorScope();
             Tensor loss = model.Loss(model.Forward(batches[i].Inputs, batches[i].Mask), batches[i].Targets);
-            if (answers is not null) loss *= answers[i] / Math.Max(1, answers.Sum());
+            if (batches.Count > 1) loss *= answers[i] / answers.Sum();
             double value = loss.ToDouble();
             total += value;
             if (!double.IsFinite(value))
@@ -33,6 +34,7 @@ public static class TrainStep
             }
             loss.Backward();
         }
+        if (answers.Sum() == 0) return (0, 0);
         double norm = GradientClipping.ClipNorm(model.Trained.Select(parameter => parameter.Parameter.Value), maxNorm > 0 ? maxNorm : double.PositiveInfinity);
         if (double.IsFinite(norm)) optimizer.Step(learningRate);
         optimizer.ZeroGrad();

@@ -8,8 +8,8 @@ public sealed class TrainerState
     /// <summary>Updates done.</summary>
     public long Step { get; set; }
 
-    /// <summary>Updates with a rate above zero.</summary>
-    public long Updates { get; set; }
+    /// <summary>Sum of the learning rates of all updates: how far an adaptive optimiser can have moved a weight.</summary>
+    public double RateSum { get; set; }
 
     /// <summary>Sum of the losses since the last report.</summary>
     public double LossSum { get; set; }
@@ -48,7 +48,7 @@ public sealed class TrainerState
     public JsonObject ToJson() => new()
     {
         ["global_step"] = Step,
-        ["updates"] = Updates,
+        ["rate_sum"] = RateSum,
         ["loss_sum"] = LossSum,
         ["norm_sum"] = NormSum,
         ["pending"] = Pending,
@@ -70,7 +70,7 @@ public sealed class TrainerState
         return new TrainerState
         {
             Step = Get<long>("global_step"),
-            Updates = Get<long>("updates"),
+            RateSum = Get<double>("rate_sum"),
             LossSum = Get<double>("loss_sum"),
             NormSum = Get<double>("norm_sum"),
             Pending = Get<int>("pending"),

@@ -14,6 +14,9 @@ namespace Permafrost.Training;
 /// </summary>
 internal sealed class TrainingLoop : IDisposable
 {
+    // Adam moves a weight by about the rate each step; below this sum a weight near 1 may not move at all in float32.
+    private const double Noticeable = 3e-5;
+
     private readonly FinetuneRun run;
     private readonly RunFolder folder;
     private readonly ITrainingObserver observer;
@@ -100,7 +103,9 @@ internal sealed class TrainingLoop : IDisposable
         State.NormSum += norm;
         State.Pending++;
         State.Tokens += batches.Sum(batch => batch.Tokens);
-        if (factor > 0 && ++State.Updates == 3) CheckMoved();
+        double before = State.RateSum;
+        State.RateSum += factor * options.LearningRate;
+        if (options.Optim != "sgd" && before < Noticeable && State.RateSum >= Noticeable) CheckMoved();
         return waited;
     }
 
@@ -155,11 +160,11 @@ internal sealed class TrainingLoop : IDisposable
     // A trained tensor that never moves is not connected to the loss, or the optimiser does not know it: either way the run is not what it says.
     private void CheckMoved()
     {
-        if (State.Updates == 0) return;
+        if (State.RateSum < Noticeable) return;
         TunedParameter? stuck = model.Trained.FirstOrDefault(p => options.RateOf(p.Group) > 0 && Hash(p) == startHashes[p.Name]);
         if (stuck is not null)
             throw new PermafrostException(
-                $"the trained tensor '{stuck.Name}' did not change in {State.Updates} updates: nothing the loss reads depends on it, or its learning rate is too small to matter; leave its group out of --policy {options.Policy}");
+                $"the trained tensor '{stuck.Name}' did not change in {State.Step} updates: nothing the loss reads depends on it, or its learning rate is too small to matter; leave its group out of --policy {options.Policy}");
     }
 
     private static string Hash(TunedParameter parameter) => BackboneSource.Sha256([(parameter.Name, parameter.Parameter)]);

@@ -76,6 +76,7 @@ public sealed partial record Policy
         foreach (Selector selector in Selectors)
         {
             if (selector.First is not { } first || selector.Last is not { } last) continue;
+            if (selector.Group is GroupName.Input or GroupName.Output) throw new UsageException($"--policy '{Text}': the {selector.Group.ToString()!.ToLowerInvariant()} layer is one layer; leave out its [{first}]");
             (int from, int to) = (Selector.Resolve(first, layers), Selector.Resolve(last, layers));
             if (from < 0 || to >= layers || from > to)
                 throw new UsageException($"--policy '{Text}': the layers [{first}..{last}] do not exist in a backbone of {layers} layers (0 to {layers - 1}, or -{layers} to -1)");

@@ -8,7 +8,7 @@ public enum ReadoutKind
 {
     /// <summary>The last token; with padding, the last that is none.</summary>
     Last,
-    /// <summary>The first token.</summary>
+    /// <summary>The first token; with padding, the first that is none.</summary>
     First,
     /// <summary>The mean over the tokens that are not padding.</summary>
     Mean,
@@ -41,8 +41,10 @@ public sealed record Readout(ReadoutKind Kind, int Count = 1)
         if (Count > T) throw new PermafrostException($"--readout {this} reads {Count} tokens, but the sequences have {T}");
         switch (Kind)
         {
-            case ReadoutKind.First:
+            case ReadoutKind.First when mask is null:
                 return hidden.Narrow(1, 0, 1);
+            case ReadoutKind.First:
+                return hidden.Gather(1, mask.Argmax(1).View(B, 1, 1).Expand(B, 1, C));
             case ReadoutKind.Mean when mask is null:
                 return hidden.Mean(1, keepDimension: true);
             case ReadoutKind.Mean:
@@ -51,6 +53,7 @@ public sealed record Readout(ReadoutKind Kind, int Count = 1)
             case ReadoutKind.Last when mask is null:
                 return hidden.Narrow(1, T - Count, Count);
             default:
+                if (Count > 1 && mask!.Sum(1).Min().ToInt64() is var shortest && shortest < Count) throw new PermafrostException($"--readout {this} reads {Count} tokens, but a sequence has only {shortest} that are not padding");
                 Tensor last = (mask! * Tensor.Arange(T, DType.Int64, hidden.Device)).Argmax(1);  // (B)
                 Tensor rows = last.View(B, 1) + Tensor.Arange(Count, DType.Int64, hidden.Device).View(1, Count) - (Count - 1);
                 return hidden.Gather(1, rows.View(B, Count, 1).Expand(B, Count, C));

@@ -45,6 +45,7 @@ public sealed class TunedModel : IDisposable
         if (ownTokens && shape.FeedsVectors) throw new UsageException("--input-layer pretrained-embedding needs a task that feeds ids, and this one feeds vectors; use --input-layer new");
         if (backbone.MaxPositions < shape.SequenceLength)
             throw new PermafrostException($"sequences of {shape.SequenceLength} tokens do not fit the backbone's {backbone.MaxPositions} positions; take a longer backbone or shorter sequences");
+        if (readout.Count > shape.SequenceLength) throw new UsageException($"--readout {readout} reads {readout.Count} tokens, but the sequences have {shape.SequenceLength}");
         policy.CheckLayers(backbone.Layers);
         backbone.DropoutOverride = dropout;
         if (shape.VectorSize is { } size) inputLinear = new Linear(size, backbone.Width, weightInitializer: Initializers.Orthogonal(InputGain), biasInitializer: Initializers.Zeros);
@@ -124,8 +125,10 @@ public sealed class TunedModel : IDisposable
     /// <summary>Mean cross entropy in nats over all answers of a batch.</summary>
     public Tensor Loss(Tensor logits, Tensor targets) => logits.Reshape(-1, Shape.Classes).CrossEntropy(targets.Reshape(-1));
 
-    /// <summary>The trained parameters by name, to be saved as an adapter.</summary>
-    public IReadOnlyDictionary<string, Tensor> Adapter() => Trained.ToDictionary(parameter => parameter.Name, parameter => parameter.Parameter.Value);
+    /// <summary>The trained parameters by name, to be saved as an adapter; the new layers are always among them, since nothing else holds their values.</summary>
+    public IReadOnlyDictionary<string, Tensor> Adapter() => InAdapter.ToDictionary(parameter => parameter.Name, parameter => parameter.Parameter.Value);
+
+    private IEnumerable<TunedParameter> InAdapter => Parameters.Where(parameter => parameter.Trained || parameter.Group is GroupName.Input or GroupName.Output);
 
     /// <summary>Sets parameters to saved values. Backbone names may carry the prefix of a class with a head.</summary>
     /// <param name="tensors">Values by name.</param>
@@ -141,13 +144,13 @@ public sealed class TunedModel : IDisposable
         {
             string name = ModelRegistry.Find(Backbone.Config).BasePrefixes.FirstOrDefault(prefix => stored.StartsWith(prefix, StringComparison.Ordinal)) is { } prefix ? stored[prefix.Length..] : stored;
             if (!known.TryGetValue(name, out TunedParameter? parameter)) throw new PermafrostException($"{source}: the tensor '{stored}' is no parameter of this run");
-            if (!parameter.Trained) throw new PermafrostException($"{source}: the tensor '{stored}' is frozen under --policy {Policy}, so an adapter cannot set it");
+            if (!InAdapter.Contains(parameter)) throw new PermafrostException($"{source}: the tensor '{stored}' is frozen under --policy {Policy}, so an adapter cannot set it");
             if (!tensor.Shape.AsSpan().SequenceEqual(parameter.Parameter.Shape))
                 throw new PermafrostException($"{source}: the tensor '{stored}' has the shape {Tensor.FormatShape(tensor.Shape)}, this run's is {Tensor.FormatShape(parameter.Parameter.Shape)}");
             parameter.Parameter.Value.CopyInPlace(tensor);
             seen.Add(name);
         }
-        string[] missing = [.. Trained.Select(parameter => parameter.Name).Where(name => !seen.Contains(name))];
+        string[] missing = [.. InAdapter.Select(parameter => parameter.Name).Where(name => !seen.Contains(name))];
         if (complete && missing.Length > 0) throw new PermafrostException($"{source}: {missing.Length} trained tensor(s) are missing, the first is '{missing[0]}'");
     }
 

@@ -60,7 +60,7 @@ public sealed class SafetensorsFolder : IDisposable
             {
                 string shard = property.Value.GetString() ?? "";
                 // A shard is a plain file name: an index must not reach out of its folder.
-                if (shard != System.IO.Path.GetFileName(shard) || shard.Length == 0) throw new PermafrostException($"{index}: '{shard}' is not the name of a file in the same folder");
+                if (shard != System.IO.Path.GetFileName(shard) || shard.Length == 0 || shard.Any(char.IsControl)) throw new PermafrostException($"{index}: '{shard}' is not the name of a file in the same folder");
                 Add(shard, property.Name);
             }
         }

@@ -1,0 +1,42 @@
+using System.Text.Json;
+using System.Text.Json.Nodes;
+
+namespace Permafrost.Formats;
+
+/// <summary>Reads JSON objects from files that somebody else may have written: what is wrong is found here, not at some later look-up.</summary>
+public static class JsonFile
+{
+    private static readonly JsonDocumentOptions Strict = new() { AllowDuplicateProperties = false };
+
+    /// <summary>The object in a file.</summary>
+    /// <exception cref="PermafrostException">The file is missing, unreadable, not JSON, no object, has a key twice, or holds text that is no Unicode.</exception>
+    public static JsonObject Read(string path)
+    {
+        try
+        {
+            JsonNode? json = JsonNode.Parse(File.ReadAllText(path), documentOptions: Strict);
+            Check(json);
+            return json as JsonObject ?? throw new PermafrostException($"{path} is not a JSON object");
+        }
+        catch (Exception error) when (error is FileNotFoundException or DirectoryNotFoundException)
+        {
+            throw new PermafrostException($"{path} does not exist");
+        }
+        catch (Exception error) when (error is JsonException or InvalidOperationException or ArgumentException)
+        {
+            throw new PermafrostException($"{path} is not valid JSON: {error.Message.ReplaceLineEndings(" ").TrimEnd('.')}");
+        }
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+        {
+            throw new PermafrostException($"cannot read {path}: {error.Message.TrimEnd('.')}");
+        }
+    }
+
+    // Texts are decoded when they are asked for; asking for each once finds halves of surrogate pairs.
+    private static void Check(JsonNode? node)
+    {
+        if (node is JsonObject map) foreach ((_, JsonNode? inner) in map) Check(inner);
+        else if (node is JsonArray list) foreach (JsonNode? inner in list) Check(inner);
+        else if (node is JsonValue value && value.GetValueKind() == JsonValueKind.String) value.GetValue<string>();
+    }
+}

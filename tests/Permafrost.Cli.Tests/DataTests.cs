@@ -1,0 +1,179 @@
+using System.IO.Compression;
+using System.Text.Json.Nodes;
+
+namespace Permafrost.Cli.Tests;
+
+/// <summary>`data`: listing, checking and fetching, from servers that behave and servers that do not.</summary>
+public class DataTests
+{
+    [SkippableFact]
+    public void Verify_knows_the_published_files()
+    {
+        CliResult result = Cli.Run("data", "verify", "mnist", "--data", MnistFiles.Folder).Succeeded();
+        Assert.Equal(MnistFiles.All.Select(name => $"ok         {Path.Combine(MnistFiles.Folder, name)}"), result.Lines);
+    }
+
+    [SkippableTheory]
+    [InlineData("flipped")]
+    [InlineData("truncated")]
+    [InlineData("missing")]
+    [InlineData("another file")]
+    [InlineData("empty")]
+    public void Verify_sees_damage(string damage)
+    {
+        using var scratch = new Scratch();
+        string folder = MnistFiles.Linked(scratch);
+        byte[] content = File.ReadAllBytes(Path.Combine(folder, MnistFiles.TestLabels));
+        if (damage == "flipped") content[content.Length / 2] ^= 1;
+        MnistFiles.Replace(folder, MnistFiles.TestLabels, damage switch
+        {
+            "flipped" => content,
+            "truncated" => content[..(content.Length / 2)],
+            "another file" => File.ReadAllBytes(Path.Combine(MnistFiles.Folder, MnistFiles.TrainLabels)),
+            "empty" => [],
+            _ => null,
+        });
+
+        CliResult result = Cli.Run("data", "verify", "mnist", "--data", folder, "--json");
+        result.Failed(1, folder, "permafrost data fetch mnist");
+        Assert.False((bool)result.Json["ok"]!);
+        JsonObject files = result.Json["files"]!.AsObject();
+        Assert.Equal(4, files.Count);
+        foreach ((string name, JsonNode? verdict) in files)
+        {
+            if (name != MnistFiles.TestLabels) Assert.Equal("ok", (string?)verdict);
+            else Assert.Contains((string?)verdict, damage == "missing" ? ["missing"] : damage == "another file" ? ["different"] : new[] { "damaged", "different" });
+        }
+    }
+
+    [SkippableFact]
+    public void Verify_accepts_unpacked_files()
+    {
+        using var scratch = new Scratch();
+        string folder = MnistFiles.Linked(scratch);
+        using (var packed = new GZipStream(File.OpenRead(Path.Combine(folder, MnistFiles.TestLabels)), CompressionMode.Decompress))
+        using (FileStream plain = File.Create(Path.Combine(folder, MnistFiles.TestLabels[..^3]))) packed.CopyTo(plain);
+        File.Delete(Path.Combine(folder, MnistFiles.TestLabels));
+        Assert.True((bool)Cli.Run("data", "verify", "mnist", "--data", folder, "--json").Succeeded().Json["ok"]!);
+    }
+
+    [SkippableFact]
+    public void Fetch_keeps_what_a_good_server_sends()
+    {
+        using var scratch = new Scratch();
+        using var server = new FileServer(name => FileServer.Ok(File.ReadAllBytes(Path.Combine(MnistFiles.Folder, name))));
+        CliResult fetched = Cli.Run(Home(scratch), "data", "fetch", "mnist", "--from", server.Address).Succeeded();
+        string folder = scratch["data", "mnist"];
+        Assert.Equal([folder], fetched.Lines);
+        Assert.Equal(MnistFiles.All, server.Requests);
+        Assert.Equal(MnistFiles.All.Order(StringComparer.Ordinal), Scratch.Files(scratch.Path).Select(Path.GetFileName).Order(StringComparer.Ordinal));
+        foreach (string name in MnistFiles.All) Assert.True(File.ReadAllBytes(Path.Combine(MnistFiles.Folder, name)).AsSpan().SequenceEqual(File.ReadAllBytes(Path.Combine(folder, name))), name);
+
+        Assert.Equal([folder], Cli.Run(Home(scratch), "data", "where", "mnist").Succeeded().Lines);
+        JsonNode row = JsonNode.Parse(Cli.Run(Home(scratch), "data", "ls", "--json").Succeeded().Output)!.AsArray().Single(set => (string?)set!["name"] == "mnist")!;
+        Assert.Equal(folder, (string?)row["folder"]);
+        Cli.Run(Home(scratch), "data", "verify", "mnist").Succeeded();
+        Cli.Run(Home(scratch), "finetune", "--task", "mnist", "--backbone", "gpt2-tiny", "--init", "random", "--dry-run").Succeeded();
+
+        // Again: only what is damaged or gone is fetched.
+        File.WriteAllText(Path.Combine(folder, MnistFiles.TestLabels), "damaged");
+        File.Delete(Path.Combine(folder, MnistFiles.TrainLabels));
+        Cli.Run(Home(scratch), "data", "fetch", "mnist", "--from", server.Address + "/").Succeeded();
+        Assert.Equal([MnistFiles.TrainLabels, MnistFiles.TestLabels], server.Requests.Skip(4));
+        Cli.Run(Home(scratch), "data", "verify", "mnist").Succeeded();
+    }
+
+    [SkippableTheory]
+    [InlineData("garbage")]
+    [InlineData("404")]
+    [InlineData("500")]
+    [InlineData("more than published")]
+    [InlineData("without end")]
+    [InlineData("cut short")]
+    [InlineData("nothing")]
+    [InlineData("another file")]
+    [InlineData("no HTTP")]
+    [InlineData("a loop")]
+    public void Fetch_keeps_nothing_of_what_a_bad_server_sends(string behaviour)
+    {
+        using var scratch = new Scratch();
+        byte[] labels = File.ReadAllBytes(Path.Combine(MnistFiles.Folder, MnistFiles.TestLabels));
+        using var server = new FileServer(_ => behaviour switch
+        {
+            "garbage" => FileServer.Ok("<html>login, please</html>"u8.ToArray()),
+            "404" => FileServer.Raw("404 Not Found", "Content-Length: 4", ["gone"u8.ToArray()]),
+            "500" => FileServer.Raw("500 Internal Server Error", "Content-Length: 0", []),
+            "more than published" => FileServer.Ok(new byte[9912422 * 5 / 4 + 1]),
+            "without end" => FileServer.Raw("200 OK", "Content-Type: application/gzip", Enumerable.Repeat(new byte[1 << 16], int.MaxValue)),
+            "cut short" => FileServer.Raw("200 OK", "Content-Length: 9912422", [labels]),
+            "nothing" => FileServer.Ok([]),
+            "another file" => FileServer.Ok(labels),
+            "a loop" => FileServer.Raw("302 Found", "Location: /files/train-images-idx3-ubyte.gz\r\nContent-Length: 0", []),
+            _ => ("SSH-2.0-OpenSSH_9.2p1\r\n"u8.ToArray(), []),
+        });
+        CliResult result = Cli.Run(Home(scratch), "data", "fetch", "mnist", "--from", server.Address);
+        result.Failed(1, $"{server.Address}/{MnistFiles.TrainImages}", "--from");
+        Assert.Empty(result.Output);
+        Assert.Empty(Scratch.Files(scratch.Path));
+    }
+
+    [Fact]
+    public void A_failed_fetch_is_not_taken_for_the_data()
+    {
+        using var scratch = new Scratch();
+        Cli.Run(Home(scratch), "data", "fetch", "mnist", "--from", "http://127.0.0.1:1").Failed(1);
+        JsonNode row = JsonNode.Parse(Cli.Run(Home(scratch), "data", "ls", "--json").Succeeded().Output)!.AsArray().Single(set => (string?)set!["name"] == "mnist")!;
+        Assert.Null(row["folder"]);
+        Cli.Run(Home(scratch), "data", "where", "mnist").Refused(1, "mnist", "permafrost data fetch mnist");
+    }
+
+    [SkippableFact]
+    public void Fetch_keeps_the_good_files_before_a_bad_one_and_goes_on_from_there()
+    {
+        using var scratch = new Scratch();
+        byte[] Real(string name) => File.ReadAllBytes(Path.Combine(MnistFiles.Folder, name));
+        using (var server = new FileServer(name => FileServer.Ok(name == MnistFiles.TestImages ? [1, 2, 3] : Real(name))))
+            Cli.Run(Home(scratch), "data", "fetch", "mnist", "--from", server.Address).Failed(1, MnistFiles.TestImages);
+        Assert.Equal([MnistFiles.TrainImages, MnistFiles.TrainLabels], Scratch.Files(scratch.Path).Select(Path.GetFileName).Order(StringComparer.Ordinal));
+        using var good = new FileServer(name => FileServer.Ok(Real(name)));
+        Cli.Run(Home(scratch), "data", "fetch", "mnist", "--from", good.Address).Succeeded();
+        Assert.Equal([MnistFiles.TestImages, MnistFiles.TestLabels], good.Requests);
+    }
+
+    [Theory]
+    [InlineData("http://127.0.0.1:1/nobody", 1)]
+    [InlineData("no address", 2)]
+    [InlineData("file:///etc", 2)]
+    [InlineData("", 2)]
+    public void Fetch_from_nowhere_is_refused(string address, int exitCode)
+    {
+        using var scratch = new Scratch();
+        Cli.Run(Home(scratch), "data", "fetch", "mnist", "--from", address).Failed(exitCode, "--from");
+        Assert.Empty(Scratch.Files(scratch.Path));
+    }
+
+    [Fact]
+    public void A_cache_that_cannot_be_written_is_named()
+    {
+        using var scratch = new Scratch();
+        string file = scratch.Write("file", "");
+        var settings = new CliSettings { Environment = new Dictionary<string, string?> { ["PERMAFROST_HOME"] = Path.Combine(file, "home") } };
+        Cli.Run(settings, "data", "fetch", "mnist", "--from", "http://127.0.0.1:1").Refused(1, file, "PERMAFROST_HOME");
+    }
+
+    [Theory]
+    [InlineData("verify")]
+    [InlineData("fetch")]
+    [InlineData("where")]
+    public void An_unknown_data_set_is_refused(string verb) => Cli.Run("data", verb, "minst").Refused(2, "minst", "mnist");
+
+    [Fact]
+    public void Verifying_what_is_not_there_is_refused()
+    {
+        using var scratch = new Scratch();
+        Cli.Run(Home(scratch), "data", "verify", "mnist").Refused(1, scratch["data", "mnist"], "permafrost data fetch mnist");
+        Cli.Run("data", "verify", "mnist", "--data", scratch["nowhere"]).Refused(1, scratch["nowhere"]);
+    }
+
+    private static CliSettings Home(Scratch scratch) => new() { Environment = new Dictionary<string, string?> { ["PERMAFROST_HOME"] = scratch.Path } };
+}

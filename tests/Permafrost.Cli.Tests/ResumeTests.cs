@@ -1,0 +1,163 @@
+namespace Permafrost.Cli.Tests;
+
+/// <summary>Runs that are killed, changed or damaged, and go on or refuse to.</summary>
+public class ResumeTests
+{
+    private const int Kill = 9;
+
+    private static readonly string[] Training =
+    [
+        "finetune", "--task", "bit-xor", "--backbone", "gpt2-tiny", "--init", "random", "--per-device-train-batch-size", "4", "--max-steps", "240", "--logging-steps", "7",
+        "--eval-steps", "60", "--save-steps", "10", "--no-floors",
+    ];
+
+    [Theory]
+    [InlineData(3)]
+    [Trait("tier", "default")]
+    public void Killed_at_random_moments_it_ends_as_if_never_stopped(int kills) => KillAndResume(kills);
+
+    [Theory]
+    [InlineData(20)]
+    [Trait("tier", "slow")]
+    public void Killed_twenty_times_at_random_moments_it_ends_as_if_never_stopped(int kills) => KillAndResume(kills);
+
+    [Theory]
+    [InlineData("policy", "--policy", "output,ln")]
+    [InlineData("learning_rate", "--learning-rate", "0.002")]
+    [InlineData("seed", "--seed", "1")]
+    [InlineData("init_seed", "--init-seed", "5")]
+    [InlineData("per_device_train_batch_size", "--per-device-train-batch-size", "8")]
+    public void Refuses_to_go_on_as_another_run(string name, string flag, string value)
+    {
+        using var scratch = new Scratch();
+        Stopped(scratch);
+        Cli.Run("finetune", "--resume-from-checkpoint", scratch["run"], flag, value).Refused(2, name, "belongs to another run");
+    }
+
+    [Fact]
+    public void Goes_on_with_a_changed_rate_where_that_is_allowed()
+    {
+        using var scratch = new Scratch();
+        Stopped(scratch);
+        Cli.Run("finetune", "--resume-from-checkpoint", scratch["run"], "--learning-rate", "0.002", "--allow-changes", "learning_rate").Succeeded();
+    }
+
+    [Fact]
+    public void Refuses_a_hand_edited_configuration()
+    {
+        using var scratch = new Scratch();
+        Stopped(scratch);
+        string config = scratch["run", "config.yaml"];
+        File.WriteAllText(config, File.ReadAllText(config).Replace("dropout: 0.1", "dropout: 0.3", StringComparison.Ordinal));
+        Cli.Run("finetune", "--resume-from-checkpoint", scratch["run"]).Refused(2, "dropout was 0.1, is 0.3");
+    }
+
+    [Fact]
+    public void Passes_over_a_damaged_checkpoint_and_refuses_it_when_it_is_asked_for()
+    {
+        using var scratch = new Scratch();
+        Stopped(scratch);
+        string newest = Checkpoints(scratch["run"]).Last();
+        using (var file = new FileStream(Path.Combine(newest, "optimizer.safetensors"), FileMode.Open))
+        {
+            file.Seek(-3, SeekOrigin.End);
+            int flipped = file.ReadByte() ^ 1;
+            file.Seek(-1, SeekOrigin.Current);
+            file.WriteByte((byte)flipped);
+        }
+        Cli.Run("finetune", "--resume-from-checkpoint", newest).Refused(1, "optimizer.safetensors", "is damaged");
+        CliResult result = Cli.Run("finetune", "--resume-from-checkpoint", scratch["run"]).Succeeded();
+        Assert.Contains($"{newest} is damaged", result.Error, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("trainer_state.json")]
+    [InlineData("rng_state.json")]
+    [InlineData("adapter_model.safetensors")]
+    [InlineData("manifest.json")]
+    public void Refuses_a_checkpoint_with_a_missing_file(string name)
+    {
+        using var scratch = new Scratch();
+        Stopped(scratch);
+        string newest = Checkpoints(scratch["run"]).Last();
+        File.Delete(Path.Combine(newest, name));
+        Cli.Run("finetune", "--resume-from-checkpoint", newest).Refused(1, newest, name);
+    }
+
+    [Fact]
+    public void Refuses_a_checkpoint_of_a_newer_version()
+    {
+        using var scratch = new Scratch();
+        Stopped(scratch);
+        string newest = Checkpoints(scratch["run"]).Last();
+        string manifest = Path.Combine(newest, "manifest.json");
+        File.WriteAllText(manifest, File.ReadAllText(manifest).Replace("\"checkpoint_version\": 1", "\"checkpoint_version\": 99", StringComparison.Ordinal));
+        Cli.Run("finetune", "--resume-from-checkpoint", newest).Refused(1, "version 99", "update");
+    }
+
+    [Fact]
+    public void Refuses_an_empty_folder()
+    {
+        using var scratch = new Scratch();
+        Directory.CreateDirectory(scratch["empty"]);
+        Cli.Run("finetune", "--resume-from-checkpoint", scratch["empty"]).Refused(1, scratch["empty"], "no config.yaml");
+        Cli.Run("finetune", "--resume-from-checkpoint").Refused(2, "--resume-from-checkpoint");
+    }
+
+    [Fact]
+    public void Refuses_a_folder_that_another_process_trains_in()
+    {
+        using var scratch = new Scratch();
+        using CliProcess process = Cli.Start(new CliSettings(), [.. Training, "--max-steps", "1000000", "--output-dir", scratch["run"]]);
+        process.WaitForError("step ");
+        Cli.Run("finetune", "--resume-from-checkpoint", scratch["run"]).Refused(1, scratch["run"], "in use");
+        process.Signal(Kill);
+    }
+
+    [Fact]
+    public void Keeps_as_many_checkpoints_as_it_is_told()
+    {
+        using var scratch = new Scratch();
+        Cli.Run([.. Training, "--save-total-limit", "3", "--output-dir", scratch["run"]]).Succeeded();
+        Assert.Equal(["checkpoint-220", "checkpoint-230", "checkpoint-240"], Checkpoints(scratch["run"]).Select(path => Path.GetFileName(path)!));
+    }
+
+    private static void KillAndResume(int kills)
+    {
+        using var scratch = new Scratch();
+        Cli.Run([.. Training, "--output-dir", scratch["whole"]]).Succeeded();
+        var random = new Random(kills);
+        CliProcess process = Cli.Start(new CliSettings(), [.. Training, "--output-dir", scratch["parts"]]);
+        for (int i = 0; i < kills; i++)
+        {
+            // Once there is a checkpoint to go on from: some kills fall into start-up, some into training, saving or scoring.
+            while (!Directory.Exists(scratch["parts"]) || Checkpoints(scratch["parts"]).Length == 0) Thread.Sleep(20);
+            Thread.Sleep(random.Next(100, 1800));
+            try
+            {
+                process.Signal(Kill);
+            }
+            catch (Xunit.Sdk.XunitException)
+            {
+                break;  // it was faster, and is done
+            }
+            process.Dispose();
+            process = Cli.Start(new CliSettings(), ["finetune", "--resume-from-checkpoint", scratch["parts"]]);
+        }
+        process.WaitForExit(TimeSpan.FromSeconds(120)).Succeeded();
+        process.Dispose();
+
+        Assert.Equal(RunFiles.Adapter(scratch["whole"]), RunFiles.Adapter(scratch["parts"]));
+        Assert.Equal(RunFiles.Metric(scratch["whole"], "train/loss"), RunFiles.Metric(scratch["parts"], "train/loss"));
+        Assert.Equal(RunFiles.Metric(scratch["whole"], "eval/accuracy"), RunFiles.Metric(scratch["parts"], "eval/accuracy"));
+        Assert.Equal(RunFiles.Metric(scratch["whole"], "train/grad_norm"), RunFiles.Metric(scratch["parts"], "train/grad_norm"));
+        Assert.Equal(File.ReadAllText(scratch["whole", "predictions.jsonl"]), File.ReadAllText(scratch["parts", "predictions.jsonl"]));
+        Assert.DoesNotContain(Directory.EnumerateFileSystemEntries(scratch["parts"]), path => path.EndsWith(".old", StringComparison.Ordinal) || path.EndsWith(".tmp", StringComparison.Ordinal));
+    }
+
+    private static void Stopped(Scratch scratch) => Cli.Run([.. Training, "--max-time", "1s", "--max-steps", "3000", "--output-dir", scratch["run"]]).Failed(75, "--resume-from-checkpoint");
+
+    private static string[] Checkpoints(string run) =>
+        [.. Directory.EnumerateDirectories(run, "checkpoint-*").Where(path => !path.EndsWith(".tmp", StringComparison.Ordinal) && !path.EndsWith(".old", StringComparison.Ordinal))
+            .OrderBy(path => int.Parse(Path.GetFileName(path)["checkpoint-".Length..]))];
+}

@@ -1,0 +1,84 @@
+using System.Text.Json.Nodes;
+
+namespace Permafrost.Cli.Tests;
+
+/// <summary>Runs that are stopped from outside, and go on.</summary>
+public class SignalTests
+{
+    private static readonly string[] Training = ["finetune", "--task", "bit-xor", "--backbone", "gpt2-tiny", "--init", "random", "--per-device-train-batch-size", "4", "--logging-steps", "1", "--eval-steps", "0", "--no-floors"];
+
+    [Theory]
+    [InlineData(Cli.Interrupt, 130)]
+    [InlineData(Cli.Terminate, 75)]
+    [InlineData(Cli.User, 75)]
+    public void A_stopped_training_leaves_a_checkpoint_and_nothing_half_written(int signal, int exitCode)
+    {
+        using var scratch = new Scratch();
+        using CliProcess process = Cli.Start(new CliSettings(), [.. Training, "--max-steps", "1000000", "--output-dir", scratch["run"]]);
+        process.WaitForError("step ");
+        process.Signal(signal);
+        process.WaitForExit(TimeSpan.FromSeconds(60)).Failed(exitCode, "--resume-from-checkpoint", scratch["run"]);
+
+        string[] files = [.. Scratch.Left(scratch["run"]).Select(file => Path.GetRelativePath(scratch["run"], file))];
+        foreach (string name in new[] { "command.txt", "config.yaml", "env.json", "metrics.jsonl" }) Assert.Contains(name, files);
+        Assert.DoesNotContain(files, name => name.EndsWith(".tmp", StringComparison.Ordinal) || name.StartsWith("adapter", StringComparison.Ordinal) || name is "results.json" or "predictions.jsonl");
+        Assert.Single(files, name => name.StartsWith("checkpoint-", StringComparison.Ordinal) && name.EndsWith("manifest.json", StringComparison.Ordinal));
+        Assert.EndsWith("}\n", File.ReadAllText(scratch["run", "metrics.jsonl"]), StringComparison.Ordinal);
+        Assert.NotEmpty(RunFiles.Metric(scratch["run"], "train/loss"));
+
+        JsonNode row = Assert.Single(JsonNode.Parse(InProcess.Run("ls", "runs", "--runs-dir", scratch.Path, "--json").Succeeded().Output)!.AsArray())!;
+        Assert.Equal((scratch["run"], "unfinished"), ((string?)row["run"], (string?)row["test accuracy"]));
+        InProcess.Run("evaluate", scratch["run"]).Refused(1, scratch["run"], "did not finish");
+        InProcess.Run("show", "run", scratch["run"]).Refused(1, scratch["run"], "did not finish");
+        InProcess.Run("predict", scratch["run"], "--input", "-").Refused(1, scratch["run"], "did not finish");
+    }
+
+    [Fact]
+    public void A_training_that_was_stopped_and_goes_on_ends_as_if_never_stopped()
+    {
+        using var scratch = new Scratch();
+        string[] line = [.. Training, "--max-steps", "250"];
+        Cli.Run([.. line, "--output-dir", scratch["whole"]]).Succeeded();
+        using (CliProcess process = Cli.Start(new CliSettings(), [.. line, "--output-dir", scratch["parts"]]))
+        {
+            process.WaitForError("step ");
+            process.Signal(Cli.Terminate);
+            process.WaitForExit(TimeSpan.FromSeconds(60)).Failed(75);
+        }
+        Assert.False(File.Exists(scratch["parts", "results.json"]));
+        Cli.Run("finetune", "--resume-from-checkpoint", scratch["parts"]).Succeeded();
+        Assert.Equal(RunFiles.Adapter(scratch["whole"]), RunFiles.Adapter(scratch["parts"]));
+        Assert.Equal(RunFiles.Metric(scratch["whole"], "train/loss"), RunFiles.Metric(scratch["parts"], "train/loss"));
+        Assert.Equal(File.ReadAllText(scratch["whole", "predictions.jsonl"]), File.ReadAllText(scratch["parts", "predictions.jsonl"]));
+    }
+
+    [Fact]
+    public void A_training_ends_with_a_checkpoint_when_its_time_is_up()
+    {
+        using var scratch = new Scratch();
+        Cli.Run([.. Training, "--max-steps", "1000000", "--max-time", "1s", "--output-dir", scratch["run"]]).Failed(75, "--resume-from-checkpoint", scratch["run"]);
+        Assert.Contains(Scratch.Left(scratch["run"]), file => Path.GetFileName(file) == "manifest.json");
+    }
+
+    [Theory]
+    [InlineData(Cli.Interrupt, 130, "Ctrl-C")]
+    [InlineData(Cli.Terminate, 143, "signal")]
+    public void A_stopped_download_leaves_nothing(int signal, int exitCode, string mention)
+    {
+        using var scratch = new Scratch();
+        using var hold = new ManualResetEventSlim();
+        IEnumerable<byte[]> Body()
+        {
+            yield return new byte[1000];
+            hold.Wait(TimeSpan.FromSeconds(60));
+        }
+        using var server = new FileServer(_ => FileServer.Raw("200 OK", "Content-Length: 9912422", Body()));
+        var settings = new CliSettings { Environment = new Dictionary<string, string?> { ["PERMAFROST_HOME"] = scratch.Path } };
+        using CliProcess process = Cli.Start(settings, "data", "fetch", "mnist", "--from", server.Address);
+        process.WaitForError("fetching");
+        process.Signal(signal);
+        process.WaitForExit(TimeSpan.FromSeconds(30)).Failed(exitCode, mention);
+        hold.Set();
+        Assert.Empty(Scratch.Files(scratch.Path));
+    }
+}

@@ -1,0 +1,146 @@
+using System.Diagnostics;
+using System.Runtime.InteropServices;
+using System.Text;
+
+namespace Permafrost.Cli.Tests;
+
+/// <summary>Runs the built program as a process of its own, the way a shell does, with an environment that holds nothing of the developer's.</summary>
+internal static class Cli
+{
+    /// <summary>Ctrl-C.</summary>
+    public const int Interrupt = 2;
+
+    /// <summary>What `kill` sends.</summary>
+    public const int Terminate = 15;
+
+    /// <summary>What a scheduler sends before it takes the machine.</summary>
+    public const int User = 10;
+
+    private static readonly string Program = Path.Combine(AppContext.BaseDirectory, "Permafrost.Cli.dll");
+
+    /// <summary>Runs to the end.</summary>
+    public static CliResult Run(params string[] arguments) => Run(new CliSettings(), arguments);
+
+    /// <summary>Runs to the end.</summary>
+    public static CliResult Run(CliSettings settings, params string[] arguments)
+    {
+        using CliProcess process = Start(settings, arguments);
+        return process.WaitForExit(settings.Timeout);
+    }
+
+    /// <summary>Starts, for tests that watch it or send it signals.</summary>
+    public static CliProcess Start(CliSettings settings, params string[] arguments)
+    {
+        var start = new ProcessStartInfo(Environment.GetEnvironmentVariable("DOTNET_HOST_PATH") is { Length: > 0 } host ? host : "dotnet")
+        {
+            RedirectStandardInput = true,
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+            StandardOutputEncoding = Encoding.UTF8,
+            StandardErrorEncoding = Encoding.UTF8,
+            WorkingDirectory = settings.WorkingDirectory ?? Path.GetTempPath(),
+        };
+        start.ArgumentList.Add(Program);
+        foreach (string argument in arguments) start.ArgumentList.Add(argument);
+        // One thread each: tests run side by side. Caches that are not there: what the developer has downloaded must not matter.
+        string nowhere = Path.Combine(Path.GetTempPath(), "permafrost-tests-have-no-such-folder");
+        start.Environment["OMP_NUM_THREADS"] = "1";
+        start.Environment["PERMAFROST_HOME"] = nowhere;
+        start.Environment["HF_HUB_CACHE"] = nowhere;
+        start.Environment.Remove("PERMAFROST_DATA");
+        foreach ((string name, string? value) in settings.Environment ?? new Dictionary<string, string?>())
+        {
+            if (value is null) start.Environment.Remove(name);
+            else start.Environment[name] = value;
+        }
+        return new CliProcess(Process.Start(start)!, arguments, settings.Input);
+    }
+}
+
+/// <summary>How to start the program.</summary>
+internal sealed record CliSettings
+{
+    /// <summary>Standard input; closed at once where there is none.</summary>
+    public string Input { get; init; } = "";
+
+    /// <summary>Where it starts; the folder for temporary files otherwise.</summary>
+    public string? WorkingDirectory { get; init; }
+
+    /// <summary>Variables to set, or with null to remove.</summary>
+    public IReadOnlyDictionary<string, string?>? Environment { get; init; }
+
+    /// <summary>A run that takes longer is killed, and the test fails.</summary>
+    public TimeSpan Timeout { get; init; } = TimeSpan.FromSeconds(120);
+}
+
+/// <summary>A running program.</summary>
+internal sealed partial class CliProcess : IDisposable
+{
+    private readonly Process process;
+    private readonly string[] arguments;
+    private readonly Task<string> output;
+    private readonly StringBuilder error = new();
+    private readonly TaskCompletionSource errorEnded = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+    public CliProcess(Process process, string[] arguments, string input)
+    {
+        (this.process, this.arguments) = (process, arguments);
+        process.ErrorDataReceived += (_, line) =>
+        {
+            if (line.Data is null) errorEnded.TrySetResult();
+            else lock (error) error.Append(line.Data).Append('\n');
+        };
+        process.BeginErrorReadLine();
+        output = process.StandardOutput.ReadToEndAsync();
+        try
+        {
+            process.StandardInput.Write(input);
+            process.StandardInput.Close();
+        }
+        catch (IOException)
+        {
+            // It ended without reading its input; what it says tells why.
+        }
+    }
+
+    /// <summary>Standard error so far.</summary>
+    public string Error
+    {
+        get { lock (error) return error.ToString(); }
+    }
+
+    /// <summary>Waits until standard error holds a text.</summary>
+    public void WaitForError(string text)
+    {
+        var clock = Stopwatch.StartNew();
+        while (!Error.Contains(text, StringComparison.Ordinal))
+        {
+            Assert.False(process.HasExited && errorEnded.Task.IsCompleted, $"permafrost {string.Join(' ', arguments)} ended before it said '{text}':\n{Error}");
+            Assert.True(clock.Elapsed < TimeSpan.FromSeconds(60), $"permafrost {string.Join(' ', arguments)} never said '{text}':\n{Error}");
+            Thread.Sleep(10);
+        }
+    }
+
+    /// <summary>Sends a signal.</summary>
+    public void Signal(int signal) => Assert.Equal(0, kill(process.Id, signal));
+
+    /// <summary>Waits for the end; a process that takes longer is killed, and the test fails.</summary>
+    public CliResult WaitForExit(TimeSpan timeout)
+    {
+        bool ended = process.WaitForExit(timeout);
+        if (!ended) process.Kill(entireProcessTree: true);
+        Task.WaitAll(output, errorEnded.Task);
+        var result = new CliResult(arguments, ended ? process.ExitCode : -1, output.Result, Error);
+        Assert.True(ended, $"not done after {timeout.TotalSeconds:F0} s: {result}");
+        return result;
+    }
+
+    public void Dispose()
+    {
+        if (!process.HasExited) process.Kill(entireProcessTree: true);
+        process.Dispose();
+    }
+
+    [LibraryImport("libc", SetLastError = true)]
+    private static partial int kill(int pid, int signal);
+}

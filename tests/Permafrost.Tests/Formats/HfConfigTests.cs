@@ -1,0 +1,113 @@
+using System.Text.Json.Nodes;
+using Permafrost.Formats;
+
+namespace Permafrost.Tests.Formats;
+
+/// <summary>config.json: values by key, and clear words about anything that is not one.</summary>
+public class HfConfigTests : IDisposable
+{
+    private readonly TemporaryFolder folder = new();
+
+    public void Dispose()
+    {
+        folder.Dispose();
+        GC.SuppressFinalize(this);
+    }
+
+    [Fact]
+    public void Reads_keys_and_falls_back_to_defaults()
+    {
+        HfConfig config = Load("""{"model_type": "gpt2", "architectures": ["A", "B"], "n": 3, "x": 1e-5, "flag": true, "nothing": null, "whole": 2}""");
+        Assert.Equal(("gpt2", "A"), (config.ModelType, config.Architecture));
+        Assert.Equal((3, 7, 7), (config.Int("n", 7), config.Int("missing", 7), config.Int("nothing", 7)));
+        Assert.Equal((3, null, null), (config.OptionalInt("n"), config.OptionalInt("missing"), config.OptionalInt("nothing")));
+        Assert.Equal((1e-5, 0.5, 2), (config.Number("x", 0.5), config.Number("missing", 0.5), config.Number("whole", 0.5)));
+        Assert.Equal((true, false), (config.Flag("flag", false), config.Flag("missing", false)));
+        Assert.Equal(("gpt2", "z"), (config.Text("model_type", null), config.Text("missing", "z")));
+        Assert.Equal(folder["config.json"], config.Source);
+        Assert.True(JsonNode.DeepEquals(JsonNode.Parse(File.ReadAllText(folder["config.json"])), JsonNode.Parse(config.ToJson())));
+    }
+
+    [Theory]
+    [InlineData("{}")]
+    [InlineData("""{"architectures": []}""")]
+    [InlineData("""{"architectures": null}""")]
+    [InlineData("""{"architectures": "GPT2Model"}""")]
+    [InlineData("""{"architectures": [1]}""")]
+    public void Without_a_list_of_names_there_is_no_architecture(string json) => Assert.Null(Load(json).Architecture);
+
+    [Theory]
+    [InlineData("\"12\"")]
+    [InlineData("1.5")]
+    [InlineData("1e99")]
+    [InlineData("0")]
+    [InlineData("-3")]
+    [InlineData("true")]
+    [InlineData("[1]")]
+    [InlineData("{\"a\": 1}")]
+    [InlineData("99999999999")]
+    public void What_is_no_positive_whole_number_is_refused_with_file_key_and_value(string value)
+    {
+        HfConfig config = Load($$"""{"n_layer": {{value}}}""");
+        string message = Refusal.Of(folder["config.json"], () => config.Int("n_layer", 12));
+        Assert.Contains("\"n_layer\"", message, StringComparison.Ordinal);
+        Assert.Contains("a whole number of at least 1", message, StringComparison.Ordinal);
+        Refusal.Of("\"n_layer\"", () => config.OptionalInt("n_layer"));
+    }
+
+    [Fact]
+    public void Other_wrong_types_are_refused_too()
+    {
+        HfConfig config = Load("""{"x": "0.1", "huge": 1e999, "flag": 1, "word": "true", "text": 5, "list": ["a",NEWLINE"b"]}""".Replace("NEWLINE", "\n", StringComparison.Ordinal));
+        Assert.Contains("where a number is needed", Refusal.Of("\"x\"", () => config.Number("x", 0)), StringComparison.Ordinal);
+        Refusal.Of("\"huge\"", () => config.Number("huge", 0));
+        Assert.Contains("where true or false is needed", Refusal.Of("\"flag\"", () => config.Flag("flag", false)), StringComparison.Ordinal);
+        Refusal.Of("\"word\"", () => config.Flag("word", false));
+        Assert.Contains("where a text is needed", Refusal.Of("\"text\"", () => config.Text("text", null)), StringComparison.Ordinal);
+        Refusal.Of("\"list\"", () => config.Text("list", null));
+    }
+
+    [Theory]
+    [InlineData("")]
+    [InlineData("{")]
+    [InlineData("{\"a\": }")]
+    [InlineData("{} {}")]
+    [InlineData("model_type: gpt2")]
+    [InlineData("[1, 2]")]
+    [InlineData("\"text\"")]
+    [InlineData("null")]
+    public void What_is_no_JSON_object_is_refused(string content) => Refusal.Of(folder["config.json"], () => Load(content));
+
+    [Fact]
+    public void Nesting_without_end_is_refused() => Refusal.Of(folder["config.json"], () => Load(new string('[', 100_000)));
+
+    [Fact]
+    public void A_key_given_twice_does_not_crash()
+    {
+        // JSON leaves the meaning open; Python takes the last. Either an answer or a refusal will do.
+        Exception? error = Record.Exception(() => Assert.Equal(2, Load("""{"model_type": "gpt2", "n": 1, "n": 2}""").Int("n", 7)));
+        Assert.True(error is null or PermafrostException, $"{error}");
+    }
+
+    [Fact]
+    public void A_text_that_is_no_Unicode_does_not_crash()
+    {
+        Exception? error = Record.Exception(() => Load("""{"model_type": "\ud800", "architectures": ["\udc00"]}""").ModelType);
+        Assert.True(error is null or PermafrostException, $"{error}");
+        error = Record.Exception(() => Load("""{"model_type": "\ud800", "architectures": ["\udc00"]}""").Architecture);
+        Assert.True(error is null or PermafrostException, $"{error}");
+    }
+
+    [Fact]
+    public void A_missing_file_and_a_missing_model_type_are_told()
+    {
+        Assert.Contains("does not exist", Refusal.Of(folder["config.json"], () => HfConfig.Load(folder.Path)), StringComparison.Ordinal);
+        Assert.Contains("model_type", Refusal.Of(folder["config.json"], () => _ = Load("{}").ModelType), StringComparison.Ordinal);
+    }
+
+    private HfConfig Load(string json)
+    {
+        folder.Write("config.json", json);
+        return HfConfig.Load(folder.Path);
+    }
+}

@@ -1,0 +1,90 @@
+using Permafrost.Formats;
+using Permafrost.Models;
+
+namespace Permafrost.Tests.Formats;
+
+/// <summary>Hugging Face's cache: found through environment variables, which are the whole process's.</summary>
+[Collection(ProcessWide.Name)]
+public class HubCacheTests : IDisposable
+{
+    private static readonly string[] Variables = ["HF_HUB_CACHE", "HF_HOME"];
+
+    private readonly TemporaryFolder folder = new();
+    private readonly string?[] before = [.. Variables.Select(Environment.GetEnvironmentVariable)];
+
+    public HubCacheTests()
+    {
+        Environment.SetEnvironmentVariable("HF_HUB_CACHE", folder.Path);
+        Environment.SetEnvironmentVariable("HF_HOME", null);
+    }
+
+    public void Dispose()
+    {
+        for (int i = 0; i < Variables.Length; i++) Environment.SetEnvironmentVariable(Variables[i], before[i]);
+        folder.Dispose();
+        GC.SuppressFinalize(this);
+    }
+
+    [Fact]
+    public void The_folder_follows_the_variables_in_Hugging_Faces_order()
+    {
+        Assert.Equal(folder.Path, HubCache.Folder);
+        Environment.SetEnvironmentVariable("HF_HOME", folder["home"]);
+        Assert.Equal(folder.Path, HubCache.Folder);
+        Environment.SetEnvironmentVariable("HF_HUB_CACHE", null);
+        Assert.Equal(folder["home", "hub"], HubCache.Folder);
+        Environment.SetEnvironmentVariable("HF_HOME", "");
+        Assert.EndsWith(Path.Combine(".cache", "huggingface", "hub"), HubCache.Folder, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_model_is_found_through_its_reference()
+    {
+        string snapshot = Add("models--org--name", "0123abc\n", "0123abc");
+        Assert.Equal(snapshot, HubCache.Find("org/name"));
+        Assert.Equal(snapshot, HubCache.Find("org/name", "0123abc"));  // a commit itself
+        Assert.Null(HubCache.Find("org/name", "v2"));
+        Assert.Null(HubCache.Find("name"));
+        Assert.Null(HubCache.Find("org/other"));
+    }
+
+    [Fact]
+    public void A_snapshot_without_a_config_is_not_one()
+    {
+        string snapshot = Add("models--org--name", "0123abc", "0123abc");
+        File.Delete(Path.Combine(snapshot, "config.json"));
+        Assert.Null(HubCache.Find("org/name"));
+    }
+
+    [Theory]
+    [InlineData("")]
+    [InlineData("/")]
+    [InlineData("a/b/c")]
+    [InlineData("../secret")]
+    [InlineData("org/..")]
+    public void Names_that_reach_elsewhere_are_not_looked_for(string name) => Assert.Null(HubCache.Find(name));
+
+    [Fact]
+    public void A_cached_model_goes_before_the_preset_of_the_same_name()
+    {
+        Assert.Null(BackboneSource.Resolve("gpt2").Folder);
+        string snapshot = Add("models--gpt2", "c0ffee", "c0ffee");
+        BackboneSource source = BackboneSource.Resolve("gpt2");
+        Assert.Equal(snapshot, source.Folder);
+        Assert.Equal(5, source.Config.Int("n_layer", 12));
+    }
+
+    [Fact]
+    public void An_unknown_backbone_is_refused_with_the_presets_and_the_cache()
+    {
+        string message = Refusal.Of("'org/unknown'", () => BackboneSource.Resolve("org/unknown"));
+        Assert.Contains("gpt2-tiny", message, StringComparison.Ordinal);
+        Assert.Contains(folder.Path, message, StringComparison.Ordinal);
+    }
+
+    private string Add(string repository, string reference, string commit)
+    {
+        folder.Write(Path.Combine(repository, "refs", "main"), reference);
+        return Path.GetDirectoryName(folder.Write(Path.Combine(repository, "snapshots", commit, "config.json"), """{"model_type": "gpt2", "n_layer": 5}"""))!;
+    }
+}

@@ -1,0 +1,124 @@
+using Permafrost.Formats;
+using Permafrost.Models;
+using Permafrost.Nn;
+using Permafrost.Torch;
+
+namespace Permafrost.Tests.Models;
+
+/// <summary>Weights from a folder: nothing missing, nothing unknown, everything as float32.</summary>
+public class WeightLoaderTests : IDisposable
+{
+    private readonly TemporaryFolder folder = new();
+
+    public void Dispose()
+    {
+        folder.Dispose();
+        GC.SuppressFinalize(this);
+    }
+
+    [Fact]
+    public void Weights_are_loaded_name_by_name()
+    {
+        using Backbone backbone = Load(TinyGpt2.Save(folder, TinyGpt2.Json()));
+        using var scope = new TensorScope();
+        Dictionary<string, Tensor> saved = TinyGpt2.Weights(backbone.Config);
+        Assert.All(backbone.NamedParameters(), pair => Assert.True(saved[pair.Name].ValuesEqual(pair.Parameter.Value), pair.Name));
+    }
+
+    [Fact]
+    public void Prefixes_buffers_and_heads_of_checkpoints_are_understood()
+    {
+        string path = TinyGpt2.Save(folder, TinyGpt2.Json(), weights =>
+        {
+            foreach (string name in weights.Keys.ToArray())
+            {
+                weights[$"transformer.{name}"] = weights[name];
+                weights.Remove(name);
+            }
+            weights["transformer.h.0.attn.bias"] = Tensor.Ones([1, 1, 16, 16], DType.UInt8);
+            weights["transformer.h.0.attn.masked_bias"] = Tensor.Scalar(-1e4f);
+            weights["lm_head.weight"] = Tensor.Ones([11, 8]);
+        });
+        using Backbone backbone = Load(path);
+        Assert.All(backbone.NamedParameters(), pair => Assert.True(pair.Parameter.HasValue));
+    }
+
+    [Theory]
+    [InlineData(DType.Float16)]
+    [InlineData(DType.BFloat16)]
+    [InlineData(DType.Float64)]
+    public void Other_floating_point_types_become_float32(DType dtype)
+    {
+        string path = TinyGpt2.Save(folder, TinyGpt2.Json(), weights =>
+        {
+            foreach (string name in weights.Keys.ToArray()) weights[name] = weights[name].To(dtype);
+        });
+        using Backbone backbone = Load(path);
+        using var scope = new TensorScope();
+        Dictionary<string, Tensor> saved = TinyGpt2.Weights(backbone.Config);
+        foreach ((string name, Parameter parameter) in backbone.NamedParameters())
+            Assert.True(saved[name].To(dtype).To(DType.Float32).ValuesEqual(parameter.Value), name);
+    }
+
+    [Fact]
+    public void A_missing_tensor_is_named_with_its_shape()
+    {
+        string path = TinyGpt2.Save(folder, TinyGpt2.Json(), weights => weights.Remove("h.0.mlp.c_fc.bias"));
+        Assert.Contains("'h.0.mlp.c_fc.bias' [32] is missing", Refusal.Of(path, () => Load(path)), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void An_unknown_tensor_is_named_and_counted()
+    {
+        string path = TinyGpt2.Save(folder, TinyGpt2.Json(), weights => (weights["h.1.ln_1.weight"], weights["h.1.ln_1.bias"]) = (Tensor.Ones([8]), Tensor.Ones([8])));
+        Assert.Contains("2 tensor(s) that gpt2 does not have, the first is 'h.1.ln_1.bias'", Refusal.Of(path, () => Load(path)), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_wrong_shape_is_told_with_both_shapes()
+    {
+        string path = TinyGpt2.Save(folder, TinyGpt2.Json(), weights => weights["wpe.weight"] = Tensor.Ones([8, 16]));
+        Assert.Contains("'wpe.weight' has the shape [8, 16], config.json asks for [16, 8]", Refusal.Of(path, () => Load(path)), StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData(DType.Int64)]
+    [InlineData(DType.Bool)]
+    [InlineData(DType.UInt8)]
+    public void Integers_are_no_weights(DType dtype)
+    {
+        string path = TinyGpt2.Save(folder, TinyGpt2.Json(), weights => weights["ln_f.bias"] = Tensor.Zeros([8], dtype));
+        Assert.Contains("'ln_f.bias' has the type", Refusal.Of(path, () => Load(path)), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Weights_of_another_size_are_refused()
+    {
+        string path = TinyGpt2.Save(folder, TinyGpt2.Json(width: 8));
+        folder.Write(Path.Combine("body", "config.json"), TinyGpt2.Json(width: 16));
+        Refusal.Of(path, () => Load(path));
+    }
+
+    [Fact]
+    public void An_untied_head_must_be_there_and_a_tied_one_need_not()
+    {
+        string json = TinyGpt2.Json().Replace("GPT2Model", "GPT2LMHeadModel", StringComparison.Ordinal);
+        string path = TinyGpt2.Save(folder, json);
+        using (PretrainedModel tied = LoadWithHead(path)) Assert.All(tied.NamedParameters(), pair => Assert.True(pair.Parameter.HasValue));
+        TinyGpt2.Save(folder, json.Replace("}", ", \"tie_word_embeddings\": false}", StringComparison.Ordinal));
+        Assert.Contains("'lm_head.weight' [11, 8] is missing", Refusal.Of(path, () => LoadWithHead(path)), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_folder_without_weights_is_told() => Refusal.Of(folder["body"], () => Load(TinyGpt2.Configure(folder, TinyGpt2.Json())));
+
+    private static Backbone Load(string path) => BackboneSource.Resolve(path).Load("pretrained", 0);
+
+    private static PretrainedModel LoadWithHead(string path)
+    {
+        HfConfig config = HfConfig.Load(path);
+        PretrainedModel model = ModelRegistry.CreateWithHead(config);
+        WeightLoader.Load(model, ModelRegistry.Find(config), model.Prefix, path);
+        return model;
+    }
+}

@@ -1,0 +1,209 @@
+using Permafrost.Formats.Safetensors;
+using Permafrost.Tasks;
+using Permafrost.Torch;
+
+namespace Permafrost.Tests.Tasks;
+
+/// <summary>Examples from a safetensors file: what is read, how it is split, and what is refused with the file's name.</summary>
+public class TensorsTaskTests : IDisposable
+{
+    private readonly TemporaryFolder folder = new();
+    private readonly TensorScope scope = new();
+    private readonly TensorsTask task = new();
+
+    public void Dispose()
+    {
+        scope.Dispose();
+        folder.Dispose();
+        GC.SuppressFinalize(this);
+    }
+
+    private string Data => folder["data.safetensors"];
+
+    [Fact]
+    public void Vectors_with_one_target_each_are_read_in_order()
+    {
+        Save(("inputs", Tensor.Arange(12, DType.Float32).View(2, 3, 2)), ("targets", Tensor.From([0L, 4])));
+        TaskData data = Load(Replay);
+        Assert.Equal((2, null, 3, 1, 5, "last"), (data.Shape.VectorSize, data.Shape.Vocabulary, data.Shape.SequenceLength, data.Shape.Targets, data.Shape.Classes, data.Shape.Readout));
+        Assert.Equal((2, null, null), (data.Train.Count, data.Validation, data.Test));
+        Batch batch = data.Train.Get([1, 0]);
+        Assert.Equal([6f, 7, 8, 9, 10, 11, 0, 1, 2, 3, 4, 5], batch.Inputs.ToArray<float>());
+        Assert.Equal([2, 1], batch.Targets.Shape);
+        Assert.Equal([4L, 0], batch.Targets.ToArray<long>());
+        Assert.Null(batch.Mask);
+    }
+
+    [Fact]
+    public void Ids_with_several_targets_and_a_mask_are_read()
+    {
+        Save(("inputs", Tensor.From([1L, 5, 0, 2, 3, 0], 2, 3)), ("targets", Tensor.From([1L, -100, 0, 1], 2, 2)), ("mask", Tensor.From([true, true, true, true, true, false], 2, 3)));
+        TaskData data = Load(Replay);
+        Assert.Equal((null, 6, 3, 2, 2, "last:2"), (data.Shape.VectorSize, data.Shape.Vocabulary, data.Shape.SequenceLength, data.Shape.Targets, data.Shape.Classes, data.Shape.Readout));
+        Batch batch = data.Train.Get([0, 1]);
+        Assert.Equal([1L, -100, 0, 1], batch.Targets.ToArray<long>());
+        Assert.Equal([1L, 1, 1, 1, 1, 0], batch.Mask!.ToArray<long>());
+    }
+
+    [Fact]
+    public void Half_and_double_precision_vectors_become_single()
+    {
+        Save(("inputs", Tensor.From([0.5, 0.25], 1, 1, 2)), ("targets", Tensor.From([0L])));
+        Assert.Equal([0.5f, 0.25f], Load(Replay).Train.Get([0]).Inputs.ToArray<float>());
+        Save(("inputs", Tensor.From([(Half)0.5f, (Half)2], 1, 1, 2)), ("targets", Tensor.From([0L])));
+        Assert.Equal([0.5f, 2], Load(Replay).Train.Get([0]).Inputs.ToArray<float>());
+    }
+
+    [Fact]
+    public void Rows_are_held_out_at_random_and_always_the_same()
+    {
+        Save(("inputs", Tensor.Arange(50, DType.Float32).View(50, 1, 1)), ("targets", Tensor.Zeros([50], DType.Int64)));
+        var options = new TaskOptions(Data, ValidationFraction: 0.2, TestFraction: 0.1);
+        (int[] train, int[] validation, int[] test) = (Rows(Load(options).Train), Rows(Load(options).Validation!), Rows(Load(options).Test!));
+        Assert.Equal((35, 10, 5), (train.Length, validation.Length, test.Length));
+        Assert.Equal(Enumerable.Range(0, 50), train.Concat(validation).Concat(test).Order());
+        Assert.Equal(validation, Rows(Load(options with { Seed = 9 }).Validation!));
+        Assert.NotEqual(Enumerable.Range(0, 10), validation);
+    }
+
+    [Fact]
+    public void Splits_of_the_file_go_before_fractions()
+    {
+        Save(("inputs", Tensor.Arange(20, DType.Float32).View(20, 1, 1)), ("targets", Tensor.Zeros([20], DType.Int64)),
+            ("validation.inputs", Tensor.From([100f, 101], 2, 1, 1)), ("validation.targets", Tensor.From([1L, 2])),
+            ("test.inputs", Tensor.From([200f, 201, 202], 1, 3, 1)), ("test.targets", Tensor.From([3L])));
+        TaskData data = Load(new TaskOptions(Data, ValidationFraction: 0.5, TestFraction: 0.5));
+        Assert.Equal((20, 2, 1), (data.Train.Count, data.Validation!.Count, data.Test!.Count));
+        Assert.Equal((4, 3), (data.Shape.Classes, data.Shape.SequenceLength));  // over all splits
+        Assert.Equal([100, 101], Rows(data.Validation!));
+    }
+
+    [Fact]
+    public void Ids_of_every_split_count_for_the_vocabulary()
+    {
+        Save(("inputs", Tensor.From([1L, 2], 2, 1)), ("targets", Tensor.From([0L, 1])), ("test.inputs", Tensor.From([9L], 1, 1)), ("test.targets", Tensor.From([1L])));
+        Assert.Equal(10, Load(Replay).Shape.Vocabulary);
+        Assert.Equal(40, Load(Replay with { Settings = new Dictionary<string, string> { ["vocabulary"] = "40" } }).Shape.Vocabulary);
+        Refusal.OfUsage("task_options.vocabulary", () => Load(Replay with { Settings = new Dictionary<string, string> { ["vocabulary"] = "9" } }));
+    }
+
+    [Fact]
+    public void The_number_of_classes_may_be_given_and_must_hold_every_target()
+    {
+        Save(("inputs", Tensor.Zeros([2, 1, 1])), ("targets", Tensor.From([0L, 4])));
+        Assert.Equal(9, Load(Replay with { NumClasses = 9 }).Shape.Classes);
+        Assert.Contains("the target 4 does not fit --num-classes 4", Refusal.Of(Data, () => Load(Replay with { NumClasses = 4 })), StringComparison.Ordinal);
+    }
+
+    public static TheoryData<string> Wrong() => [.. WrongFiles.Keys];
+
+    private static readonly Dictionary<string, Func<(string, Tensor)[]>> WrongFiles = new()
+    {
+        ["no inputs"] = () => [("targets", Tensor.From([0L]))],
+        ["no targets"] = () => [("inputs", Tensor.Zeros([1, 1, 1]))],
+        ["vectors without a time"] = () => [("inputs", Tensor.Zeros([1, 1])), ("targets", Tensor.From([0L]))],
+        ["ids with a third dimension"] = () => [("inputs", Tensor.Zeros([1, 1, 1], DType.Int64)), ("targets", Tensor.From([0L]))],
+        ["ids of 32 bits"] = () => [("inputs", Tensor.Zeros([1, 1], DType.Int32)), ("targets", Tensor.From([0L]))],
+        ["flags as inputs"] = () => [("inputs", Tensor.Zeros([1, 1], DType.Bool)), ("targets", Tensor.From([0L]))],
+        ["no rows"] = () => [("inputs", Tensor.Zeros([0, 1, 1])), ("targets", Tensor.Zeros([0], DType.Int64))],
+        ["no tokens"] = () => [("inputs", Tensor.Zeros([2, 0, 1])), ("targets", Tensor.Zeros([2], DType.Int64))],
+        ["a negative id"] = () => [("inputs", Tensor.From([0L, -1], 1, 2)), ("targets", Tensor.From([0L]))],
+        ["targets of 32 bits"] = () => [("inputs", Tensor.Zeros([1, 1, 1])), ("targets", Tensor.From([0]))],
+        ["real targets"] = () => [("inputs", Tensor.Zeros([1, 1, 1])), ("targets", Tensor.From([0f]))],
+        ["a target short"] = () => [("inputs", Tensor.Zeros([2, 1, 1])), ("targets", Tensor.From([0L]))],
+        ["targets with a third dimension"] = () => [("inputs", Tensor.Zeros([1, 1, 1])), ("targets", Tensor.Zeros([1, 1, 1], DType.Int64))],
+        ["a scalar target"] = () => [("inputs", Tensor.Zeros([1, 1, 1])), ("targets", Tensor.Scalar(0L))],
+        ["a target of -1"] = () => [("inputs", Tensor.Zeros([2, 1, 1])), ("targets", Tensor.From([0L, -1]))],
+        ["a target below -100"] = () => [("inputs", Tensor.Zeros([2, 1, 1])), ("targets", Tensor.From([0L, -101]))],
+        ["targets without columns"] = () => [("inputs", Tensor.Zeros([2, 1, 1])), ("targets", Tensor.Zeros([2, 0], DType.Int64))],
+        ["a mask of another length"] = () => [("inputs", Tensor.Zeros([1, 2, 1])), ("targets", Tensor.From([0L])), ("mask", Tensor.Ones([1, 3]))],
+        ["a row of padding only"] = () => [("inputs", Tensor.Zeros([2, 2, 1])), ("targets", Tensor.From([0L, 1])), ("mask", Tensor.From([1L, 1, 0, 0], 2, 2))],
+        ["no target that counts"] = () => [("inputs", Tensor.Zeros([2, 2, 1])), ("targets", Tensor.From([-100L, -100]))],
+        ["a mask of one dimension"] = () => [("inputs", Tensor.Zeros([1, 2, 1])), ("targets", Tensor.From([0L])), ("mask", Tensor.Ones([2]))],
+        ["a validation split without targets"] = () => [("inputs", Tensor.Zeros([1, 1, 1])), ("targets", Tensor.From([0L])), ("validation.inputs", Tensor.Zeros([1, 1, 1]))],
+        ["a validation split of other vectors"] = () => [("inputs", Tensor.Zeros([1, 1, 1])), ("targets", Tensor.From([0L])), ("validation.inputs", Tensor.Zeros([1, 1, 2])), ("validation.targets", Tensor.From([0L]))],
+        ["a test split of ids"] = () => [("inputs", Tensor.Zeros([1, 1, 1])), ("targets", Tensor.From([0L])), ("test.inputs", Tensor.Zeros([1, 1], DType.Int64)), ("test.targets", Tensor.From([0L]))],
+        ["an id beyond all tables"] = () => [("inputs", Tensor.From([1L << 40], 1, 1)), ("targets", Tensor.From([0L]))],
+        ["the largest id there is"] = () => [("inputs", Tensor.From([long.MaxValue], 1, 1)), ("targets", Tensor.From([0L]))],
+        ["a target beyond all classes"] = () => [("inputs", Tensor.Zeros([1, 1, 1])), ("targets", Tensor.From([1L << 40]))],
+    };
+
+    [Theory]
+    [MemberData(nameof(Wrong))]
+    public void Files_that_do_not_fit_are_refused_by_name(string what)
+    {
+        Save(WrongFiles[what]());
+        Refusal.Of(Data, () => Load(Replay));
+    }
+
+    [Fact]
+    public void No_path_a_missing_file_and_too_large_fractions_are_refused()
+    {
+        Refusal.OfUsage("--data", () => task.Load(new TaskOptions()));
+        Refusal.Of(Data, () => Load(Replay));
+        Save(("inputs", Tensor.Zeros([2, 1, 1])), ("targets", Tensor.From([0L, 1])));
+        Refusal.Of(Data, () => Load(new TaskOptions(Data, ValidationFraction: 0.5, TestFraction: 0.5)));
+    }
+
+    [Fact]
+    public void Inputs_for_predictions_need_no_targets_and_must_fit_the_run()
+    {
+        var vectors = new TaskShape { VectorSize = 2, SequenceLength = 3, Targets = 1, Classes = 2 };
+        var ids = new TaskShape { Vocabulary = 5, SequenceLength = 3, Targets = 2, Classes = 2 };
+        IExamples Read(TaskShape shape, params (string, Tensor)[] tensors)
+        {
+            Save(tensors);
+            return task.ReadInputs(Data, shape, new TaskOptions());
+        }
+        Batch batch = Read(ids, ("inputs", Tensor.From([4L, 0, 0], 1, 3)), ("mask", Tensor.From([1f, 1, 0], 1, 3))).Get([0]);
+        Assert.Equal([-100L, -100], batch.Targets.ToArray<long>());
+        Assert.Equal([1L, 1, 0], batch.Mask!.ToArray<long>());
+        Assert.Equal(3, Read(vectors, ("inputs", Tensor.Zeros([3, 4, 2], DType.Float64))).Count);
+        Refusal.Of(Data, () => Read(vectors, ("inputs", Tensor.Zeros([3, 4, 3]))));
+        Refusal.Of(Data, () => Read(vectors, ("inputs", Tensor.Zeros([3, 4], DType.Int64))));
+        Refusal.Of(Data, () => Read(ids, ("inputs", Tensor.From([5L], 1, 1))));
+        Refusal.Of(Data, () => Read(ids, ("x", Tensor.From([5L], 1, 1))));
+    }
+
+    [Theory]
+    [InlineData("a negative id")]
+    [InlineData("no rows")]
+    [InlineData("real numbers where ids are needed")]
+    [InlineData("a mask of another length")]
+    public void Inputs_for_predictions_are_checked_as_training_inputs_are(string what)
+    {
+        Save(what switch
+        {
+            "a negative id" => [("inputs", Tensor.From([-1L, 0], 1, 2))],
+            "no rows" => [("inputs", Tensor.Zeros([0, 2], DType.Int64))],
+            "real numbers where ids are needed" => [("inputs", Tensor.From([0.5f, 1.5f], 1, 2))],
+            _ => [("inputs", Tensor.From([0L, 1], 1, 2)), ("mask", Tensor.Ones([1, 3]))],
+        });
+        Refusal.Of(Data, () => task.ReadInputs(Data, new TaskShape { Vocabulary = 5, SequenceLength = 2, Classes = 2 }, new TaskOptions()));
+    }
+
+    [Fact]
+    public void Examples_outlive_the_scope_they_were_read_in()
+    {
+        Save(("inputs", Tensor.From([0.5], 1, 1, 1)), ("targets", Tensor.From([1L])), ("mask", Tensor.Ones([1, 1])));
+        IExamples training, inputs;
+        using (new TensorScope())
+        {
+            TaskData data = Load(Replay);
+            training = data.Train;
+            inputs = task.ReadInputs(Data, data.Shape, Replay);
+        }
+        Assert.Equal(0.5, training.Get([0]).Inputs.ToDouble());
+        Batch batch = inputs.Get([0]);
+        Assert.Equal((0.5, -100, 1), (batch.Inputs.ToDouble(), batch.Targets.ToInt64(), batch.Mask!.ToInt64()));
+    }
+
+    private TaskOptions Replay => new(Data, ValidationFraction: 0, TestFraction: 0);
+
+    private TaskData Load(TaskOptions options) => task.Load(options);
+
+    private void Save(params (string Name, Tensor Tensor)[] tensors) => SafetensorsWriter.Write(Data, tensors.Select(pair => KeyValuePair.Create(pair.Name, pair.Tensor)));
+
+    // Rows of one number hold their own number.
+    private static int[] Rows(IExamples examples) => [.. examples.Get([.. Enumerable.Range(0, (int)examples.Count!).Select(i => (long)i)]).Inputs.ToArray<float>().Select(value => (int)value)];
+}

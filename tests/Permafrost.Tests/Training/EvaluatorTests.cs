@@ -1,0 +1,93 @@
+using Permafrost.Models;
+using Permafrost.Tasks;
+using Permafrost.Tests.Models;
+using Permafrost.Torch;
+using Permafrost.Training;
+using Permafrost.Tuning;
+
+namespace Permafrost.Tests.Training;
+
+/// <summary>Scores, on a model whose output layer is set so that every answer is known: class 1 with probability 3/4, always.</summary>
+public class EvaluatorTests : IDisposable
+{
+    private readonly TemporaryFolder folder = new();
+    private readonly TensorScope scope = new();
+    private readonly TunedModel model;
+
+    public EvaluatorTests()
+    {
+        Backbone backbone = BackboneSource.Resolve(TinyGpt2.Configure(folder, TinyGpt2.Json())).Load("random", 0);
+        var shape = new TaskShape { VectorSize = 1, SequenceLength = 2, Targets = 2, Classes = 2, Readout = "last:2" };
+        model = new TunedModel(backbone, shape, Readout.Parse("last:2"), Policy.Parse("fpt"), ownTokens: false, dropout: 0.5, seed: 0, Device.Cpu);
+        model.LoadAdapter(new Dictionary<string, Tensor> { ["output_layer.weight"] = Tensor.Zeros([2, 8]), ["output_layer.bias"] = Tensor.From([0, MathF.Log(3)]) }, "test", complete: false);
+    }
+
+    public void Dispose()
+    {
+        model.Dispose();
+        scope.Dispose();
+        folder.Dispose();
+        GC.SuppressFinalize(this);
+    }
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    [InlineData(100)]
+    public void Answers_count_one_by_one_whatever_the_batch(int batchSize)
+    {
+        // Six answers count, five of them are class 1: -100 does not count, not even a whole batch of it.
+        IExamples examples = new Targets([1, 1], [-100, -100], [1, 0], [1, -100], [-100, 1]);
+        Metrics metrics = Evaluator.Evaluate(model, examples, batchSize, Device.Cpu);
+        Assert.Equal(5 / 6.0, metrics.Accuracy, 12);
+        Assert.Equal(-(5 * Math.Log(0.75) + Math.Log(0.25)) / 6, metrics.Loss, 6);
+        Assert.Equal(5, metrics.Count);
+    }
+
+    [Fact]
+    public void Predictions_carry_number_answers_probabilities_and_targets()
+    {
+        var predictions = new List<Prediction>();
+        Evaluator.Evaluate(model, new Targets([1, 0], [0, -100], [1, 1]), 2, Device.Cpu, predictions.Add);
+        Assert.Equal([0L, 1, 2], predictions.Select(prediction => prediction.Index));
+        Assert.All(predictions, prediction => Assert.Equal([1L, 1], prediction.Classes));
+        Assert.All(predictions.SelectMany(prediction => prediction.Probabilities), row => Assert.Equal(0.75, row[1], 5));
+        Assert.Equal([0L, -100], predictions[1].Targets!);
+        Assert.All(Evaluator.Predict(model, new Targets([1, 0], [1, 1]), 1, Device.Cpu), prediction => Assert.Null(prediction.Targets));
+    }
+
+    [Fact]
+    public void Dropout_is_off_meanwhile_and_back_after()
+    {
+        model.Train(true);
+        Metrics first = Evaluator.Evaluate(model, new Targets([1, 0]), 1, Device.Cpu);
+        Assert.Equal(first, Evaluator.Evaluate(model, new Targets([1, 0]), 1, Device.Cpu));
+        Assert.True(model.Training && model.Backbone.Training);
+        model.Train(false);
+        Evaluator.Evaluate(model, new Targets([1, 0]), 1, Device.Cpu);
+        Assert.False(model.Training || model.Backbone.Training);
+    }
+
+    [Fact]
+    public void Nothing_that_counts_scores_zero_and_endless_examples_are_refused()
+    {
+        Assert.Equal(new Metrics(0, 0, 1), Evaluator.Evaluate(model, new Targets([-100, -100]), 4, Device.Cpu));
+        Assert.Throws<ArgumentException>(() => Evaluator.Evaluate(model, new BitXor().Load(new TaskOptions()).Train, 4, Device.Cpu));
+        using var stop = new CancellationTokenSource();
+        stop.Cancel();
+        Assert.Throws<OperationCanceledException>(() => Evaluator.Evaluate(model, new Targets([1, 1]), 4, Device.Cpu, cancellation: stop.Token));
+        Assert.True(NoGrad.GradientsEnabled);
+    }
+
+    private sealed class Targets(params long[][] rows) : IExamples
+    {
+        public long? Count => rows.Length;
+
+        public Batch Get(ReadOnlySpan<long> indices)
+        {
+            var chosen = new List<long>();
+            foreach (long index in indices) chosen.AddRange(rows[index]);
+            return new Batch(Tensor.Ones([indices.Length, 2, 1]), Tensor.From([.. chosen], indices.Length, 2));
+        }
+    }
+}

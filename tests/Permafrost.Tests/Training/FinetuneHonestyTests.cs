@@ -1,0 +1,154 @@
+using Permafrost.Torch;
+using Permafrost.Training;
+
+namespace Permafrost.Tests.Training;
+
+/// <summary>A run says so when it cannot be what it claims (DESIGN section 7), and only then.</summary>
+[Collection(ProcessWide.Name)]
+public class FinetuneHonestyTests : IDisposable
+{
+    private readonly TinyRun tiny = new();
+    private readonly TensorScope scope = new();
+
+    public void Dispose()
+    {
+        scope.Dispose();
+        tiny.Dispose();
+        GC.SuppressFinalize(this);
+    }
+
+    [Theory]
+    [InlineData(float.NaN)]
+    [InlineData(float.PositiveInfinity)]
+    public void Bad_numbers_in_the_inputs_end_the_run_as_diverged(float bad)
+    {
+        Tensor inputs = Tensor.Ones([4, 3, 2]);
+        inputs.Narrow(0, 3, 1).FillInPlace(bad);
+        var error = Assert.Throws<DivergedException>(() => tiny.Train(tiny.On(("inputs", inputs), ("targets", Tensor.From([0L, 1, 0, 1]))) with { PerDeviceTrainBatchSize = 2 }));
+        Assert.Equal(3, error.ExitCode);
+        Assert.Contains("at step 2", error.Message, StringComparison.Ordinal);
+        Assert.Contains("--learning-rate", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_rate_far_too_high_ends_the_run_as_diverged()
+    {
+        RunOptions options = tiny.Options with { Optim = "sgd", LearningRate = 1e6, MaxGradNorm = 0, MaxSteps = 200, Policy = "*" };
+        string folder = tiny.NewFolder();
+        using FinetuneRun run = FinetuneRun.Prepare(options);
+        using var stop = new StopRequest();
+        Assert.Throws<DivergedException>(() => run.Train(RunFolder.Create(folder), "", tiny, stop));
+        Assert.False(Directory.Exists(Path.Combine(folder, "adapter")), "weights of a diverged run must not be kept");
+        Assert.False(File.Exists(Path.Combine(folder, "results.json")));
+    }
+
+    [Fact]
+    public void A_policy_that_trains_nothing_is_refused_before_anything_is_written()
+    {
+        Refusal.OfUsage("--policy 'embed' trains nothing", () => FinetuneRun.Prepare(tiny.Options with { Policy = "embed" }));
+        Refusal.OfUsage("--policy 'cross' trains nothing", () => FinetuneRun.Prepare(tiny.Options with { Policy = "cross" }));
+    }
+
+    [Fact]
+    public void A_sequence_longer_than_the_positions_is_refused_before_training()
+    {
+        RunOptions options = tiny.On(("inputs", Tensor.Ones([2, 17, 1])), ("targets", Tensor.From([0L, 1])));
+        Assert.Contains("16 positions", Refusal.Of("17 tokens", () => FinetuneRun.Prepare(options)), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_trained_tensor_that_nothing_depends_on_is_an_error()
+    {
+        // Inputs of zeros: the input layer's weight is multiplied by nothing and never moves.
+        RunOptions options = tiny.On(("inputs", Tensor.Zeros([4, 3, 2])), ("targets", Tensor.From([0L, 1, 0, 1])));
+        Assert.Contains("--policy fpt", Refusal.Of("'input_layer.weight' did not change", () => tiny.Train(options with { MaxSteps = 10 })), StringComparison.Ordinal);
+        Refusal.Of("'input_layer.weight' did not change", () => tiny.Train(options with { MaxSteps = 1 }));
+        // What is left trains.
+        tiny.Train(options with { Policy = "output,ln,pos" });
+    }
+
+    [Fact]
+    public void A_group_with_a_rate_of_its_own_is_watched_by_that_rate()
+    {
+        RunOptions options = tiny.On(("inputs", Tensor.Zeros([4, 3, 2])), ("targets", Tensor.From([0L, 1, 0, 1]))) with { MaxSteps = 10 };
+        Refusal.Of("'input_layer.weight' did not change", () => tiny.Train(options with { LearningRate = 0, LearningRates = new Dictionary<string, string> { ["input"] = "1e-3" } }));
+        // A rate of zero for the one group that cannot move is no error.
+        tiny.Train(options with { LearningRates = new Dictionary<string, string> { ["input"] = "0" } });
+    }
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(5)]
+    public void A_rate_of_zero_is_no_error(int steps)
+    {
+        (RunFolder folder, _) = tiny.Train(tiny.Options with { LearningRate = 0, MaxSteps = steps });
+        Assert.Equal(TinyRun.AdapterBytes(folder), TinyRun.AdapterBytes(tiny.Train(tiny.Options with { LearningRate = 0, MaxSteps = 1 }).Folder));
+    }
+
+    [Theory]
+    [InlineData("linear", 1, 1)]
+    [InlineData("linear", 2, 1)]
+    [InlineData("cosine", 6, 3)]
+    [InlineData("constant_with_warmup", 6, 5)]
+    [InlineData("inverse_sqrt", 6, 3)]
+    public void Warm_up_from_zero_is_no_error(string schedule, int steps, int warmup)
+    {
+        tiny.Train(tiny.Options with { LrSchedulerType = schedule, MaxSteps = steps, WarmupSteps = warmup });
+        Assert.Equal(0, tiny.Reports[0].LearningRate);
+        Assert.Equal(steps, tiny.Reports.Count);
+    }
+
+    [Fact]
+    public void A_slow_warm_up_is_not_taken_for_a_tensor_that_nothing_depends_on()
+    {
+        // The first rates (5e-9, 1e-8, 1.5e-8) are below half of the last bit of a gain of 1 (3e-8): it cannot move yet, and does later.
+        (RunFolder folder, _) = tiny.Train(tiny.Options with { LrSchedulerType = "constant_with_warmup", WarmupSteps = 200_000, MaxSteps = 100, LoggingSteps = 100, LearningRate = 1e-3 });
+        Assert.True(File.Exists(folder.Results));
+    }
+
+    [Fact]
+    public void One_batch_is_learned_by_heart()
+    {
+        using var random = new RandomState(1);
+        RunOptions options = tiny.On(("inputs", Tensor.Empty([8, 4, 3]).NormalInPlace(0, 1, random)), ("targets", Tensor.From([0L, 1, 2, 3, 0, 2, 1, 3])));
+        tiny.Train(options with { Policy = "*", Dropout = 0, LearningRate = 0.01, MaxSteps = 300, PerDeviceTrainBatchSize = 8 });
+        Assert.InRange(tiny.Reports[0].Loss, 1, 3);  // about ln 4 at the start
+        Assert.InRange(tiny.Reports[^1].Loss, 0, 0.01);
+    }
+
+    [Fact]
+    public void Targets_that_do_not_count_do_not_matter()
+    {
+        Tensor inputs = Tensor.Arange(24, DType.Float32).View(4, 3, 2) * 0.1;
+        RunOptions options = tiny.On(("inputs", inputs), ("targets", Tensor.From([0L, -100, 1, -100]))) with { PerDeviceTrainBatchSize = 4, Dropout = 0 };
+        tiny.Train(options);
+        double[] losses = [.. tiny.Reports.Select(report => report.Loss)];
+        options = tiny.On(("inputs", inputs.IndexSelect(0, Tensor.From([0L, 2]))), ("targets", Tensor.From([0L, 1]))) with { PerDeviceTrainBatchSize = 4, Dropout = 0 };
+        tiny.Train(options);
+        Assert.Equal(losses.Select(loss => Math.Round(loss, 5)), tiny.Reports.Select(report => Math.Round(report.Loss, 5)));
+    }
+
+    [Fact]
+    public void A_batch_without_an_answer_that_counts_is_no_divergence()
+    {
+        RunOptions options = tiny.On(("inputs", Tensor.Ones([3, 2, 1])), ("targets", Tensor.From([0L, -100, 1]))) with { PerDeviceTrainBatchSize = 1, MaxSteps = 6 };
+        tiny.Train(options);
+        Assert.All(tiny.Reports, report => Assert.True(double.IsFinite(report.Loss)));
+    }
+
+    [Fact]
+    public void Padding_does_not_change_the_training()
+    {
+        Tensor inputs = Tensor.From([1L, 2, 3, 4, 5, 6], 2, 3);
+        Tensor padded = Tensor.From([1L, 2, 3, 9, 9, 4, 5, 6, 9, 9], 2, 5);
+        Tensor mask = Tensor.From([1L, 1, 1, 0, 0, 1, 1, 1, 0, 0], 2, 5);
+        var losses = new List<double[]>();
+        foreach (var tensors in new (string, Tensor)[][] { [("inputs", inputs)], [("inputs", padded), ("mask", mask)] })
+        {
+            // One size of table for both, so that both start from the same values.
+            tiny.Train(tiny.On([.. tensors, ("targets", Tensor.From([0L, 1]))]) with { Dropout = 0, TaskOptions = new Dictionary<string, string> { ["vocabulary"] = "10" } });
+            losses.Add([.. tiny.Reports.Select(report => Math.Round(report.Loss, 5))]);
+        }
+        Assert.Equal(losses[0], losses[1]);
+    }
+}

@@ -1,0 +1,154 @@
+using System.Text.Json.Nodes;
+using Permafrost.Formats;
+using Permafrost.Formats.Safetensors;
+using Permafrost.Torch;
+using Permafrost.Training;
+
+namespace Permafrost.Tests.Training;
+
+/// <summary>Whole runs, from options to files. Dropout draws from the process's default generator, so that nothing else may run meanwhile.</summary>
+[Collection(ProcessWide.Name)]
+public class FinetuneRunTests : IDisposable
+{
+    private readonly TinyRun tiny = new();
+    private readonly TensorScope scope = new();
+
+    public void Dispose()
+    {
+        scope.Dispose();
+        tiny.Dispose();
+        GC.SuppressFinalize(this);
+    }
+
+    [Fact]
+    public void A_run_on_gpt2_tiny_leaves_frozen_weights_alone_and_writes_all_its_files()
+    {
+        RunOptions options = tiny.Options with { Backbone = "gpt2-tiny", MaxSteps = 3, EvalSteps = 2, Floors = true };
+        string frozen, moved;
+        RunFolder folder = RunFolder.Create(tiny.NewFolder());
+        JsonObject results;
+        using (FinetuneRun run = FinetuneRun.Prepare(options))
+        {
+            (frozen, moved) = (run.Model.FrozenSha256(), Sha(run));
+            using var stop = new StopRequest();
+            results = run.Train(folder, "permafrost finetune", tiny, stop);
+            Assert.Equal(frozen, run.Model.FrozenSha256());
+            Assert.NotEqual(moved, Sha(run));
+        }
+        string[] names = [.. Directory.GetFileSystemEntries(folder.Path).Select(path => Path.GetFileName(path))];
+        Assert.All(["config.yaml", "command.txt", "env.json", "metrics.jsonl", "results.json", "predictions.jsonl", "adapter", "checkpoint-3"], name => Assert.Contains(name, names));
+        Assert.DoesNotContain(names, name => name.EndsWith(".tmp", StringComparison.Ordinal));
+        Assert.Equal(1000, File.ReadLines(Path.Combine(folder.Path, "predictions.jsonl")).Count());
+        JsonObject saved = JsonFile.Read(folder.Results);
+        Assert.True(JsonNode.DeepEquals(JsonNode.Parse(results.ToJsonString()), saved));
+        // DESIGN section 6.
+        string[] keys = ["task", "task_version", "backbone", "backbone_sha256", "init", "policy", "seed", "steps", "learning_rate", "parameters", "metrics", "floors", "frozen_unchanged", "seconds", "tokens_per_second", "peak_memory_bytes"];
+        Assert.All(keys, key => Assert.True(saved.ContainsKey(key), key));
+        Assert.Equal(("bit-xor", "gpt2-tiny", "random", "fpt", 3), ((string?)saved["task"], (string?)saved["backbone"], (string?)saved["init"], (string?)saved["policy"], (int)saved["steps"]!));
+        Assert.True((bool)saved["frozen_unchanged"]!);
+        Assert.Equal((10, 1000), ((int)saved["parameters"]!["position_rows_used"]!, (int)saved["metrics"]!["test"]!["count"]!));
+
+        JsonObject[] lines = [.. File.ReadLines(folder.Metrics).Select(line => JsonNode.Parse(line)!.AsObject())];
+        Assert.Equal([1, 2, 3], lines.Where(line => line.ContainsKey("train/loss")).Select(line => (int)line["step"]!));
+        Assert.Equal([2, 3], lines.Where(line => line.ContainsKey("eval/accuracy")).Select(line => (int)line["step"]!));
+        Assert.All(lines, line => Assert.InRange((double)line["time"]!, 1.7e9, 1e11));
+    }
+
+    [Fact]
+    public void The_same_seed_gives_the_same_bytes_and_another_does_not()
+    {
+        RunOptions options = tiny.Options with { MaxSteps = 20 };
+        byte[] first = TinyRun.AdapterBytes(tiny.Train(options).Folder);
+        double[] losses = [.. tiny.Reports.Select(report => report.Loss)];
+        Assert.Equal(first, TinyRun.AdapterBytes(tiny.Train(options).Folder));
+        Assert.Equal(losses, tiny.Reports.Select(report => report.Loss));
+        Assert.NotEqual(first, TinyRun.AdapterBytes(tiny.Train(options with { Seed = 1 }).Folder));
+        Assert.NotEqual(first, TinyRun.AdapterBytes(tiny.Train(options with { InitSeed = 1 }).Folder));
+        Assert.NotEqual(first, TinyRun.AdapterBytes(tiny.Train(options with { Dropout = 0 }).Folder));
+    }
+
+    [Fact]
+    public void The_saved_configuration_runs_again_to_the_same_result()
+    {
+        RunOptions options = tiny.Options with { MaxSteps = 5, Optim = "adamw", WeightDecay = 0.01, LrSchedulerType = "linear", WarmupSteps = 2, TaskOptions = new Dictionary<string, string> { ["length"] = "3" } };
+        (RunFolder folder, JsonObject results) = tiny.Train(options);
+        (RunFolder again, JsonObject repeated) = tiny.Train(RunConfig.Load(folder.Config, new RunOptions()));
+        Assert.Equal(TinyRun.AdapterBytes(folder), TinyRun.AdapterBytes(again));
+        Assert.Equal(results["metrics"]!.ToJsonString(), repeated["metrics"]!.ToJsonString());
+        Assert.Equal(File.ReadAllText(Path.Combine(folder.Path, "predictions.jsonl")), File.ReadAllText(Path.Combine(again.Path, "predictions.jsonl")));
+    }
+
+    [Fact]
+    public void Logging_and_evaluating_do_not_change_the_training()
+    {
+        RunOptions options = tiny.Options with { MaxSteps = 7 };
+        byte[] quiet = TinyRun.AdapterBytes(tiny.Train(options with { LoggingSteps = 100 }).Folder);
+        Assert.Equal(quiet, TinyRun.AdapterBytes(tiny.Train(options with { EvalSteps = 2, LoggingSteps = 3, PerDeviceEvalBatchSize = 7, Floors = true }).Folder));
+    }
+
+    [Fact]
+    public void A_finished_run_opens_again_with_the_same_answers()
+    {
+        (RunFolder folder, JsonObject results) = tiny.Train(tiny.Options with { MaxSteps = 5 });
+        using FinetuneRun run = FinetuneRun.Open(folder.Path, withData: true);
+        Metrics metrics = Evaluator.Evaluate(run.Model, run.Data!.Test!, 64, Device.Cpu);
+        Assert.Equal(results["metrics"]!["test"]!.ToJsonString(), metrics.ToJson().ToJsonString());
+        Assert.Contains("is not the one that", Refusal.Of(folder.Path, () => FinetuneRun.Open(folder.Path, false, options => options with { InitSeed = 5 })), StringComparison.Ordinal);
+        File.Delete(Path.Combine(folder.Adapter, "adapter_config.json"));
+        Refusal.Of("adapter_config.json", () => FinetuneRun.Open(folder.Path, false));
+    }
+
+    [Fact]
+    public void A_damaged_adapter_configuration_is_refused()
+    {
+        (RunFolder folder, _) = tiny.Train(tiny.Options with { MaxSteps = 1 });
+        string path = Path.Combine(folder.Adapter, "adapter_config.json");
+        JsonObject whole = JsonFile.Read(path);
+        foreach (string key in new[] { "shape", "readout", "labels", "backbone_sha256" })
+        {
+            foreach (JsonNode? wrong in new JsonNode?[] { null, 5, "x", new JsonArray(1) })
+            {
+                var broken = (JsonObject)whole.DeepClone();
+                broken[key] = wrong?.DeepClone();
+                RunFolder.WriteJson(path, broken);
+                Exception? error = Record.Exception(() => FinetuneRun.Open(folder.Path, false).Dispose());
+                Assert.True(error is PermafrostException, $"{key}: {wrong?.ToJsonString() ?? "null"}: {error}");
+            }
+        }
+    }
+
+    [Fact]
+    public void Start_values_come_from_an_adapter_file()
+    {
+        SafetensorsWriter.Write(tiny["start.safetensors"], [KeyValuePair.Create("output_layer.bias", Tensor.From([100f, 0])), KeyValuePair.Create("transformer.ln_f.bias", Tensor.Full([8], 0.5))]);
+        using FinetuneRun run = FinetuneRun.Prepare(tiny.Options with { InitAdapter = tiny["start.safetensors"] });
+        Assert.Equal([100f, 0], run.Model.Adapter()["output_layer.bias"].ToArray<float>());
+        Assert.Equal(0.5, run.Model.Adapter()["ln_f.bias"].Mean().ToDouble());
+    }
+
+    [Fact]
+    public void A_folder_that_holds_a_run_is_not_used_again()
+    {
+        (RunFolder folder, _) = tiny.Train(tiny.Options with { MaxSteps = 1 });
+        Refusal.OfUsage(folder.Path, () => RunFolder.Create(folder.Path));
+    }
+
+    [Fact]
+    public void Epochs_are_counted_in_batches_and_steps_go_before_them()
+    {
+        RunOptions options = tiny.On(("inputs", Tensor.Ones([10, 2, 1])), ("targets", Tensor.Zeros([10], DType.Int64))) with { MaxSteps = null, PerDeviceTrainBatchSize = 4 };
+        long Steps(RunOptions one)
+        {
+            using FinetuneRun run = FinetuneRun.Prepare(one);
+            return run.Steps;
+        }
+        Assert.Equal(3, Steps(options with { NumTrainEpochs = 1 }));
+        Assert.Equal(8, Steps(options with { NumTrainEpochs = 2.5 }));
+        Assert.Equal(1, Steps(options with { NumTrainEpochs = 0.001 }));
+        Assert.Equal(5, Steps(options with { NumTrainEpochs = 1, MaxSteps = 5 }));
+        Assert.Equal(2000, Steps(options));
+        Refusal.OfUsage("--num-train-epochs", () => Steps(tiny.Options with { MaxSteps = null, NumTrainEpochs = 1 }));
+    }
+
+    private static string Sha(FinetuneRun run) => Permafrost.Models.BackboneSource.Sha256(run.Model.Trained.Select(parameter => (parameter.Name, parameter.Parameter)));
+}

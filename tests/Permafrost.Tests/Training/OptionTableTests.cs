@@ -1,0 +1,85 @@
+using Permafrost.Training;
+
+namespace Permafrost.Tests.Training;
+
+/// <summary>The fields of a run as options.</summary>
+public class OptionTableTests
+{
+    [Fact]
+    public void Every_option_has_a_flag_and_one_line_of_help()
+    {
+        Assert.Equal(typeof(RunOptions).GetProperties().Where(property => property.CanWrite).Select(property => property.Name), OptionTable.All.Select(field => field.Property.Name));
+        Assert.All(OptionTable.All, field =>
+        {
+            Assert.Matches("^--[a-z0-9]+(-[a-z0-9]+)*$", field.Flag);
+            Assert.False(string.IsNullOrWhiteSpace(field.Help));
+            Assert.DoesNotContain('\n', field.Help);
+        });
+        OptionField rate = OptionTable.All.Single(field => field.Key == "learning_rate");
+        Assert.Equal(("--learning-rate", "0.001", false, false), (rate.Flag, rate.DefaultText, rate.IsSwitch, rate.IsMap));
+        Assert.True(OptionTable.All.Single(field => field.Key == "shuffle").IsSwitch);
+        Assert.True(OptionTable.All.Single(field => field.Key == "task_options").IsMap);
+    }
+
+    [Fact]
+    public void Names_are_Hugging_Faces_where_it_has_one()
+    {
+        string[] theirs = ["learning_rate", "lr_scheduler_type", "warmup_steps", "warmup_ratio", "optim", "weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm", "max_steps",
+            "num_train_epochs", "per_device_train_batch_size", "per_device_eval_batch_size", "eval_steps", "logging_steps", "seed", "output_dir"];
+        Assert.All(theirs, key => Assert.Contains(OptionTable.All, field => field.Key == key));
+    }
+
+    [Fact]
+    public void The_defaults_are_the_papers_and_are_valid()
+    {
+        RunOptions options = new() { Task = "bit-xor", Backbone = "gpt2" };
+        options.Validate();
+        Assert.Equal(("adam", "constant", 1e-3, 1.0, 0.1, 16, "fpt"), (options.Optim, options.LrSchedulerType, options.LearningRate, options.MaxGradNorm, options.Dropout, options.PerDeviceTrainBatchSize, options.Policy));
+    }
+
+    [Fact]
+    public void Options_are_set_on_a_copy_by_key_or_flag_name()
+    {
+        var start = new RunOptions();
+        RunOptions set = OptionTable.With(start, "adam-beta1", "0.5", "--set");
+        set = OptionTable.With(set, "task_options.length", "8", "--set");
+        set = OptionTable.With(set, "task-options.patterns", "3", "--set");
+        set = OptionTable.With(set, "floors", "off", "--set");
+        Assert.Equal((0.5, "8", "3", false), (set.AdamBeta1, set.TaskOptions["length"], set.TaskOptions["patterns"], set.Floors));
+        Assert.Equal((0.9, 0, true), (start.AdamBeta1, start.TaskOptions.Count, start.Floors));
+    }
+
+    [Fact]
+    public void Only_options_that_may_be_absent_can_be_cleared()
+    {
+        RunOptions set = new() { Data = "x", NumClasses = 3, NumTrainEpochs = 2, LearningRate = 1 };
+        foreach (string nothing in new[] { "", "null", "~" })
+        {
+            Assert.Null(OptionTable.With(set, "data", nothing, "--data").Data);
+            Assert.Null(OptionTable.With(set, "num_classes", nothing, "--num-classes").NumClasses);
+            Assert.Null(OptionTable.With(set, "num_train_epochs", nothing, "--num-train-epochs").NumTrainEpochs);
+            Refusal.OfUsage("--learning-rate", () => OptionTable.With(set, "learning_rate", nothing, "--learning-rate"));
+        }
+        Assert.Equal("null", OptionTable.With(set, "backbone", "null", "--backbone").Backbone);
+    }
+
+    public static TheoryData<string, string> OutOfRange() => new()
+    {
+        { "task", "" }, { "backbone", "" }, { "input_layer", "old" }, { "frozen_dtype", "int4" }, { "optim", "lion" }, { "lr_scheduler_type", "step" }, { "dropout", "1" }, { "dropout", "-0.1" },
+        { "learning_rate", "-1" }, { "learning_rate", "1e7" }, { "warmup_ratio", "1.1" }, { "warmup_steps", "-1" }, { "weight_decay", "-1" }, { "adam_beta1", "1" }, { "adam_beta2", "1" },
+        { "adam_epsilon", "-1e-8" }, { "momentum", "1" }, { "max_grad_norm", "-1" }, { "max_steps", "0" }, { "num_train_epochs", "0" }, { "per_device_train_batch_size", "0" },
+        { "per_device_eval_batch_size", "0" }, { "validation_fraction", "0.95" }, { "test_fraction", "-0.1" }, { "eval_steps", "-1" }, { "logging_steps", "0" }, { "threads", "-1" }, { "num_classes", "1" },
+    };
+
+    [Theory]
+    [MemberData(nameof(OutOfRange))]
+    public void Values_out_of_range_are_refused_with_their_flag(string key, string value)
+    {
+        RunOptions options = OptionTable.With(new RunOptions { Task = "bit-xor", Backbone = "gpt2" }, key, value, "--set");
+        Refusal.OfUsage("--" + key.Replace('_', '-'), options.Validate);
+    }
+
+    [Fact]
+    public void Fractions_that_leave_nothing_to_train_on_are_refused() =>
+        Refusal.OfUsage("--validation-fraction", new RunOptions { Task = "tensors", Backbone = "b", ValidationFraction = 0.6, TestFraction = 0.4 }.Validate);
+}

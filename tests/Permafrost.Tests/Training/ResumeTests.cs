@@ -1,0 +1,138 @@
+using System.Text.Json.Nodes;
+using Permafrost.Torch;
+using Permafrost.Training;
+
+namespace Permafrost.Tests.Training;
+
+/// <summary>Stopped and resumed is never stopped, bit for bit; and gradients added up are one large batch.</summary>
+[Collection(ProcessWide.Name)]
+public class ResumeTests : IDisposable
+{
+    private readonly TinyRun tiny = new();
+    private readonly TensorScope scope = new();
+
+    public void Dispose()
+    {
+        scope.Dispose();
+        tiny.Dispose();
+        GC.SuppressFinalize(this);
+    }
+
+    private RunOptions Options => tiny.Options with { MaxSteps = 9, EvalSteps = 4, SaveSteps = 5, LrSchedulerType = "linear", WarmupSteps = 3, WeightDecay = 0.01, Optim = "adamw" };
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(4)]  // right before a validation
+    [InlineData(5)]  // at a regular checkpoint
+    [InlineData(8)]
+    public void A_run_stopped_at_any_step_goes_on_as_if_it_never_was(int stopAt)
+    {
+        (RunFolder whole, JsonObject expected) = tiny.Train(Options);
+        RunFolder folder = Stopped(Options, stopAt);
+        Assert.Equal([$"checkpoint-{stopAt}"], Checkpoint.All(folder).Select(Path.GetFileName).TakeLast(1));
+        Assert.False(Directory.Exists(folder.Adapter));
+        RandomState.Seed(12345);  // what another process would have drawn
+
+        JsonObject results = Resume(Options, folder);
+        Assert.Equal(TinyRun.AdapterBytes(whole), TinyRun.AdapterBytes(folder));
+        Assert.Equal(expected["metrics"]!.ToJsonString(), results["metrics"]!.ToJsonString());
+        Assert.Equal(File.ReadAllText(Path.Combine(whole.Path, "predictions.jsonl")), File.ReadAllText(Path.Combine(folder.Path, "predictions.jsonl")));
+        Assert.Equal(Lines(whole), Lines(folder));
+    }
+
+    [Fact]
+    public void A_run_may_stop_again_and_again()
+    {
+        (RunFolder whole, _) = tiny.Train(Options);
+        RunFolder folder = Stopped(Options, 2);
+        foreach (int step in new[] { 3, 7 }) Assert.Equal(75, Assert.Throws<StoppedException>(() => Resume(Options, folder, step)).ExitCode);
+        Resume(Options, folder);
+        Assert.Equal(TinyRun.AdapterBytes(whole), TinyRun.AdapterBytes(folder));
+    }
+
+    [Fact]
+    public void A_checkpoint_of_another_run_is_refused_with_what_differs()
+    {
+        RunFolder folder = Stopped(Options, 2);
+        foreach ((string name, RunOptions other) in new[] { ("seed", Options with { Seed = 1 }), ("learning_rate", Options with { LearningRate = 0.5 }), ("backbone_sha256", Options with { InitSeed = 3 }) })
+        {
+            using FinetuneRun run = FinetuneRun.Prepare(other);
+            Refusal.OfUsage($"{name} was ", () => run.CheckSameRun(Checkpoint.All(folder)[^1], []));
+        }
+    }
+
+    [Fact]
+    public void A_damaged_checkpoint_is_passed_over_for_the_one_before()
+    {
+        RunFolder folder = Stopped(Options, 8);
+        string newest = Checkpoint.All(folder)[^1];
+        string file = Path.Combine(newest, "optimizer.safetensors");
+        byte[] bytes = File.ReadAllBytes(file);
+        bytes[^1] ^= 1;
+        File.WriteAllBytes(file, bytes);
+        Refusal.Of(newest, () => Checkpoint.Verify(newest));
+        var warnings = new List<string>();
+        Assert.Equal("checkpoint-5", Path.GetFileName(Checkpoint.Newest(folder, warnings.Add)));
+        Assert.Contains("optimizer.safetensors", Assert.Single(warnings), StringComparison.Ordinal);
+        File.Delete(Path.Combine(Checkpoint.All(folder)[0], "manifest.json"));
+        Refusal.Of(folder.Path, () => Checkpoint.Newest(folder, warnings.Add));
+    }
+
+    [Fact]
+    public void Gradients_added_up_are_those_of_one_batch()
+    {
+        Tensor inputs = Tensor.Arange(48, DType.Float32).View(8, 3, 2) * 0.05;
+        // Answers that do not count are spread unevenly, and leave one of the small batches without any.
+        RunOptions options = tiny.On(("inputs", inputs), ("targets", Tensor.From([0L, 1, -100, -100, 2, -100, 1, 0]))) with { Dropout = 0, MaxSteps = 5 };
+        tiny.Train(options with { PerDeviceTrainBatchSize = 8 });
+        double[] losses = [.. tiny.Reports.Select(report => Math.Round(report.Loss, 4))];
+        double[] norms = [.. tiny.Reports.Select(report => Math.Round(report.GradientNorm, 4))];
+        foreach (int batch in new[] { 1, 2, 4 })
+        {
+            tiny.Train(options with { PerDeviceTrainBatchSize = batch, GradientAccumulationSteps = 8 / batch });
+            Assert.Equal(losses, tiny.Reports.Select(report => Math.Round(report.Loss, 4)));
+            Assert.Equal(norms, tiny.Reports.Select(report => Math.Round(report.GradientNorm, 4)));
+        }
+    }
+
+    private RunFolder Stopped(RunOptions options, int stopAt)
+    {
+        RunFolder folder = RunFolder.Create(tiny.NewFolder());
+        using FinetuneRun run = FinetuneRun.Prepare(options);
+        Assert.Equal(75, Assert.Throws<StoppedException>(() => Train(run, folder, stopAt, null)).ExitCode);
+        return folder;
+    }
+
+    private JsonObject Resume(RunOptions options, RunFolder folder, int stopAt = -1)
+    {
+        string checkpoint = Checkpoint.Newest(folder, message => Assert.Fail(message));
+        using FinetuneRun run = FinetuneRun.Prepare(options);
+        run.CheckSameRun(checkpoint, []);
+        return Train(run, folder, stopAt, checkpoint);
+    }
+
+    private JsonObject Train(FinetuneRun run, RunFolder folder, int stopAt, string? checkpoint)
+    {
+        using var stop = new StopRequest();
+        tiny.OnStep = report =>
+        {
+            if (report.Step == stopAt) stop.Ask(StopReason.Preempted);
+        };
+        try
+        {
+            return run.Train(folder, "", tiny, stop, checkpoint);
+        }
+        finally
+        {
+            tiny.OnStep = null;
+        }
+    }
+
+    // metrics.jsonl without what the clock decides.
+    private static string[] Lines(RunFolder folder) => [.. File.ReadLines(folder.Metrics).Select(line =>
+    {
+        JsonObject json = JsonNode.Parse(line)!.AsObject();
+        foreach (string key in new[] { "time", "tokens_per_second", "data_wait" }) json.Remove(key);
+        return json.ToJsonString();
+    })];
+}

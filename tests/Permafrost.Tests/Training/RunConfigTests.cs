@@ -1,0 +1,151 @@
+using Permafrost.Training;
+
+namespace Permafrost.Tests.Training;
+
+/// <summary>Runs as YAML: every field survives, and what cannot be is refused with its line.</summary>
+public class RunConfigTests : IDisposable
+{
+    private readonly TemporaryFolder folder = new();
+
+    public void Dispose()
+    {
+        folder.Dispose();
+        GC.SuppressFinalize(this);
+    }
+
+    // Every field with a value that is not its default: a new field is tested without anyone thinking of it.
+    private static RunOptions Other()
+    {
+        var options = new RunOptions();
+        foreach (OptionField field in OptionTable.All)
+        {
+            object? value = field.Property.GetValue(options);
+            Type type = Nullable.GetUnderlyingType(field.Property.PropertyType) ?? field.Property.PropertyType;
+            field.Property.SetValue(options,
+                field.IsMap ? new Dictionary<string, string> { ["some_name"] = "yes", ["other"] = "1e-4" }
+                : type == typeof(string) ? $"* {value} #1: ü"
+                : type == typeof(bool) ? !(bool)value!
+                : type == typeof(double) ? (double)(value ?? 0.0) + 1e-7 / 3
+                : Convert.ChangeType(Convert.ToInt64(value ?? 0) + int.MaxValue / 2, type));
+        }
+        return options;
+    }
+
+    [Fact]
+    public void Every_field_survives_the_way_to_YAML_and_back()
+    {
+        (RunOptions defaults, RunOptions other) = (new RunOptions(), Other());
+        Assert.All(OptionTable.All, field => Assert.NotEqual(field.Property.GetValue(defaults), field.Property.GetValue(other)));
+        RunOptions read = RunConfig.Parse(RunConfig.ToYaml(other, "a header\nof two lines"), "x.yaml", defaults);
+        Assert.All(OptionTable.All, field => Assert.Equal(field.Property.GetValue(other), field.Property.GetValue(read)));
+        // The defaults over other options; entries of maps are added, never taken away.
+        read = RunConfig.Parse(RunConfig.ToYaml(defaults, ""), "x.yaml", other);
+        Assert.All(OptionTable.All.Where(field => !field.IsMap), field => Assert.Equal(field.Property.GetValue(defaults), field.Property.GetValue(read)));
+    }
+
+    [Theory]
+    [InlineData("plain")]
+    [InlineData(" leading and trailing ")]
+    [InlineData("colon: space")]
+    [InlineData("hash # sign")]
+    [InlineData("- dash")]
+    [InlineData("*star")]
+    [InlineData("&anchor")]
+    [InlineData("!tag")]
+    [InlineData("%directive")]
+    [InlineData("@at")]
+    [InlineData("`tick`")]
+    [InlineData("{a: b}")]
+    [InlineData("[a]")]
+    [InlineData("it's \"quoted\"")]
+    [InlineData("back\\slash\\n")]
+    [InlineData("line\nbreak")]
+    [InlineData("carriage\rreturn")]
+    [InlineData("tab\tstop")]
+    [InlineData("bell\a")]
+    [InlineData("ü漢😀")]
+    [InlineData("12")]
+    [InlineData("1e3")]
+    [InlineData("true")]
+    [InlineData("No")]
+    [InlineData("---")]
+    [InlineData("...")]
+    [InlineData("? key")]
+    [InlineData("| block")]
+    [InlineData("next\u0085line")]
+    public void Texts_survive_whatever_YAML_would_make_of_them(string text)
+    {
+        RunOptions options = new() { Backbone = text, Data = text, TaskOptions = new Dictionary<string, string> { ["k"] = text } };
+        RunOptions read = RunConfig.Parse(RunConfig.ToYaml(options, text), "x.yaml", new RunOptions());
+        Assert.Equal((text, text, text), (read.Backbone, read.Data, read.TaskOptions["k"]));
+    }
+
+    [Fact]
+    public void Given_keys_go_over_the_options_so_far_and_others_stay()
+    {
+        var start = new RunOptions { Task = "mnist", LearningRate = 0.5, TaskOptions = new Dictionary<string, string> { ["a"] = "1" } };
+        RunOptions read = RunConfig.Parse("# only this\nlearning-rate: 1E-2\nmax_steps: 7\ntask_options:\n  b: 2\n", "x.yaml", start);
+        Assert.Equal(("mnist", 0.01, 7), (read.Task, read.LearningRate, read.MaxSteps));
+        Assert.Equal([("a", "1"), ("b", "2")], read.TaskOptions.Select(pair => (pair.Key, pair.Value)).Order());
+        Assert.Equal(0.5, start.LearningRate);  // not changed in place
+        Assert.Null(RunConfig.Parse("max_steps: null", "x.yaml", read).MaxSteps);
+        Assert.Null(RunConfig.Parse("max_steps:", "x.yaml", read).MaxSteps);
+        Assert.Equal(read, RunConfig.Parse("", "x.yaml", read));
+        Assert.Equal(read, RunConfig.Parse("# nothing\n", "x.yaml", read));
+    }
+
+    [Theory]
+    [InlineData("task: mnist\nlearing_rate: 1", "x.yaml:2: the option 'learing_rate' does not exist; did you mean learning_rate?")]
+    [InlineData("\n\nmaxsteps: 1", "x.yaml:3: the option 'maxsteps' does not exist; did you mean max_steps?")]
+    [InlineData("something_else_entirely: 1", "x.yaml:1: the option 'something_else_entirely' does not exist; `permafrost finetune --help` lists them")]
+    [InlineData("Task: mnist", "x.yaml:1: the option 'Task' does not exist; did you mean task?")]
+    public void An_unknown_key_is_refused_with_line_and_suggestion(string yaml, string expected) => Assert.StartsWith(expected, Refused(yaml), StringComparison.Ordinal);
+
+    [Theory]
+    [InlineData("learning_rate: fast", "x.yaml:1", "'fast' is not a number")]
+    [InlineData("learning_rate: .nan", "x.yaml:1", "is not a number")]
+    [InlineData("learning_rate: 1e999", "x.yaml:1", "is not a number")]
+    [InlineData("learning_rate: 1,5", "x.yaml:1", "is not a number")]
+    [InlineData("learning_rate:", "x.yaml:1", "is not a number")]
+    [InlineData("task: a\nmax_steps: 1.5", "x.yaml:2", "'1.5' is not a whole number")]
+    [InlineData("max_steps: 3000000000", "x.yaml:1", "is not a whole number")]
+    [InlineData("seed: 99999999999999999999", "x.yaml:1", "is not a whole number")]
+    [InlineData("shuffle: maybe", "x.yaml:1", "'maybe' is not true or false")]
+    [InlineData("task: [a, b]", "x.yaml:1", "a single value is needed")]
+    [InlineData("task: {a: b}", "x.yaml:1", "'task' has no parts")]
+    [InlineData("task_options: 5", "x.yaml:1", "task_options.NAME=VALUE")]
+    [InlineData("task_options:\n  length: [5]", "x.yaml:2", "a single value is needed")]
+    [InlineData("[a]: b", "x.yaml:1", "a single value is needed")]
+    public void A_wrong_value_is_refused_with_its_line(string yaml, string where, string why)
+    {
+        string message = Refused(yaml);
+        Assert.StartsWith(where, message, StringComparison.Ordinal);
+        Assert.Contains(why, message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("task: a\ntask: b")]
+    [InlineData("task_options:\n  a: 1\n  a: 2")]
+    [InlineData("task: \"unclosed")]
+    [InlineData("policy: *")]
+    [InlineData("policy: *all")]
+    [InlineData("task: a\n  backbone: b")]
+    [InlineData("{")]
+    [InlineData("task: a: b")]
+    [InlineData("just a text")]
+    [InlineData("- a\n- b")]
+    [InlineData("task: a\n---\ntask: b")]
+    [InlineData("a\0b: c")]
+    public void What_is_no_mapping_in_YAML_is_refused_with_the_file(string yaml) => Refused(yaml);
+
+    [Fact]
+    public void Files_are_read_and_missing_ones_told()
+    {
+        string path = folder.Write("run.yaml", "task: bit-xor\n");
+        Assert.Equal("bit-xor", RunConfig.Load(path, new RunOptions()).Task);
+        Refusal.Of(folder["no.yaml"], () => RunConfig.Load(folder["no.yaml"], new RunOptions()));
+        Refusal.Of(folder.Path, () => RunConfig.Load(folder.Path, new RunOptions()));
+    }
+
+    private static string Refused(string yaml) => Refusal.OfUsage("x.yaml", () => RunConfig.Parse(yaml, "x.yaml", new RunOptions()));
+}

@@ -1,0 +1,193 @@
+using Permafrost.Models;
+using Permafrost.Tasks;
+using Permafrost.Tests.Models;
+using Permafrost.Torch;
+using Permafrost.Tuning;
+
+namespace Permafrost.Tests.Tuning;
+
+/// <summary>The whole computation: what is counted, what trains, what the new layers start from, and what an adapter may set.</summary>
+public class TunedModelTests : IDisposable
+{
+    private const long Gpt2 = 124_439_808;
+    private const long TokenTable = 50257 * 768;
+
+    private static readonly TaskShape BitXor = new() { VectorSize = 1, SequenceLength = 10, Targets = 5, Classes = 2, Readout = "last:5" };
+    private static readonly TaskShape Mnist = new() { VectorSize = 16, SequenceLength = 49, Classes = 10 };
+    private static readonly TaskShape ListOps = new() { Vocabulary = 15, SequenceLength = 512, Classes = 10 };
+
+    private readonly TemporaryFolder folder = new();
+    private readonly TensorScope scope = new();
+
+    public void Dispose()
+    {
+        scope.Dispose();
+        folder.Dispose();
+        GC.SuppressFinalize(this);
+    }
+
+    // Lu et al. 2021 as their code trains it (reference/fpt.md, section 1, column "requires_grad total").
+    [Theory]
+    [InlineData("bit-xor", 827_906, 1_536, 1_538)]
+    [InlineData("mnist", 845_578, 13_056, 7_690)]
+    [InlineData("listops", 844_042, 11_520, 7_690)]
+    public void Trained_counts_on_gpt2_are_those_of_the_papers_code(string task, long trained, long input, long output)
+    {
+        using TunedModel model = OnGpt2(task switch { "bit-xor" => BitXor, "mnist" => Mnist, _ => ListOps }, "fpt");
+        Assert.Equal((Gpt2 + input + output, trained, TokenTable), model.Counts);
+        Assert.Equal((input, output), (Elements(model, GroupName.Input), Elements(model, GroupName.Output)));
+        Assert.Equal((38_400, 786_432), (Elements(model, GroupName.Ln), Elements(model, GroupName.Pos)));
+        Assert.All(model.Parameters, parameter => Assert.Equal(parameter.Trained, parameter.Parameter.Value.RequiresGrad));
+        string share = (100.0 * trained / (Gpt2 + input + output)).ToString("F4");
+        Assert.Equal($"trainable params: {trained:N0} || all params: {Gpt2 + input + output:N0} || trainable%: {share}", model.CountsLine);
+    }
+
+    [Fact]
+    public void A_token_table_that_no_input_reaches_is_not_trained_under_star()
+    {
+        using TunedModel vectors = OnGpt2(Mnist, "*");
+        Assert.Equal((Gpt2 + 13_056 + 7_690, Gpt2 - TokenTable + 13_056 + 7_690, TokenTable), vectors.Counts);
+        Assert.Equal(["wte.weight"], vectors.Frozen.Select(parameter => parameter.Name));
+        using TunedModel ids = OnGpt2(ListOps, "*");  // a table of its own in front
+        Assert.Equal(TokenTable, ids.Counts.Unused);
+        using TunedModel own = OnGpt2(ListOps, "*", ownTokens: true);
+        Assert.Equal((Gpt2 + 7_690, Gpt2 + 7_690, 0), own.Counts);
+    }
+
+    [Fact]
+    public void A_policy_over_layers_trains_exactly_those()
+    {
+        using TunedModel model = Tiny("output,attn[-1],ff[0]", layers: 2);
+        Assert.Equal(["output_layer.weight", "output_layer.bias",
+            "h.0.mlp.c_fc.weight", "h.0.mlp.c_fc.bias", "h.0.mlp.c_proj.weight", "h.0.mlp.c_proj.bias",
+            "h.1.attn.c_attn.weight", "h.1.attn.c_attn.bias", "h.1.attn.c_proj.weight", "h.1.attn.c_proj.bias"], model.Trained.Select(parameter => parameter.Name));
+    }
+
+    [Theory]
+    [InlineData("embed")]
+    [InlineData("cross")]
+    [InlineData("conv,recurrent")]
+    public void A_policy_that_trains_nothing_is_refused(string policy) => Refusal.OfUsage($"--policy '{policy}' trains nothing", () => Tiny(policy));
+
+    [Fact]
+    public void A_linear_input_layer_starts_orthogonal_with_gain_1_41_and_zero_bias()
+    {
+        using TunedModel model = OnGpt2(Mnist, "fpt");
+        Tensor weight = Value(model, "input_layer.weight").Detach().To(DType.Float64);  // (768, 16)
+        Tensor product = weight.Transpose(0, 1).Matmul(weight);
+        Tensor unit = Tensor.Ones([16, 16], DType.Float64).Triu().Tril() * (1.41 * 1.41);
+        Assert.True((product - unit).Abs().Max().ToDouble() < 1e-5);
+        Assert.Equal(0, Value(model, "input_layer.bias").Abs().Max().ToDouble());
+        // Wider than the backbone: orthogonal the other way round.
+        using TunedModel wide = Tiny("fpt", new TaskShape { VectorSize = 20, SequenceLength = 3, Classes = 2 });
+        Tensor rows = Value(wide, "input_layer.weight").Detach().To(DType.Float64);  // (8, 20)
+        Assert.True((rows.Matmul(rows.Transpose(0, 1)) - Tensor.Ones([8, 8], DType.Float64).Triu().Tril() * (1.41 * 1.41)).Abs().Max().ToDouble() < 1e-5);
+    }
+
+    [Fact]
+    public void An_input_table_starts_as_standard_normal_and_the_output_layer_as_torchs_Linear()
+    {
+        using TunedModel model = OnGpt2(new TaskShape { Vocabulary = 1000, SequenceLength = 8, Classes = 10 }, "fpt");
+        Tensor table = Value(model, "input_layer.weight");
+        Assert.Equal([1000, 768], table.Shape);
+        Assert.InRange(table.Std().ToDouble(), 0.995, 1.005);  // 768,000 draws: 5 deviations are 0.004
+        double bound = 1 / Math.Sqrt(768);
+        Assert.InRange(Value(model, "output_layer.weight").Abs().Max().ToDouble(), 0.99 * bound, bound);
+        Assert.InRange(Value(model, "output_layer.bias").Abs().Max().ToDouble(), 0, bound);
+    }
+
+    [Fact]
+    public void The_seed_decides_the_new_layers()
+    {
+        using TunedModel one = Tiny("fpt", seed: 1), again = Tiny("fpt", seed: 1), two = Tiny("fpt", seed: 2);
+        foreach (string name in new[] { "input_layer.weight", "output_layer.weight", "output_layer.bias" })
+        {
+            Assert.True(Value(one, name).ValuesEqual(Value(again, name)));
+            Assert.False(Value(one, name).ValuesEqual(Value(two, name)));
+        }
+        Assert.True(Value(one, "h.0.attn.c_attn.weight").ValuesEqual(Value(two, "h.0.attn.c_attn.weight")));
+    }
+
+    [Fact]
+    public void Logits_have_an_answer_for_every_target_and_only_trained_parameters_get_gradients()
+    {
+        using TunedModel model = Tiny("fpt");
+        Tensor inputs = Tensor.From([0f, 1, 1, 0, 1, 0, 0, 1, 1, 1, 0, 1], 2, 6, 1);
+        Tensor logits = model.Forward(inputs, null);
+        Assert.Equal([2, 3, 2], logits.Shape);
+        model.Loss(logits, Tensor.From([0L, 1, -100, 1, 1, 0], 2, 3)).Backward();
+        Assert.All(model.Trained, parameter => Assert.NotNull(parameter.Parameter.Value.Grad));
+        Assert.All(model.Frozen, parameter => Assert.Null(parameter.Parameter.Value.Grad));
+    }
+
+    [Fact]
+    public void Padding_on_the_right_does_not_change_the_answers()
+    {
+        using TunedModel model = Tiny("fpt", new TaskShape { Vocabulary = 11, SequenceLength = 6, Classes = 3 });
+        using var noGrad = new NoGrad();
+        Tensor alone = model.Forward(Tensor.From([3L, 7, 2], 1, 3), null);
+        Tensor padded = model.Forward(Tensor.From([3L, 7, 2, 9, 9, 9], 1, 6), Tensor.From([1L, 1, 1, 0, 0, 0], 1, 6));
+        Assert.True((alone - padded).Abs().Max().ToDouble() < 1e-6);
+    }
+
+    [Fact]
+    public void Combinations_that_cannot_be_are_refused()
+    {
+        Refusal.OfUsage("--input-layer pretrained-embedding", () => Tiny("fpt", ownTokens: true));
+        Refusal.OfUsage("--readout last:2", () => Tiny("fpt", new TaskShape { VectorSize = 1, SequenceLength = 6, Targets = 3, Classes = 2 }, readout: "last:2"));
+        Refusal.OfUsage("--policy 'attn[1]'", () => Tiny("attn[1]"));
+        Assert.Contains("do not fit the backbone's 16 positions", Refusal.Of("17 tokens", () => Tiny("fpt", new TaskShape { VectorSize = 1, SequenceLength = 17, Classes = 2 })), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void An_adapter_restores_what_trained()
+    {
+        using TunedModel source = Tiny("fpt", seed: 1), target = Tiny("fpt", seed: 2);
+        using (new NoGrad()) foreach (TunedParameter parameter in source.Trained) parameter.Parameter.Value.AddInPlace(Tensor.Ones([1]), 0.25);
+        string frozen = target.FrozenSha256();
+        target.LoadAdapter(source.Adapter().ToDictionary(p => p.Key.StartsWith("h.", StringComparison.Ordinal) ? $"transformer.{p.Key}" : p.Key, p => p.Value), "a.safetensors", complete: true);
+        Assert.All(source.Adapter(), pair => Assert.True(pair.Value.ValuesEqual(target.Adapter()[pair.Key]), pair.Key));
+        Assert.Equal(frozen, target.FrozenSha256());
+        Assert.Equal(target.Trained.Select(parameter => parameter.Name), target.Adapter().Keys);
+    }
+
+    [Fact]
+    public void An_adapter_holds_the_new_layers_even_where_they_are_frozen()
+    {
+        // Nothing else knows their values: the seed alone would not do once --init-adapter has set them.
+        using TunedModel model = Tiny("ln"), other = Tiny("ln", seed: 1);
+        Assert.Equal(["input_layer.weight", "input_layer.bias", "output_layer.weight", "output_layer.bias"], model.Adapter().Keys.Where(name => name.Contains("put_layer", StringComparison.Ordinal)));
+        Assert.False(Value(model, "output_layer.weight").RequiresGrad);
+        other.LoadAdapter(model.Adapter(), "a.safetensors", complete: true);
+        Tensor inputs = Tensor.Ones([1, 6, 1]);
+        Assert.True(model.Forward(inputs, null).ValuesEqual(other.Forward(inputs, null)));
+    }
+
+    [Fact]
+    public void An_adapter_that_does_not_fit_is_refused_with_its_file()
+    {
+        using TunedModel model = Tiny("fpt");
+        void Load(string name, Tensor tensor, bool complete = false) => model.LoadAdapter(new Dictionary<string, Tensor> { [name] = tensor }, "a.safetensors", complete);
+        Assert.Contains("no parameter of this run", Refusal.Of("a.safetensors", () => Load("h.7.ln_1.weight", Tensor.Ones([8]))), StringComparison.Ordinal);
+        Assert.Contains("is frozen", Refusal.Of("a.safetensors", () => Load("h.0.attn.c_proj.bias", Tensor.Ones([8]))), StringComparison.Ordinal);
+        Assert.Contains("[9], this run's is [8]", Refusal.Of("a.safetensors", () => Load("ln_f.weight", Tensor.Ones([9]))), StringComparison.Ordinal);
+        Assert.Contains("missing", Refusal.Of("a.safetensors", () => Load("ln_f.weight", Tensor.Ones([8]), complete: true)), StringComparison.Ordinal);
+        Load("ln_f.weight", Tensor.Full([8], 3));
+        Assert.Equal(3, Value(model, "ln_f.weight").Max().ToDouble());
+    }
+
+    // The counts depend on shapes alone: GPT-2 without its 500 MB.
+    private static TunedModel OnGpt2(TaskShape shape, string policy, bool ownTokens = false) => new(
+        TinyGpt2.WithoutMemory(new Gpt2Model(ModelRegistry.Presets.Single(preset => preset.Name == "gpt2").Config)), shape, Readout.Parse(shape.Readout), Policy.Parse(policy), ownTokens, 0.1, 0, Device.Cpu);
+
+    private TunedModel Tiny(string policy, TaskShape? shape = null, int layers = 1, bool ownTokens = false, string? readout = null, long seed = 0)
+    {
+        shape ??= new TaskShape { VectorSize = 1, SequenceLength = 6, Targets = 3, Classes = 2, Readout = "last:3" };
+        Backbone backbone = BackboneSource.Resolve(TinyGpt2.Configure(folder, TinyGpt2.Json(layers))).Load("random", 0);
+        return new TunedModel(backbone, shape, Readout.Parse(readout ?? shape.Readout), Policy.Parse(policy), ownTokens, 0, seed, Device.Cpu);
+    }
+
+    private static long Elements(TunedModel model, GroupName group) => model.Trained.Where(parameter => parameter.Group == group).Sum(parameter => parameter.Parameter.Elements);
+
+    private static Tensor Value(TunedModel model, string name) => model.Parameters.Single(parameter => parameter.Name == name).Parameter.Value;
+}

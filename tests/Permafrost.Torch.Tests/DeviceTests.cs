@@ -1,0 +1,57 @@
+namespace Permafrost.Torch.Tests;
+
+/// <summary>Names of devices.</summary>
+public class DeviceTests
+{
+    [Fact]
+    public void Reads_and_prints_the_names_of_devices()
+    {
+        Assert.Equal(Device.Cpu, Device.Parse("cpu"));
+        Assert.Equal("cpu", Device.Cpu.ToString());
+        Assert.Equal("cuda", new Device(DeviceType.Cuda).ToString());
+        Assert.Equal("cuda:1", new Device(DeviceType.Cuda, 1).ToString());
+        Assert.Equal(Device.Cpu, default(Device) with { Index = -1 });
+    }
+
+    [Fact]
+    public void Auto_is_CUDA_exactly_where_there_is_one() =>
+        Assert.Equal(Engine.CudaDevices > 0 ? DeviceType.Cuda : DeviceType.Cpu, Device.Parse("auto").Type);
+
+    [Theory]
+    [InlineData("")]
+    [InlineData("gpu")]
+    [InlineData("CPU")]
+    [InlineData(" cpu")]
+    [InlineData("cpu:0")]
+    [InlineData("cuda:")]
+    [InlineData("cuda:x")]
+    [InlineData("cuda:-1")]
+    [InlineData("cuda:+1")]
+    [InlineData("cuda: 1")]
+    [InlineData("cuda:1:2")]
+    [InlineData("cuda:99999999999")]
+    [InlineData("mps")]
+    public void Anything_else_is_no_device(string text)
+    {
+        var error = Assert.Throws<FormatException>(() => Device.Parse(text));
+        Assert.Contains($"'{text}' is no device: use auto, cpu, cuda or cuda:N", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_GPU_that_is_not_there_is_refused_with_what_is()
+    {
+        string text = $"cuda:{Engine.CudaDevices}";
+        var error = Assert.Throws<FormatException>(() => Device.Parse(text));
+        Assert.Contains(text, error.Message, StringComparison.Ordinal);
+        Assert.Contains(Engine.CudaDevices == 0 ? "use cpu" : "this machine has cuda:0", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void The_default_device_is_the_processor()
+    {
+        using Tensor tensor = Tensor.Zeros([1]);
+        Assert.Equal("cpu", tensor.Device.ToString());
+        using Tensor told = Tensor.Zeros([1], DType.Float32, Device.Cpu);
+        Assert.Equal("cpu", told.Device.ToString());
+    }
+}

@@ -1,0 +1,10 @@
+namespace Permafrost.Torch.Tests;
+
+/// <summary>
+/// Tests of what the whole process shares (live tensor count, default generators, number of threads): they run one at a time, after all others.
+/// </summary>
+[CollectionDefinition(Name, DisableParallelization = true)]
+public static class ProcessWide
+{
+    public const string Name = "process-wide";
+}
