@@ -56,8 +56,9 @@ internal static class CommandLine
         using var user = PosixSignalRegistration.Create((PosixSignal)Sigusr1, OnSignal);
         try
         {
-            ParseResult parsed = Root().Parse(arguments.Length == 0 ? ["--help"] : [.. arguments.Select(WithDashes)]);
-            if (parsed.Errors.Count > 0) return Fail(Sentence(parsed), 2);
+            // No response files: an argument that starts with @ means itself.
+            ParseResult parsed = Root().Parse(arguments.Length == 0 ? ["--help"] : [.. arguments.Select(WithDashes)], new ParserConfiguration { ResponseFileTokenReplacer = null });
+            if (parsed.Errors.Count > 0) return Fail(Sentence(parsed, arguments), 2);
             return parsed.InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null }, stop.Token).GetAwaiter().GetResult();
         }
         catch (PermafrostException error)
@@ -113,12 +114,20 @@ internal static class CommandLine
         return string.Join('=', [parts[0].Replace('_', '-'), .. parts[1..]]);
     }
 
-    private static string Sentence(ParseResult parsed)
+    private static string Sentence(ParseResult parsed, string[] arguments)
     {
         string help = $"; see `permafrost {Verb(parsed)}--help`";
-        if (parsed.UnmatchedTokens.Count == 0) return parsed.Errors[0].Message.TrimEnd('.').ReplaceLineEndings(" ") + help;
-        string word = parsed.UnmatchedTokens[0];
         Command command = parsed.CommandResult.Command;
+        if (parsed.UnmatchedTokens.Count == 0)
+        {
+            if (command.Subcommands.Count > 0) return $"`permafrost {Verb(parsed).TrimEnd()}` needs one of {string.Join(", ", command.Subcommands.Select(verb => verb.Name))}{help}";
+            // The library's own words, as one sentence: "Argument 'x' not recognized. Must be one of: 'a' 'b'".
+            string[] words = parsed.Errors[0].Message.Split(['\n', '\r', '\t'], StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
+            return (words.Length == 1 ? words[0].TrimEnd('.') : $"{words[0].Replace(". Must be", "; it must be", StringComparison.Ordinal)} {string.Join(", ", words[1..])}").Replace(". ", "; ", StringComparison.Ordinal) + help;
+        }
+        string word = parsed.UnmatchedTokens[0];
+        if (arguments.FirstOrDefault(argument => argument.StartsWith("--", StringComparison.Ordinal) && argument.EndsWith("=" + word, StringComparison.Ordinal)) is { } given)
+            return $"{given[..^(word.Length + 1)]}: '{word}' is not true or false{help}";
         return word.StartsWith('-')
             ? $"the option '{word}' does not exist{Spelling.Hint(word, command.Options.Where(option => !option.Hidden).Select(option => option.Name), help)}"
             : command.Subcommands.Count > 0

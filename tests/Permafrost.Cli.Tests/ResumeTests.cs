@@ -7,7 +7,7 @@ public class ResumeTests
 
     private static readonly string[] Training =
     [
-        "finetune", "--task", "bit-xor", "--backbone", "gpt2-tiny", "--init", "random", "--per-device-train-batch-size", "4", "--max-steps", "240", "--logging-steps", "7",
+        "finetune", "--task", "bit-xor", "--backbone", "gpt2-tiny", "--init", "random", "--per-device-train-batch-size", "4", "--logging-steps", "7",
         "--eval-steps", "60", "--save-steps", "10", "--no-floors",
     ];
 
@@ -39,7 +39,7 @@ public class ResumeTests
     {
         using var scratch = new Scratch();
         Stopped(scratch);
-        Cli.Run("finetune", "--resume-from-checkpoint", scratch["run"], "--learning-rate", "0.002", "--allow-changes", "learning_rate").Succeeded();
+        Cli.Run("finetune", "--resume-from-checkpoint", scratch["run"], "--learning-rate", "0.002", "--allow-changes", "learning_rate", "--max-time", "1h", "--max-steps", "150").Succeeded();
     }
 
     [Fact]
@@ -66,7 +66,7 @@ public class ResumeTests
             file.WriteByte((byte)flipped);
         }
         Cli.Run("finetune", "--resume-from-checkpoint", newest).Refused(1, "optimizer.safetensors", "is damaged");
-        CliResult result = Cli.Run("finetune", "--resume-from-checkpoint", scratch["run"]).Succeeded();
+        CliResult result = Cli.Run("finetune", "--resume-from-checkpoint", scratch["run"], "--max-time", "1h", "--max-steps", "150").Succeeded();
         Assert.Contains($"{newest} is damaged", result.Error, StringComparison.Ordinal);
     }
 
@@ -118,16 +118,16 @@ public class ResumeTests
     public void Keeps_as_many_checkpoints_as_it_is_told()
     {
         using var scratch = new Scratch();
-        Cli.Run([.. Training, "--save-total-limit", "3", "--output-dir", scratch["run"]]).Succeeded();
+        Cli.Run([.. Training, "--max-steps", "240", "--save-total-limit", "3", "--output-dir", scratch["run"]]).Succeeded();
         Assert.Equal(["checkpoint-220", "checkpoint-230", "checkpoint-240"], Checkpoints(scratch["run"]).Select(path => Path.GetFileName(path)!));
     }
 
     private static void KillAndResume(int kills)
     {
         using var scratch = new Scratch();
-        Cli.Run([.. Training, "--output-dir", scratch["whole"]]).Succeeded();
+        Cli.Run([.. Training, "--max-steps", "240", "--output-dir", scratch["whole"]]).Succeeded();
         var random = new Random(kills);
-        CliProcess process = Cli.Start(new CliSettings(), [.. Training, "--output-dir", scratch["parts"]]);
+        CliProcess process = Cli.Start(new CliSettings(), [.. Training, "--max-steps", "240", "--output-dir", scratch["parts"]]);
         for (int i = 0; i < kills; i++)
         {
             // Once there is a checkpoint to go on from: some kills fall into start-up, some into training, saving or scoring.

@@ -92,6 +92,8 @@ internal static class FinetuneCommand
         {
             var options = new JsonObject();
             foreach (OptionField field in OptionTable.All.Where(field => !field.IsMap)) options[field.Key] = field.Property.GetValue(run.Options) is null ? null : field.Format(run.Options);
+            foreach (OptionField field in OptionTable.All.Where(field => field.IsMap))
+                options[field.Key] = new JsonObject(((IReadOnlyDictionary<string, string>)field.Property.GetValue(run.Options)!).Select(pair => KeyValuePair.Create(pair.Key, (JsonNode?)pair.Value)));
             Output.Json(new JsonObject { ["options"] = options, ["parameters"] = run.ParameterCounts(), ["steps"] = run.Steps, ["backbone_sha256"] = run.BackboneSha256 });
             return 0;
         }

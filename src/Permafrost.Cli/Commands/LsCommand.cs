@@ -72,7 +72,8 @@ internal static class LsCommand
                 rows.Add([path, "", "", "", "", "", "damaged"]);
                 continue;
             }
-            string score = json["metrics"]?["test"]?["accuracy"] is { } accuracy ? ResultTable.Percent((double)accuracy) : "-";
+            string score = json["metrics"] is not JsonObject metrics ? "damaged"
+                : metrics["test"] is JsonObject test && test["accuracy"] is JsonValue value && value.TryGetValue(out double accuracy) ? ResultTable.Percent(accuracy) : "-";
             rows.Add([path, $"{json["task"]}", $"{json["backbone"]}", $"{json["policy"]}", $"{json["seed"]}", $"{json["steps"]}", score]);
         }
         return rows;

@@ -28,6 +28,7 @@ internal static class PredictCommand
     {
         if (batchSize < 1) throw new UsageException($"--per-device-eval-batch-size is {batchSize}; it must be at least 1");
         using FinetuneRun run = FinetuneRun.Open(path, withData: false);
+        if (input == "-" && !run.Task.InputFormat.StartsWith("text", StringComparison.Ordinal)) throw new PermafrostException($"--input -: {run.Task.Name} reads {run.Task.InputFormat}, which cannot come from standard input; name a file");
         IExamples examples = run.Task.ReadInputs(input, run.Model.Shape, run.TaskOptions);
         IEnumerable<Prediction> predictions = Evaluator.Predict(run.Model, examples, batchSize, run.Device, cancellation);
         if (output is not null)

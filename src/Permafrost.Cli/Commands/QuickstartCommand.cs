@@ -33,6 +33,8 @@ internal static class QuickstartCommand
     {
         if (scale is not (> 0 and <= 100)) throw new UsageException("--scale must be above 0 and at most 100");
         string root = output ?? Path.Combine("runs", FormattableString.Invariant($"quickstart-{DateTime.Now:yyyyMMdd-HHmmss}"));
+        if (Directory.Exists(root) && Directory.EnumerateFileSystemEntries(root).Any()) throw new UsageException($"--output-dir {root} is not empty; choose another folder, or remove it");
+        RunFolder.Create(Path.Combine(root, "pretrain"));
         int Steps(int steps) => Math.Max(4, (int)(steps * scale));
         var common = new RunOptions { Backbone = "gpt2-tiny", Init = "random", InitSeed = seed, Seed = seed, Dropout = 0, PerDeviceTrainBatchSize = 32, LearningRate = 3e-3, SaveMinutes = 5 };
 
@@ -41,7 +43,14 @@ internal static class QuickstartCommand
         var memory = new Dictionary<string, string> { ["length"] = "60", ["patterns"] = "3", ["chunk"] = "10" };
         RunOptions pretraining = common with
         {
-            Task = "bit-memory", TaskOptions = memory, Policy = "*", LearningRate = 1e-3, LrSchedulerType = "constant_with_warmup", WarmupSteps = Steps(100), MaxSteps = Steps(PretrainSteps), EvalSteps = Steps(500),
+            Task = "bit-memory",
+            TaskOptions = memory,
+            Policy = "*",
+            LearningRate = 1e-3,
+            LrSchedulerType = "constant_with_warmup",
+            WarmupSteps = Steps(100),
+            MaxSteps = Steps(PretrainSteps),
+            EvalSteps = Steps(500),
         };
         JsonObject pretrained = Train(pretraining, Path.Combine(root, "pretrain"), run => BackboneFolder.Save(run.Model.Backbone, body));
 

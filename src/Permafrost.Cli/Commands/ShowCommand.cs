@@ -15,16 +15,16 @@ internal static class ShowCommand
     public static Command Create()
     {
         var command = new Command("show", "show one thing in full");
-        command.Add(Sub("backbone", "REF", "configuration, groups and parameter counts of a backbone", Backbone));
-        command.Add(Sub("task", "NAME", "encoding, splits, options and traps of a task", Task));
-        command.Add(Sub("run", "DIR", "a run's results", Run));
+        command.Add(Sub("backbone", "REF", "a preset, a model folder, or a model in the Hugging Face cache", "configuration, groups and parameter counts of a backbone", Backbone));
+        command.Add(Sub("task", "NAME", "a task (`permafrost ls tasks`)", "encoding, splits, options and traps of a task", Task));
+        command.Add(Sub("run", "DIR", "a finished run's folder", "a run's results", Run));
         return command;
     }
 
-    private static Command Sub(string name, string argumentName, string description, Action<string, bool> show)
+    private static Command Sub(string name, string argumentName, string argumentHelp, string description, Action<string, bool> show)
     {
         var command = new Command(name, description);
-        var argument = new Argument<string>(argumentName);
+        var argument = new Argument<string>(argumentName) { Description = argumentHelp };
         Option<bool> json = CommonOptions.Json();
         command.Add(argument);
         command.Add(json);
@@ -88,7 +88,14 @@ internal static class ShowCommand
         RunFolder folder = RunFolder.Open(path);
         if (!File.Exists(folder.Results)) throw new PermafrostException($"{path} has no results.json: the run did not finish");
         JsonObject results = JsonFile.Read(folder.Results);
-        if (json) Output.Json(results);
-        else ResultTable.Print(results, path);
+        try
+        {
+            if (json) Output.Json(results);
+            else ResultTable.Print(results, path);
+        }
+        catch (Exception error) when (error is InvalidOperationException or NullReferenceException or FormatException)
+        {
+            throw new PermafrostException($"{folder.Results} is damaged: it lacks scores or counts, or holds something else in their place");
+        }
     }
 }

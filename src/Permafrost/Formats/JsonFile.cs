@@ -24,13 +24,16 @@ public static class JsonFile
         }
         catch (Exception error) when (error is JsonException or InvalidOperationException or ArgumentException)
         {
-            throw new PermafrostException($"{path} is not valid JSON: {error.Message.ReplaceLineEndings(" ").TrimEnd('.')}");
+            throw new PermafrostException($"{path} is not valid JSON: {Reason(error)}");
         }
         catch (Exception error) when (error is IOException or UnauthorizedAccessException)
         {
             throw new PermafrostException($"cannot read {path}: {error.Message.TrimEnd('.')}");
         }
     }
+
+    /// <summary>What is wrong, in one clause: System.Text.Json adds further sentences and positions in its own words.</summary>
+    public static string Reason(Exception error) => error.Message.ReplaceLineEndings(" ").Split(". ")[0].TrimEnd('.');
 
     // Texts are decoded when they are asked for; asking for each once finds halves of surrogate pairs.
     private static void Check(JsonNode? node)

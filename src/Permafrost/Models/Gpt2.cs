@@ -329,6 +329,7 @@ public sealed class Gpt2Pretrained : PretrainedModel
             bool shared = name == "position_ids" && tensor.Dimensions == 2 && tensor.Size(0) == 1;
             if (tensor.Dimensions != 2 || tensor.Size(1) != T || (tensor.Size(0) != B && !shared)) throw new PermafrostException($"{name} is {tensor}; it must be (B, T) = ({B}, {T})");
         }
+        if (inputs.TryGetValue("labels", out Tensor? labels)) CheckRange("labels", labels.MaskedFill(labels.Eq(-100), 0), model.Settings.VocabSize);
         CheckRange("input_ids", ids, model.Settings.VocabSize);
         CheckRange("token_type_ids", inputs.GetValueOrDefault("token_type_ids"), model.Settings.VocabSize);
         CheckRange("position_ids", inputs.GetValueOrDefault("position_ids"), model.Settings.Positions);

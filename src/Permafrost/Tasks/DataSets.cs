@@ -36,14 +36,21 @@ public sealed record DataSet(string Name, string Summary, string Address, IReadO
     /// <exception cref="PermafrostException">A file cannot be had, or is not the published one.</exception>
     public async Task FetchAsync(string folder, string? mirror, Action<string> onFile, CancellationToken cancellation)
     {
+        if (mirror is not null && !(Uri.TryCreate(mirror, UriKind.Absolute, out Uri? source) && source.Scheme is "http" or "https")) throw new UsageException($"--from '{mirror}' is no address; write http:// or https://");
+        MakeFolder(folder);
         try
         {
-            Directory.CreateDirectory(folder);
+            await FetchFilesAsync(folder, mirror, onFile, cancellation).ConfigureAwait(false);
         }
-        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+        finally
         {
-            throw new PermafrostException($"cannot write {folder}: {error.Message.TrimEnd('.')}; choose another place with PERMAFROST_HOME");
+            // An empty folder would look like the data.
+            if (!Directory.EnumerateFileSystemEntries(folder).Any()) Directory.Delete(folder);
         }
+    }
+
+    private async Task FetchFilesAsync(string folder, string? mirror, Action<string> onFile, CancellationToken cancellation)
+    {
         using var client = new HttpClient { Timeout = TimeSpan.FromMinutes(10) };
         foreach (DataFile file in Files)
         {
@@ -68,6 +75,18 @@ public sealed record DataSet(string Name, string Summary, string Address, IReadO
             }
             if (Hash(new MemoryStream(content)) != file.Sha256) throw new PermafrostException($"{address} is not the published file (its content has another SHA-256); nothing was kept; try another address with --from");
             AtomicFile.Write(target, stream => stream.Write(content));
+        }
+    }
+
+    private static void MakeFolder(string folder)
+    {
+        try
+        {
+            Directory.CreateDirectory(folder);
+        }
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+        {
+            throw new PermafrostException($"cannot write {folder}: {error.Message.TrimEnd('.')}; choose another place with PERMAFROST_HOME");
         }
     }
 

@@ -34,6 +34,8 @@ public sealed class TensorsTask : TaskDefinition
         options.CheckSettings(Name, "vocabulary");
         string path = options.DataPath ?? throw new UsageException("--task tensors needs --data F.safetensors");
         using var file = new SafetensorsFile(path);
+        string[] known = [.. new[] { "", "validation.", "test." }.SelectMany(prefix => new[] { $"{prefix}inputs", $"{prefix}targets", $"{prefix}mask" })];
+        if (file.Entries.Keys.FirstOrDefault(name => !known.Contains(name)) is { } stray) throw new PermafrostException($"{path}: the tensor '{stray}' means nothing here; there are inputs, targets and mask, each alone or as validation.NAME and test.NAME");
         Rows all = Read(file, "", null);
         long largest = all.LargestTarget;
         Rows? validation = file.Entries.ContainsKey("validation.inputs") ? Read(file, "validation.", all) : null;
@@ -76,7 +78,7 @@ public sealed class TensorsTask : TaskDefinition
         if (!shape.FeedsVectors && inputs.Max().ToInt64() >= shape.Vocabulary) throw new PermafrostException($"{path}: the id {inputs.Max().ToInt64()} is beyond the {shape.Vocabulary} that the run was trained on");
         Tensor? mask = file.Entries.ContainsKey("mask") ? TensorScope.Detach(file.Read("mask").To(DType.Int64)) : null;
         CheckMask(path, "mask", mask, inputs);
-        return new Rows(inputs.To(shape.FeedsVectors ? DType.Float32 : DType.Int64), Tensor.Full([inputs.Size(0), shape.Targets], -100, DType.Int64), mask);
+        return new Rows(TensorScope.Detach(inputs.To(shape.FeedsVectors ? DType.Float32 : DType.Int64)), TensorScope.Detach(Tensor.Full([inputs.Size(0), shape.Targets], -100, DType.Int64)), mask);
     }
 
     private static ExampleSubset? Part(Rows rows, long[] indices) => indices.Length == 0 ? null : new ExampleSubset(rows, [.. indices.Order()]);

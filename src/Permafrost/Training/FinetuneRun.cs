@@ -57,6 +57,7 @@ public sealed class FinetuneRun : IDisposable
 
         IReadOnlyDictionary<string, Tensor>? start = options.InitAdapter is null ? null : AdapterFolder.ReadFile(options.InitAdapter);
         if (withData) Data = Task.Load(TaskOptions);
+        if (withData) _ = Steps;
         TaskShape shape = knownShape ?? Data!.Shape;
         if (options.NumClasses is { } classes && classes != shape.Classes) throw new UsageException($"--num-classes {classes}: the task {Task.Name} has {shape.Classes} classes");
         // A start value for the input table may have more rows than the ids that happen to occur.
@@ -374,6 +375,7 @@ public sealed class FinetuneRun : IDisposable
         try
         {
             JsonObject shape = config["shape"]!.AsObject();
+            _ = Tuning.Readout.Parse((string?)config["readout"] ?? throw new FormatException("no readout"));
             return new TaskShape
             {
                 VectorSize = (int?)shape["vector_size"],
@@ -386,7 +388,7 @@ public sealed class FinetuneRun : IDisposable
                 Labels = [.. config["labels"]!.AsArray().Select(label => (string)label!)],
             };
         }
-        catch (Exception error) when (error is InvalidOperationException or NullReferenceException or ArgumentNullException or FormatException or JsonException)
+        catch (Exception error) when (error is InvalidOperationException or NullReferenceException or ArgumentNullException or FormatException or JsonException or UsageException)
         {
             throw new PermafrostException($"{folder}: adapter_config.json lacks the shape, readout or labels of the task; it may be damaged");
         }

@@ -60,7 +60,7 @@ public static class RunConfig
     public static string ToYaml(RunOptions options, string header)
     {
         var text = new StringBuilder();
-        foreach (string line in header.Split('\n')) text.Append("# ").Append(line).Append('\n');
+        foreach (string line in header.Split(['\n', '\r', '\u0085', '\u2028', '\u2029'])) text.Append("# ").Append(line).Append('\n');
         foreach (OptionField field in OptionTable.All)
         {
             if (!field.IsMap)

@@ -59,6 +59,8 @@ public sealed class RunFolder
             if (Directory.EnumerateFileSystemEntries(Path).Any(entry => System.IO.Path.GetFileName(entry) != ".lock")) return;
             File.Delete(System.IO.Path.Combine(Path, ".lock"));
             Directory.Delete(Path);
+            string? parent = System.IO.Path.GetDirectoryName(System.IO.Path.GetFullPath(Path));
+            if (System.IO.Path.GetFileName(parent) == "runs" && !Directory.EnumerateFileSystemEntries(parent!).Any()) Directory.Delete(parent!);
         }
         catch (Exception error) when (error is IOException or UnauthorizedAccessException)
         {

@@ -104,7 +104,7 @@ internal sealed class TrainingLoop : IDisposable
         State.Pending++;
         State.Tokens += batches.Sum(batch => batch.Tokens);
         double before = State.RateSum;
-        State.RateSum += factor * options.LearningRate;
+        State.RateSum += factor * model.Trained.Max(parameter => options.RateOf(parameter.Group));
         if (options.Optim != "sgd" && before < Noticeable && State.RateSum >= Noticeable) CheckMoved();
         return waited;
     }

@@ -30,9 +30,15 @@ public sealed unsafe class SafetensorsFile : IDisposable
         long length;
         try
         {
-            length = new FileInfo(path).Length;
-            if (length < 8) throw Malformed($"it has {length} bytes, too few for a header");
-            map = MemoryMappedFile.CreateFromFile(path, FileMode.Open, null, 0, MemoryMappedFileAccess.Read);
+            // The length of what is opened: the Hugging Face cache is made of links, and a link has a length of its own.
+            var stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read);
+            length = stream.Length;
+            if (length < 8)
+            {
+                stream.Dispose();
+                throw Malformed($"it has {length} bytes, too few for a header");
+            }
+            map = MemoryMappedFile.CreateFromFile(stream, null, 0, MemoryMappedFileAccess.Read, HandleInheritability.None, leaveOpen: false);
         }
         catch (Exception error) when (error is FileNotFoundException or DirectoryNotFoundException)
         {
@@ -110,7 +116,7 @@ public sealed unsafe class SafetensorsFile : IDisposable
         }
         catch (JsonException error)
         {
-            throw Malformed($"its header is not valid JSON ({error.Message.TrimEnd('.')})");
+            throw Malformed($"its header is not valid JSON ({JsonFile.Reason(error)})");
         }
         catch (InvalidOperationException)
         {
