@@ -132,7 +132,9 @@ internal static class QuickstartCommand
         string score = Math.Abs(with - without) <= 2 * error
             ? $"pretraining made no difference to the score ({ResultTable.Percent(with)} against {ResultTable.Percent(without)} from a random body)"
             : $"pretraining {(with > without ? "helped" : "hurt")}: {ResultTable.Percent(with)} against {ResultTable.Percent(without)} from a random body";
-        return $"{task}: {score}{speed}.";
+        double floor = BestFloor(arms[0].Results);
+        string beaten = Math.Max(with, without) < floor ? $"; both stay below the {ResultTable.Percent(floor)} of a trivial rule" : "";
+        return $"{task}: {score}{speed}{beaten}.";
     }
 
     private static double Accuracy(JsonObject results) => (double)results["metrics"]!["test"]!["accuracy"]!;

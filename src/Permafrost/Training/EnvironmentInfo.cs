@@ -59,7 +59,8 @@ public static class EnvironmentInfo
     {
         const string Release = "/etc/os-release";
         string? pretty = File.Exists(Release) ? File.ReadLines(Release).FirstOrDefault(line => line.StartsWith("PRETTY_NAME=", StringComparison.Ordinal)) : null;
-        return pretty is null ? RuntimeInformation.OSDescription : $"{pretty["PRETTY_NAME=".Length..].Trim('"')} ({RuntimeInformation.OSDescription})";
+        string name = pretty is null ? RuntimeInformation.OSDescription : pretty["PRETTY_NAME=".Length..].Trim('"');
+        return $"{name}, kernel {Environment.OSVersion.Version}";
     }
 
     private static string CpuName()
