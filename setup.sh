@@ -3,6 +3,7 @@
 # shellcheck shell=bash
 
 artifacts=${root:?is set by the scripts that source this}/artifacts
+charts=$artifacts/npm
 export DOTNET_NOLOGO=1 DOTNET_CLI_TELEMETRY_OPTOUT=1 DOTNET_SKIP_FIRST_TIME_EXPERIENCE=1 DOTNET_CLI_UI_LANGUAGE=en
 # Small systems have no ICU, and nothing here needs it.
 export DOTNET_SYSTEM_GLOBALIZATION_INVARIANT=${DOTNET_SYSTEM_GLOBALIZATION_INVARIANT:-1}
@@ -29,7 +30,7 @@ up_to_date() {
   local stamp=$1 built libtorch changed
   shift
   { read -r built && read -r libtorch; } 2>/dev/null <"$stamp" || return 1
-  [ "$built" = "$choice" ] || return 1
+  [ "$built" = "$choice" ] && [ -d "$charts" ] || return 1
   changed=$(cd "$root" && find -H "$libtorch" Directory.Build.props Directory.Packages.props global.json "$@" -cnewer "$stamp" -print -quit 2>&1) && [ -z "$changed" ]
 }
 
@@ -60,8 +61,9 @@ has_fast_blas() {
 # shellcheck disable=SC1003
 libtorch_ways_out() { sed -n '/^set(LIBTORCH_WAYS_OUT/,/)$/p' "$root/native/find_libtorch.cmake" | tr -d '\n\\' | sed 's/^[^"]*"//; s/")$//'; }
 
+# install_missing [PACKAGE REASON]...: what a build cannot do without, and, where installing needs no question, npm and those packages.
 install_missing() {
-  local packages=() reasons=() sudo=() may_install=1 sdk=''
+  local packages=() required=() reasons=() sudo=() may_install=1 sdk=''
   need() { packages+=("$1"); reasons+=("$1 ($2)"); }
   dotnet_works || need dotnet-sdk-10.0 ".NET 10 SDK, builds and runs the program"
   have "${CXX:-c++}" || have g++ || need g++ "compiles native/"
@@ -71,14 +73,22 @@ install_missing() {
     has_system_libtorch || need libtorch-dev "tensor engine"
     has_fast_blas || need libopenblas0-pthread "fast matrix products for it"
   fi
+  [ "$(id -u)" = 0 ] || sudo=(sudo)
+  if [ "${PERMAFROST_NO_INSTALL:-}" = 1 ]; then may_install=''; fi
+  if [ "$(id -u)" != 0 ] && ! { have sudo && { [ -t 0 ] || sudo -n true 2>/dev/null; }; }; then may_install=''; fi
+  required=("${packages[@]}")
+  if [ $may_install ] && have apt-get && { [ ${#packages[@]} -gt 0 ] || [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null; }; then
+    set -- npm "fetches uPlot, which draws the curves of reports" "$@"
+    while [ $# -gt 0 ]; do
+      have "$1" || need "$1" "$2"
+      shift 2
+    done
+  fi
   [ ${#packages[@]} -gt 0 ] || return 0
   if ! have apt-get; then
     fail "missing, by Debian's names: $(list "${reasons[@]}"). Install them with this system's package manager; the .NET SDK is at https://dot.net/download. For libtorch: $(libtorch_ways_out)"
   fi
 
-  [ "$(id -u)" = 0 ] || sudo=(sudo)
-  if [ "${PERMAFROST_NO_INSTALL:-}" = 1 ]; then may_install=''; fi
-  if [ "$(id -u)" != 0 ] && ! { have sudo && { [ -t 0 ] || sudo -n true 2>/dev/null; }; }; then may_install=''; fi
   local log=$artifacts/setup.log apt=("${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300)
   : >"$log"
   apt_has() {
@@ -91,7 +101,7 @@ install_missing() {
 
   if [ "${packages[0]}" = dotnet-sdk-10.0 ] && ! apt_has dotnet-sdk-10.0; then
     sdk="the .NET 10 SDK is missing and apt does not have it here: get it from https://dot.net/download, or run \`curl -fsSL https://dot.net/v1/dotnet-install.sh | bash -s -- --channel 10.0\`."
-    packages=("${packages[@]:1}") reasons=("${reasons[@]:1}")
+    packages=("${packages[@]:1}") required=("${required[@]:1}") reasons=("${reasons[@]:1}")
   fi
   if [ ! $may_install ] || [ -n "$sdk" ]; then
     local command="${sudo:+sudo }apt-get update && ${sudo:+sudo }apt-get install -y --no-install-recommends ${packages[*]}"
@@ -104,7 +114,20 @@ install_missing() {
   say "installing with apt: $(list "${reasons[@]}")"
   "${apt[@]}" install -y --no-install-recommends "${packages[@]}" >>"$log" 2>&1 ||
     { "${apt[@]}" update && "${apt[@]}" install -y --no-install-recommends "${packages[@]}"; } >>"$log" 2>&1 ||
+    { [ ${#required[@]} -lt ${#packages[@]} ] && "${apt[@]}" install -y --no-install-recommends "${required[@]}"; } >>"$log" 2>&1 ||
     fail_with_log "$log" "apt-get could not install ${packages[*]}"
+}
+
+# uPlot, for the build to embed. Without it everything but `permafrost report` works; a failure is not tried again before artifacts/npm is removed.
+fetch_charts() {
+  local from=$root/src/Permafrost/Studies/Report
+  cmp -s "$from/package-lock.json" "$charts/package-lock.json" && return
+  rm -rf "$charts"
+  mkdir -p "$charts"
+  have npm || { say "there is no npm to fetch uPlot with: \`permafrost report\` will not work, everything else will"; return; }
+  cp "$from/package.json" "$from/package-lock.json" "$charts"
+  (cd "$charts" && npm ci --ignore-scripts --no-audit --no-fund --no-update-notifier --fetch-retries=1) >"$charts/npm.log" 2>&1 </dev/null 9>&- ||
+    say "npm could not fetch uPlot (full log: $charts/npm.log): \`permafrost report\` will not work, everything else will"
 }
 
 # ---- building ----
@@ -144,6 +167,7 @@ build() {
     install_missing
     if [ -e "$artifacts/native/libpermafrost_torch.so" ]; then say "building what changed"; else say "building for the first time, about a minute"; fi
     build_native
+    fetch_charts
     build_dotnet "$project"
     printf '%s\n' "$choice" "$(sed -n 's/^LIB_torch_cpu:[^=]*=//p' "$artifacts/native/CMakeCache.txt")" >"$stamp"
     touch -r "$artifacts/.begun" "$stamp"

@@ -29,6 +29,7 @@ internal static class CommandLine
         root.Add(ForwardCommand.Create());
         root.Add(FloorsCommand.Create());
         root.Add(CompareCommand.Create());
+        root.Add(ReportCommand.Create());
         root.Add(LsCommand.Create());
         root.Add(ShowCommand.Create());
         root.Add(DataCommand.Create());

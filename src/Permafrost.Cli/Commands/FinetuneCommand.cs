@@ -81,6 +81,7 @@ internal static class FinetuneCommand
 
     private static int Print(JsonObject results, string path, bool json)
     {
+        ReportFile.Write(path, [path]);
         if (json) Output.Json(results);
         else ResultTable.Print(results, path);
         return 0;

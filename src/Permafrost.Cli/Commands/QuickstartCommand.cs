@@ -71,6 +71,7 @@ internal static class QuickstartCommand
             }
         }
         Print(root, pretrained, results, json);
+        if (ReportFile.Write(root, [Path.Combine(root, "pretrain"), .. results.Select(result => result.Folder)]) is { } report && !json) Output.Line($"report: {report}");
         return 0;
     }
 

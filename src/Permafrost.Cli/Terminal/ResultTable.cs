@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.Json.Nodes;
+using Permafrost.Studies;
 using Spectre.Console;
 
 namespace Permafrost.Cli.Terminal;
@@ -24,17 +25,10 @@ internal static class ResultTable
             $"trained {(long)parameters["trained"]!:N0} of {(long)parameters["total"]!:N0} parameters ({(double)parameters["trained_percent"]!:F2} %), {(long)results["steps"]!:N0} steps in {(double)results["seconds"]!:F0} s, {(double)results["tokens_per_second"]!:N0} tokens/s, peak memory {Output.Bytes((long)results["peak_memory_bytes"]!)}"));
         Output.Line("frozen weights: bit-identical before and after");
         Output.Line($"run folder: {folder}");
+        if (File.Exists(ReportFile.In(folder))) Output.Line($"report: {ReportFile.In(folder)}");
     }
 
     public static string Percent(double share) => (100 * share).ToString("F2", CultureInfo.InvariantCulture) + " %";
 
-    public static string FloorName(string rule) => rule switch
-    {
-        "majority" => "most frequent class",
-        "linear" => "linear on the inputs",
-        "copy" => "copy visible bits, guess the rest",
-        "first_operator" => "from the first operator alone",
-        "root" => "first operator and the digits directly under it",
-        _ => rule,
-    };
+    public static string FloorName(string rule) => FloorNames.Of(rule);
 }

@@ -1,0 +1,67 @@
+using System.Globalization;
+
+namespace Permafrost.Studies;
+
+/// <summary>A run in one sentence: what it scored, and whether a trivial rule would have scored that too.</summary>
+/// <param name="Score">How it begins: the score, or that there is none.</param>
+/// <param name="Rest">How it goes on.</param>
+internal sealed record Headline(string Score, string Rest)
+{
+    public override string ToString() => Score + Rest;
+
+    public static Headline Of(ReportRun run)
+    {
+        if (run.Results is null)
+        {
+            string planned = long.TryParse(run.Fact("max_steps"), out long steps) ? $" of {Count(steps)}" : "";
+            string last = run.LastStep < 0 ? "no step was logged" : $"the last step logged is {Count(run.LastStep)}{planned}";
+            return new Headline("Unfinished:", $" {last}; {Lacks(run)}.");
+        }
+        string split = run.Number("metrics", "test", "accuracy") is null ? "validation" : "test";
+        string task = run.Fact("task") is { Length: > 0 } name ? name + "\u2019s " : "";
+        string effort = Effort(run) + (run.Missing.Count + run.Damage.Count > 0 ? $" ({Lacks(run)})" : "");
+        if (run.Number("metrics", split, "accuracy") is not { } score) return new Headline("Finished", $", but results.json holds no accuracy; {effort}.");
+        return new Headline(Percent(score), $" of {task}{split} answers are right{Verdict(run, split, score)}; {effort}.");
+    }
+
+    /// <summary>A share as a percentage.</summary>
+    public static string Percent(double share) => (100 * share).ToString("F2", CultureInfo.InvariantCulture) + "\u00a0%";
+
+    /// <summary>A whole number with its thousands apart.</summary>
+    public static string Count(double number) => number.ToString("N0", CultureInfo.InvariantCulture);
+
+    /// <summary>Seconds for people.</summary>
+    public static string Duration(double seconds) =>
+        seconds < 100 ? seconds.ToString(seconds < 10 ? "F1" : "F0", CultureInfo.InvariantCulture) + "\u00a0s"
+        : seconds < 5970 ? FormattableString.Invariant($"{Math.Round(seconds) / 60:F1}\u00a0min")
+        : FormattableString.Invariant($"{seconds / 3600:F1}\u00a0h");
+
+    // A score within two standard errors of the best trivial rule's shows nothing.
+    private static string Verdict(ReportRun run, string split, double score)
+    {
+        if (run.Floors() is not [(string rule, double floor), ..]) return ", with no floor measured beside it";
+        string named = $"the best trivial rule ({FloorNames.Of(rule)}, {Percent(floor)})";
+        double count = run.Number("metrics", split, "count") ?? 0;
+        double error = count > 0 ? Math.Sqrt((score * (1 - score) + floor * (1 - floor)) / count) : 0;
+        return score - floor > 2 * error ? $", against {Percent(floor)} by the best trivial rule ({FloorNames.Of(rule)})"
+            : score >= floor ? $": no better than {named}, within two standard errors" : $": worse than {named}";
+    }
+
+    private static string Effort(ReportRun run)
+    {
+        var parts = new List<string>();
+        if (run.Number("parameters", "trained_percent") is { } share && run.Number("parameters", "total") is { } total)
+            parts.Add(FormattableString.Invariant($"{share:0.##}\u00a0% of {Count(total)} parameters trained"));
+        if (run.Number("steps") is { } steps) parts.Add($"in {Count(steps)} {(steps == 1 ? "step" : "steps")}");
+        if (run.Number("seconds") is { } seconds) parts.Add($"and {Duration(seconds)}");
+        return parts.Count == 0 ? "what it trained is not recorded" : string.Join(' ', parts);
+    }
+
+    private static string Lacks(ReportRun run)
+    {
+        var parts = new List<string>();
+        if (run.Missing.Count > 0) parts.Add($"missing: {string.Join(", ", run.Missing)}");
+        parts.AddRange(run.Damage);
+        return string.Join("; ", parts);
+    }
+}

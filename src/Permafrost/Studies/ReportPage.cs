@@ -1,0 +1,254 @@
+using System.Globalization;
+using System.Text;
+using System.Text.Encodings.Web;
+using System.Text.Json.Nodes;
+using System.Text.Unicode;
+
+namespace Permafrost.Studies;
+
+/// <summary>The parts of the page that hold a run's facts, as HTML; every text goes through <see cref="Text"/>.</summary>
+internal sealed class ReportPage
+{
+    private const int Colours = 6;
+    private const int Dashes = 3;
+
+    // Curves in the order of the page; what else a run logs of its validation follows.
+    private static readonly (string Key, string Title, string Unit)[] Known =
+        [("train/loss", "Training loss", "nats"), ("eval/accuracy", "Validation accuracy", ""), ("eval/loss", "Validation loss", "nats"), ("train/grad_norm", "Gradient norm", "before clipping")];
+
+    private static readonly HtmlEncoder Encoder = HtmlEncoder.Create(UnicodeRanges.All);
+    private readonly IReadOnlyList<ReportRun> runs;
+    private readonly string[] labels;
+    private readonly string tasks;
+    private readonly int taskCount;
+
+    public ReportPage(IReadOnlyList<ReportRun> runs)
+    {
+        this.runs = runs;
+        labels = Labels(runs);
+        string[] names = [.. runs.Select(run => run.Fact("task")).Distinct()];
+        tasks = names.Length == 1 ? names[0] : "";
+        taskCount = names.Length;
+    }
+
+    /// <summary>Text, safe between tags and in quoted attributes.</summary>
+    public static string Text(string text) => Encoder.Encode(text);
+
+    public string Title => runs.Count > 1 ? $"{runs.Count} runs{(tasks.Length > 0 ? " of " + tasks : taskCount > 1 ? $" on {taskCount} tasks" : "")}"
+        : tasks.Length > 0 && runs[0].Fact("backbone") is { Length: > 0 } backbone ? $"{tasks} on {Short(backbone)}" : runs[0].Name;
+
+    public string Subtitle()
+    {
+        if (runs.Count == 1) return $"<code>{Text(runs[0].Path)}</code>";
+        string shared = string.Join(", ", new[] { ("backbone", ""), ("init", "init "), ("policy", "policy "), ("learning_rate", "learning rate ") }
+            .Where(fact => runs.Select(run => run.Fact(fact.Item1)).Distinct().Count() == 1 && runs[0].Fact(fact.Item1).Length > 0).Select(fact => fact.Item2 + Short(runs[0].Fact(fact.Item1))));
+        return shared.Length > 0 ? "The same in all: " + Text(shared) : "";
+    }
+
+    public string Headlines()
+    {
+        var html = new StringBuilder();
+        foreach ((ReportRun run, int i) in runs.Select((run, i) => (run, i)))
+        {
+            Headline headline = Headline.Of(run);
+            string name = runs.Count > 1 ? $"<span class=\"who\">{Swatch(i)} {Text(labels[i])}</span> " : "";
+            html.Append($"<li{(run.Results is null ? " class=\"unfinished\"" : "")}>{name}<strong>{Text(headline.Score)}</strong>{Text(headline.Rest)}</li>\n");
+        }
+        return html.ToString();
+    }
+
+    public string Table()
+    {
+        var html = new StringBuilder();
+        foreach ((ReportRun run, int i) in runs.Select((run, i) => (run, i)))
+        {
+            void Cell(string label, string content, string kind = "number") => html.Append($"<td class=\"{kind}\" data-label=\"{label}\">{(content.Length > 0 ? content : "\u2013")}</td>");
+            string Formatted(Func<double, string> format, params ReadOnlySpan<string> keys) => run.Number(keys) is { } number ? Text(format(number)) : "";
+            string under = labels[i] == run.Name ? $"{run.Fact("task")} on {Short(run.Fact("backbone"))}" : run.Name;
+            html.Append($"<tr><th scope=\"row\"><span class=\"who\">{Swatch(i)} <span class=\"name\">{Text(labels[i])}</span></span><small class=\"name\">{Text(under)}</small></th>");
+            Cell("Test", run.Results is null ? $"<em>unfinished</em>{LastValidation(run)}" : Score(run, i, "test"), "score");
+            Cell("Floors", string.Concat(run.Floors().Select(floor => $"<div class=\"floor\"><b>{Headline.Percent(floor.Score)}</b> {Text(FloorNames.Of(floor.Rule))}</div>")), "floors");
+            Cell("Validation", Formatted(Headline.Percent, "metrics", "validation", "accuracy"));
+            Cell("Trained", Formatted(share => share.ToString("0.##", CultureInfo.InvariantCulture) + "\u00a0%", "parameters", "trained_percent"));
+            Cell("Steps", run.Results is null && run.LastStep >= 0 ? Headline.Count(run.LastStep) : Formatted(Headline.Count, "steps"));
+            Cell("Seconds", Formatted(seconds => seconds.ToString("N1", CultureInfo.InvariantCulture), "seconds"));
+            Cell("Tokens/s", Formatted(Headline.Count, "tokens_per_second"));
+            Cell("Init", Text(run.Fact("init")), "word");
+            Cell("Policy", Text(run.Fact("policy")), "word");
+            Cell("Seed", Text(run.Fact("seed")));
+            html.Append("</tr>\n");
+        }
+        return html.ToString();
+    }
+
+    public string Curves(bool hasCharts)
+    {
+        if (!runs.Any(run => Charted(run).Any())) return "<p class=\"note\">No curves: none of metrics.jsonl\u2019s lines holds a loss or a score.</p>";
+        if (!hasCharts) return "<p class=\"note\">No curves: this build of permafrost has no uPlot to draw them with.</p>";
+        var html = new StringBuilder("<div class=\"controls\" hidden>\n<div class=\"legend\" role=\"group\" aria-label=\"Runs shown\">");
+        for (int i = 0; i < runs.Count; i++)
+            html.Append($"<button type=\"button\" class=\"key\" data-run=\"{i}\" aria-pressed=\"true\" title=\"{Text(runs[i].Path)}\">{Swatch(i)} <span>{Text(labels[i])}</span></button>\n");
+        html.Append("</div>\n<div class=\"tools\">\n");
+        string[] names = [.. runs.Select(run => run.Fact("task")).Distinct()];
+        if (names.Length > 1)
+            html.Append($"<div class=\"switch\" role=\"group\" aria-label=\"Task\"><button type=\"button\" data-task=\"\" aria-pressed=\"true\">All tasks</button>{string.Concat(names.Select(name => $"<button type=\"button\" data-task=\"{Text(name)}\" aria-pressed=\"false\">{Text(name)}</button>"))}</div>\n");
+        html.Append("""
+            <div class="switch" role="group" aria-label="Scale of losses and norms"><button type="button" data-scale="linear" aria-pressed="true">Linear</button><button type="button" data-scale="log" aria-pressed="false">Log</button></div>
+            <label class="slider">Smoothing <input id="smoothing" type="range" min="0" max="0.99" step="0.01" value="0.6"> <output for="smoothing">0.60</output></label>
+            <button type="button" id="zoom-out" hidden>All steps</button>
+            </div>
+            </div>
+            <noscript><p class="note">The curves need JavaScript.</p></noscript>
+            <div id="charts"></div>
+            <p class="note hint" hidden>Drag across a chart to zoom in, double-click to zoom out; with the keyboard, focus a chart and use the arrow keys. Smoothing is an exponential moving average of the training curves; the faint line is what was logged.</p>
+            """);
+        return html.ToString();
+    }
+
+    public string Differences()
+    {
+        if (runs.Count < 2) return "";
+        string[] keys = [.. runs.SelectMany(run => run.Options.Keys).Distinct().Where(key => key != "output_dir" && runs.Where(run => run.Options.Count > 0).Select(run => run.Options.GetValueOrDefault(key, "")).Distinct().Count() > 1)];
+        if (keys.Length == 0) return "";
+        var html = new StringBuilder("<section><h2>Options that differ</h2><div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Options that differ\"><table class=\"plain\"><thead><tr><th scope=\"col\">Run</th>");
+        foreach (string key in keys) html.Append($"<th scope=\"col\"><code>{Text(key)}</code></th>");
+        html.Append("</tr></thead><tbody>");
+        for (int i = 0; i < runs.Count; i++)
+        {
+            html.Append($"<tr><th scope=\"row\"><span class=\"who\">{Swatch(i)} <span class=\"name\">{Text(labels[i])}</span></span></th>");
+            foreach (string key in keys) html.Append($"<td>{Text(runs[i].Options.GetValueOrDefault(key, "\u2013"))}</td>");
+            html.Append("</tr>");
+        }
+        return html.Append("</tbody></table></div></section>").ToString();
+    }
+
+    public string Details()
+    {
+        var html = new StringBuilder();
+        for (int i = 0; i < runs.Count; i++)
+        {
+            ReportRun run = runs[i];
+            html.Append($"<details class=\"run\"{(runs.Count == 1 ? " open" : "")}><summary><span class=\"who\">{Swatch(i)} <span class=\"name\">{Text(labels[i])}</span></span><small class=\"name\">{Text(run.Path)}</small></summary>\n<div class=\"facts\">\n");
+            html.Append($"<div class=\"wide\"><h3>Command</h3>{(run.Command is null ? None("command.txt") : $"<div class=\"command\"><pre>{Wrapped(run.Command.Split(' '))}</pre><button type=\"button\" class=\"copy\" hidden>Copy</button></div>")}</div>\n");
+            html.Append($"<div><h3>Parameters</h3>{Parameters(run, i)}</div>\n<div><h3>Run</h3>{(run.Results is null ? None("results.json") : Facts(run.Results, ["task", "backbone", "init", "policy", "seed", "steps", "seconds", "tokens_per_second"]))}</div>\n");
+            html.Append($"<div class=\"wide\"><h3>Environment</h3>{(run.Environment is null ? None("env.json") : Facts(run.Environment, []))}</div>\n");
+            html.Append($"<div class=\"wide\"><h3>Configuration</h3>{(run.Config is null ? None("config.yaml") : $"<details><summary>config.yaml, every option resolved</summary><pre tabindex=\"0\">{Text(run.Config.TrimEnd())}</pre></details>")}</div>\n</div></details>\n");
+        }
+        return html.ToString();
+    }
+
+    /// <summary>The curves, as JSON that is safe inside a script element: its encoder writes no less-than sign.</summary>
+    public string Data()
+    {
+        var charts = new JsonArray();
+        foreach ((string key, string title, string unit) in Known.Concat(runs.SelectMany(Charted).Distinct().Where(key => Known.All(known => known.Key != key)).Select(key => (key, "Validation " + Words(key["eval/".Length..]), ""))))
+        {
+            if (!runs.Any(run => run.Curves.ContainsKey(key))) continue;
+            JsonArray floors = key == "eval/accuracy" ? [.. BestFloors()] : [];
+            charts.Add(new JsonObject { ["key"] = key, ["title"] = title, ["unit"] = unit, ["percent"] = key.Contains("accuracy", StringComparison.Ordinal), ["smooth"] = key.StartsWith("train/", StringComparison.Ordinal), ["floors"] = floors });
+        }
+        var lines = new JsonArray();
+        for (int i = 0; i < runs.Count; i++)
+        {
+            var curves = new JsonObject();
+            foreach (string key in Charted(runs[i]))
+            {
+                Curve curve = runs[i].Curves[key].Thinned();
+                curves[key] = new JsonArray(new JsonArray([.. curve.Steps.Select(step => (JsonNode)step)]), new JsonArray([.. curve.Values.Select(value => (JsonNode?)Rounded(value))]));
+            }
+            lines.Add(new JsonObject { ["label"] = labels[i], ["task"] = runs[i].Fact("task"), ["look"] = Look(i), ["curves"] = curves });
+        }
+        return new JsonObject { ["charts"] = charts, ["runs"] = lines }.ToJsonString();
+    }
+
+    // The best trivial rule of each task.
+    private IEnumerable<JsonNode> BestFloors() => runs.Where(run => run.Floors().Count > 0).GroupBy(run => run.Fact("task")).Select(group =>
+    {
+        (string rule, double score) = group.Select(run => run.Floors()[0]).MaxBy(floor => floor.Score);
+        return (JsonNode)new JsonObject { ["task"] = group.Key, ["name"] = $"{(tasks.Length > 0 ? "" : group.Key + " ")}floor: {FloorNames.Of(rule)}", ["score"] = score };
+    });
+
+    private static IEnumerable<string> Charted(ReportRun run) => run.Curves.Keys.Where(key => key.StartsWith("eval/", StringComparison.Ordinal) || Known.Any(known => known.Key == key));
+
+    // As few facts as tell the runs apart; where none do, the folders' names, and where these do not, their paths.
+    private static string[] Labels(IReadOnlyList<ReportRun> runs)
+    {
+        string[] labels = [.. runs.Select(_ => "")];
+        foreach ((string key, string before) in runs.Count == 1 ? [] : new[] { ("task", ""), ("init", ""), ("policy", ""), ("backbone", ""), ("seed", "seed "), ("learning_rate", "rate ") })
+        {
+            string[] longer = [.. runs.Select((run, i) => run.Fact(key) is { Length: > 0 } fact ? $"{labels[i]}{(labels[i].Length > 0 ? " \u00b7 " : "")}{before}{Short(fact)}" : labels[i])];
+            if (longer.Distinct().Count() > labels.Distinct().Count()) labels = longer;
+        }
+        if (runs.Count > 1 && labels.All(label => label.Length is > 0 and < 60) && labels.Distinct().Count() == runs.Count) return labels;
+        string[] names = [.. runs.Select(run => run.Name)];
+        return names.Distinct().Count() == runs.Count ? names : [.. runs.Select(run => run.Path)];
+    }
+
+    private static string Short(string reference) => reference.Contains('/') ? reference.TrimEnd('/').Split('/')[^1] : reference;
+
+    // A flag is not broken after its dashes.
+    private static string Wrapped(string[] command) => string.Join(' ', command.Select(word => $"<span>{Text(word)}</span>"));
+
+    private static string Words(string key) => key.Replace('_', ' ');
+
+    private static string Look(int run) => $"c{run % Colours} d{run / Colours % Dashes}";
+
+    private static string Swatch(int run) => $"<svg class=\"swatch {Look(run)}\" viewBox=\"0 0 24 8\" aria-hidden=\"true\"><line x1=\"2\" y1=\"4\" x2=\"22\" y2=\"4\"/></svg>";
+
+    private static string None(string file) => $"<p class=\"note\">{file} is missing or cannot be read.</p>";
+
+    private static string LastValidation(ReportRun run) =>
+        run.Curves.TryGetValue("eval/accuracy", out Curve? curve) && curve.Values[^1] is { } score ? $"<small>validation {Headline.Percent(score)} at step {Headline.Count(curve.Steps[^1])}</small>" : "";
+
+    private static string Score(ReportRun run, int i, string split)
+    {
+        if (run.Number("metrics", split, "accuracy") is not { } score) return "";
+        var html = new StringBuilder($"<b>{Headline.Percent(score)}</b>");
+        // A bar from 0 to 100 %, floors as marks.
+        html.Append(CultureInfo.InvariantCulture, $"<svg class=\"bar {Look(i)}\" viewBox=\"0 0 100 8\" preserveAspectRatio=\"none\" aria-hidden=\"true\"><rect class=\"track\" width=\"100\" height=\"8\"/><rect class=\"fill\" width=\"{100 * Math.Clamp(score, 0, 1):F2}\" height=\"8\"/>");
+        foreach ((_, double floor) in run.Floors())
+            foreach (string kind in new[] { "gap", "mark" }) html.Append(CultureInfo.InvariantCulture, $"<line class=\"{kind}\" x1=\"{100 * Math.Clamp(floor, 0, 1):F2}\" x2=\"{100 * Math.Clamp(floor, 0, 1):F2}\" y1=\"0\" y2=\"8\"/>");
+        html.Append("</svg>");
+        foreach ((string key, JsonNode? _) in (JsonObject)run.Results!["metrics"]![split]!)
+            if (key is not ("accuracy" or "count") && run.Number("metrics", split, key) is { } number)
+                html.Append($"<small>{Text(Words(key))} {(key.Contains("accuracy", StringComparison.Ordinal) ? Headline.Percent(number) : Text(Compact(number)))}</small>");
+        return html.ToString();
+    }
+
+    private static string Parameters(ReportRun run, int i)
+    {
+        if (run.Number("parameters", "total") is not { } total || run.Number("parameters", "trained") is not { } trained) return None("the count in results.json");
+        double unused = run.Number("parameters", "unused") ?? 0;
+        string Row(string name, double number, string share) => $"<dt>{name}</dt><dd>{Headline.Count(number)}{share}</dd>";
+        var html = new StringBuilder(string.Create(CultureInfo.InvariantCulture, $"<svg class=\"bar {Look(i)}\" viewBox=\"0 0 100 8\" preserveAspectRatio=\"none\" aria-hidden=\"true\"><rect class=\"track\" width=\"100\" height=\"8\"/><rect class=\"fill\" width=\"{100 * Math.Clamp(trained / Math.Max(1, total), 0, 1):F2}\" height=\"8\"/></svg><dl>"));
+        html.Append(Row("trained", trained, run.Number("parameters", "trained_percent") is { } share ? $" <small>{share.ToString("0.####", CultureInfo.InvariantCulture)}\u00a0%</small>" : ""));
+        html.Append(Row("frozen", Math.Max(0, total - trained - unused), "")).Append(Row("unused by these inputs", unused, "")).Append(Row("total", total, ""));
+        if (run.Number("parameters", "position_rows_used") is { } rows) html.Append(Row("position rows used", rows, ""));
+        return html.Append("</dl>").ToString();
+    }
+
+    // Plain facts as they are; objects and lists inside are either shown elsewhere or one line of key=value.
+    private static string Facts(JsonObject facts, string[] except)
+    {
+        var html = new StringBuilder("<dl>");
+        foreach ((string key, JsonNode? value) in facts)
+        {
+            if (except.Contains(key) || key is "parameters" or "metrics" or "floors") continue;
+            string text = value switch
+            {
+                null => "\u2013",
+                JsonObject map => map.Count == 0 ? "none set" : string.Join(" ", map.Select(pair => $"{pair.Key}={pair.Value}")),
+                _ when key.EndsWith("_bytes", StringComparison.Ordinal) && value is JsonValue number && number.TryGetValue(out double bytes) => Bytes(bytes),
+                _ => value.ToString(),
+            };
+            html.Append($"<dt>{Text(Words(key.EndsWith("_bytes", StringComparison.Ordinal) ? key[..^"_bytes".Length] : key))}</dt><dd>{Text(text)}</dd>");
+        }
+        return html.Append("</dl>").ToString();
+    }
+
+    private static string Bytes(double bytes) => bytes >= 1L << 30 ? FormattableString.Invariant($"{bytes / (1L << 30):F2} GiB") : FormattableString.Invariant($"{bytes / (1L << 20):F0} MiB");
+
+    private static string Compact(double number) => number.ToString(number != 0 && Math.Abs(number) < 1e-3 ? "0.00e-0" : "0.####", CultureInfo.InvariantCulture);
+
+    private static double? Rounded(double? value) => value is { } number ? double.Parse(number.ToString("G6", CultureInfo.InvariantCulture), CultureInfo.InvariantCulture) : null;
+}

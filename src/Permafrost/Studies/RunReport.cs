@@ -1,0 +1,123 @@
+using System.Reflection;
+using System.Security.Cryptography;
+using System.Text;
+using System.Text.Json.Nodes;
+using System.Text.RegularExpressions;
+using Permafrost.Formats;
+using Permafrost.Training;
+
+namespace Permafrost.Studies;
+
+/// <summary>
+/// Runs as one HTML page that needs nothing but itself: scores beside their floors, learning curves, what trained, where and how. Everything that
+/// comes from a run's folder is text to it; the page's own policy (CSP) allows its own script and style by their hashes, and no request at all.
+/// </summary>
+public static partial class RunReport
+{
+    private const string Doctype = "<!doctype html>";
+
+    /// <summary>Whether this build holds uPlot, which draws the curves: the build embeds it where npm could fetch it.</summary>
+    public static bool HasCharts { get; } = Resource("uPlot.iife.min.js") is not null;
+
+    /// <summary>Writes the page.</summary>
+    /// <param name="output">The HTML file; replaced if it is a page already.</param>
+    /// <param name="runs">Folders of runs, finished or not, or folders that hold such.</param>
+    /// <returns>What the page shows, as JSON: per run whether it is finished, its sentence, what is missing, its results.</returns>
+    /// <exception cref="PermafrostException">There is no such run, the file cannot be written, or this build has no uPlot.</exception>
+    /// <exception cref="UsageException">The file is there and is no page.</exception>
+    public static JsonObject Write(string output, IReadOnlyList<string> runs)
+    {
+        if (!HasCharts)
+            throw new PermafrostException("this build has no uPlot, which draws a report's curves, because npm was not there or could not fetch it; install npm (Debian: apt-get install npm), remove artifacts/npm, and start ./permafrost again");
+        ReportRun[] read = [.. Folders(runs).Select(ReportRun.Read)];
+        CheckOutput(output);
+        string page = Page(read);
+        AtomicFile.WriteText(output, page);
+        return new JsonObject
+        {
+            ["report"] = output,
+            ["bytes"] = Encoding.UTF8.GetByteCount(page),
+            ["runs"] = new JsonArray([.. read.Select(run => (JsonNode)new JsonObject
+            {
+                ["run"] = run.Path,
+                ["finished"] = run.Results is not null,
+                ["headline"] = Headline.Of(run).ToString(),
+                ["missing"] = new JsonArray([.. run.Missing.Select(file => (JsonNode)file)]),
+                ["results"] = run.Results?.DeepClone(),
+            })]),
+        };
+    }
+
+    /// <summary>The page as text; without its curves where this build has no uPlot.</summary>
+    /// <exception cref="PermafrostException">There is no such run.</exception>
+    public static string Html(IReadOnlyList<string> runs) => Page([.. Folders(runs).Select(ReportRun.Read)]);
+
+    private static List<string> Folders(IReadOnlyList<string> paths)
+    {
+        var folders = new List<string>();
+        foreach (string path in paths)
+        {
+            if (!Directory.Exists(path)) throw new PermafrostException($"{path} is no folder; `permafrost ls runs` lists the runs");
+            if (ReportRun.IsRun(path)) folders.Add(path);
+            else
+            {
+                string[] inside = [.. Directory.EnumerateDirectories(path).Where(ReportRun.IsRun).Order(StringComparer.Ordinal)];
+                if (inside.Length == 0) throw new PermafrostException($"{path} is no run: it has no config.yaml, metrics.jsonl or results.json, and no folder in it has");
+                folders.AddRange(inside);
+            }
+        }
+        return [.. folders.DistinctBy(Path.GetFullPath)];
+    }
+
+    // A slip such as `--output runs/a/results.json` must not cost a result.
+    private static void CheckOutput(string output)
+    {
+        if (Directory.Exists(output)) throw new UsageException($"--output {output} is a folder; name a file in it, such as {Path.Combine(output, "report.html")}");
+        if (Path.GetDirectoryName(Path.GetFullPath(output)) is { } folder && !Directory.Exists(folder)) throw new UsageException($"--output {output}: the folder {folder} does not exist");
+        if (!File.Exists(output) || new FileInfo(output).Length == 0) return;
+        var start = new char[Doctype.Length];
+        using var reader = new StreamReader(output);
+        int length = reader.ReadBlock(start);
+        if (!Doctype.Equals(new string(start, 0, length), StringComparison.OrdinalIgnoreCase)) throw new UsageException($"--output {output} exists and is no HTML page; choose another name, or remove it");
+    }
+
+    private static string Page(IReadOnlyList<ReportRun> runs)
+    {
+        var page = new ReportPage(runs);
+        string style = Required("report.css") + Resource("uPlot.min.css");
+        string[] scripts = HasCharts ? [$"/*\nuPlot:\n{Required("LICENSE").Trim()}\n*/\n{Required("uPlot.iife.min.js")}", Required("report.js")] : [Required("report.js")];
+        var parts = new Dictionary<string, string>
+        {
+            ["policy"] = $"default-src 'none'; img-src data:; style-src {Hash(style)}; script-src {string.Join(' ', scripts.Select(Hash))}; base-uri 'none'; form-action 'none'",
+            ["version"] = ReportPage.Text(EnvironmentInfo.Version.Split('+')[0]),
+            ["style"] = style,
+            ["scripts"] = string.Concat(scripts.Select(script => $"<script>{script}</script>\n")),
+            ["title"] = ReportPage.Text(page.Title),
+            ["subtitle"] = page.Subtitle(),
+            ["headlines"] = page.Headlines(),
+            ["table"] = page.Table(),
+            ["curves"] = page.Curves(HasCharts),
+            ["differences"] = page.Differences(),
+            ["runs"] = page.Details(),
+            ["data"] = page.Data(),
+        };
+        // One pass: what a part holds is never looked through for placeholders again.
+        return Placeholder().Replace(Required("report.html"), match => parts[match.Groups[1].Value]);
+    }
+
+    private static string Hash(string text) => $"'sha256-{Convert.ToBase64String(SHA256.HashData(Encoding.UTF8.GetBytes(text)))}'";
+
+    private static string Required(string name) => Resource(name) ?? throw new InvalidOperationException($"the resource {name} is not embedded");
+
+    private static string? Resource(string name)
+    {
+        using Stream? stream = Assembly.GetExecutingAssembly().GetManifestResourceStream("Report/" + name);
+        if (stream is null) return null;
+        using var reader = new StreamReader(stream);
+        // A browser hashes a script after it has made every line ending a line feed.
+        return reader.ReadToEnd().ReplaceLineEndings("\n");
+    }
+
+    [GeneratedRegex(@"\{\{(\w+)\}\}")]
+    private static partial Regex Placeholder();
+}

@@ -1,0 +1,131 @@
+using Microsoft.Playwright;
+using Permafrost.Studies;
+using Permafrost.Tests.Shared;
+
+namespace Permafrost.Cli.Tests;
+
+/// <summary>The report in Debian's chromium: what a reader does with it, with an eye on the console and on requests.</summary>
+public sealed class ReportPageTests : IDisposable
+{
+    private const string Chromium = "/usr/bin/chromium";
+    private readonly SampleRun samples = new();
+
+    public void Dispose() => samples.Dispose();
+
+    [SkippableFact]
+    public async Task Page_can_be_read_hovered_switched_and_shrunk_without_an_error_or_a_request()
+    {
+        Skip.IfNot(File.Exists(Chromium), $"needs a browser: {Chromium} is not there (apt-get install chromium)");
+        Skip.IfNot(RunReport.HasCharts, "this build has no uPlot (npm was not there), so it writes no reports");
+        const string Evil = "</script><script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\">";
+        string page = samples.At("report.html");
+        InProcess.Run("report", samples.Add("a", command: Evil), samples.Add("b", seed: 1), samples.Add("c" + Evil.Replace('/', '|'), task: "listops", accuracy: null), "--output", page).Succeeded();
+
+        using IPlaywright playwright = await Playwright.CreateAsync();
+        await using IBrowser browser = await Launch(playwright);
+        IPage tab = await browser.NewPageAsync(new() { ViewportSize = new() { Width = 1280, Height = 900 }, ColorScheme = ColorScheme.Light });
+        var complaints = new List<string>();
+        tab.Console += (_, message) => { if (message.Type is "error" or "warning") complaints.Add($"console: {message.Text}"); };
+        tab.PageError += (_, error) => complaints.Add($"error: {error}");
+        tab.Request += (_, request) => { if (request.Url != new Uri(page).AbsoluteUri && !request.Url.StartsWith("data:", StringComparison.Ordinal)) complaints.Add($"request: {request.Url}"); };
+        await tab.GotoAsync(new Uri(page).AbsoluteUri);
+        Assert.Equal("3 runs on 2 tasks · Permafrost", await tab.TitleAsync());
+        Assert.Equal(4, await tab.Locator(".chart canvas").CountAsync());
+        Assert.Equal(Evil, (await tab.Locator(".command pre").First.TextContentAsync())!);
+
+        // Hover: the readout follows.
+        ILocator plot = tab.Locator(".chart .u-over").First, readout = tab.Locator(".chart .readout").First;
+        await plot.ScrollIntoViewIfNeededAsync();
+        await plot.HoverAsync(new() { Position = new() { X = 60, Y = 60 } });
+        string left = await readout.InnerTextAsync();
+        await plot.HoverAsync(new() { Position = new() { X = 300, Y = 60 } });
+        string right = await readout.InnerTextAsync();
+        Assert.Matches(@"Step \d+", left);
+        Assert.Contains("bit-xor · seed 1", left);
+        Assert.NotEqual(left, right);
+
+        // A hidden run leaves the readout and comes back.
+        ILocator key = tab.Locator(".key").Nth(1);
+        await key.ClickAsync();
+        await plot.HoverAsync(new() { Position = new() { X = 120, Y = 60 } });
+        Assert.DoesNotContain("bit-xor · seed 1", await readout.InnerTextAsync());
+        await key.ClickAsync();
+
+        // One task alone, then all again.
+        await tab.GetByRole(AriaRole.Button, new() { Name = "listops", Exact = true }).ClickAsync();
+        Assert.Equal(["false", "false", "true"], await tab.Locator(".key").EvaluateAllAsync<string[]>("keys => keys.map(key => key.getAttribute('aria-pressed'))"));
+        await tab.GetByRole(AriaRole.Button, new() { Name = "All tasks" }).ClickAsync();
+        Assert.Equal(["true", "true", "true"], await tab.Locator(".key").EvaluateAllAsync<string[]>("keys => keys.map(key => key.getAttribute('aria-pressed'))"));
+
+        // Logarithmic scale, smoothing and dark colours each change the picture.
+        var pictures = new HashSet<string>();
+        async Task Look() => Assert.True(pictures.Add(Convert.ToHexString(System.Security.Cryptography.SHA256.HashData(await tab.Locator(".chart").First.ScreenshotAsync()))));
+        await tab.Mouse.MoveAsync(0, 0);
+        await Look();
+        await tab.GetByRole(AriaRole.Button, new() { Name = "Log", Exact = true }).ClickAsync();
+        await Look();
+        await tab.Locator("#smoothing").FillAsync("0.95");
+        await Look();
+        await tab.Locator("#theme").ClickAsync();
+        Assert.Equal("dark", await tab.EvaluateAsync<string>("getComputedStyle(document.documentElement).colorScheme"));
+        await Look();
+
+        // The keyboard reads values too, and zooms out.
+        await tab.Locator(".chart").First.FocusAsync();
+        await tab.Keyboard.PressAsync("ArrowRight");
+        await tab.Keyboard.PressAsync("ArrowRight");
+        Assert.Contains("Step 10", await tab.Locator("#spoken").TextContentAsync());
+        LocatorBoundingBoxResult box = (await plot.BoundingBoxAsync())!;
+        await tab.Mouse.MoveAsync(box.X + 80, box.Y + 40);
+        await tab.Mouse.DownAsync();
+        await tab.Mouse.MoveAsync(box.X + 200, box.Y + 50, new() { Steps = 4 });
+        await tab.Mouse.UpAsync();
+        await tab.Locator("#zoom-out").ClickAsync();
+        Assert.True(await tab.Locator("#zoom-out").IsHiddenAsync());
+
+        // A phone: everything fits, nothing scrolls sideways.
+        await tab.SetViewportSizeAsync(375, 700);
+        foreach (ILocator summary in await tab.Locator("details > summary").AllAsync()) if (await summary.IsVisibleAsync()) await summary.ClickAsync();
+        string wide = await tab.EvaluateAsync<string>("""
+            () => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done([...document.querySelectorAll('body *')]
+                .filter(element => !element.parentElement.closest('.scroll') && element.getBoundingClientRect().right > 375.5)
+                .map(element => `${element.tagName}.${element.className} ends at ${element.getBoundingClientRect().right}`).join('; ')))))
+            """);
+        Assert.True(wide.Length == 0 && await tab.EvaluateAsync<int>("document.documentElement.scrollWidth") <= 375, $"the page scrolls sideways on a phone: {wide} {string.Join("; ", complaints)}");
+
+        await tab.EmulateMediaAsync(new() { Media = Media.Print });
+        Assert.Equal("3 runs on 2 tasks · Permafrost", await tab.TitleAsync());
+        Assert.Empty(complaints);
+    }
+
+    // A browser that hangs while it starts, as one does now and then on a busy machine, says nothing about the page.
+    private static async Task<IBrowser> Launch(IPlaywright playwright)
+    {
+        var options = new BrowserTypeLaunchOptions
+        {
+            ExecutablePath = Chromium,
+            Args = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+            Timeout = 60_000,
+        };
+        for (int attempt = 1; ; attempt++)
+        {
+            try
+            {
+                return await playwright.Chromium.LaunchAsync(options);
+            }
+            catch (TimeoutException) when (attempt < 3)
+            {
+            }
+        }
+    }
+
+    [SkippableFact]
+    public void Verb_ends_in_a_sentence_when_there_is_nothing_to_report()
+    {
+        Skip.IfNot(RunReport.HasCharts, "this build has no uPlot (npm was not there), so it writes no reports");
+        InProcess.Run("report", samples.At("nowhere"), "--output", samples.At("r.html")).Refused(1, "nowhere", "is no folder");
+        InProcess.Run("report").Refused(2);
+        InProcess.Run("report", samples.Add("a"), "--output", samples.Parent).Refused(2, "is a folder");
+        Assert.False(File.Exists(samples.At("r.html")));
+    }
+}
