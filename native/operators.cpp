@@ -4,6 +4,7 @@
 #include <ATen/core/stack.h>
 
 #include <cstdlib>
+#include <cstring>
 #include <sstream>
 
 #include "internal.h"
@@ -118,6 +119,14 @@ pf_value to_value(const c10::IValue& value) {
         result.kind = PF_TENSOR_LIST;
         result.length = static_cast<int32_t>(list.size());
         result.as.p = handles;
+    } else if (value.isString()) {
+        const std::string& text = value.toStringRef();
+        auto* copy = static_cast<char*>(std::malloc(std::max<size_t>(1, text.size())));
+        if (!copy) throw std::bad_alloc();
+        std::memcpy(copy, text.data(), text.size());
+        result.kind = PF_STRING;
+        result.length = static_cast<int32_t>(text.size());
+        result.as.p = copy;
     } else if (!value.isNone()) {
         TORCH_CHECK(false, "a result of type ", value.tagKind(), " cannot be returned");
     }

@@ -15,7 +15,7 @@ extern "C" {
 #define PF_API __attribute__((visibility("default")))
 
 // Raised whenever a signature below changes; C# refuses a library with another number.
-#define PF_ABI_VERSION 1
+#define PF_ABI_VERSION 2
 
 typedef struct pf_tensor pf_tensor;        // an at::Tensor
 typedef struct pf_operator pf_operator;    // a c10::OperatorHandle; lives as long as the process
@@ -71,7 +71,7 @@ PF_API int pf_blas_info(char* buffer, int64_t capacity);          // OpenBLAS bu
 // operators.cpp
 PF_API int pf_operator_find(const char* name, const char* overload, pf_operator** result);
 // Missing trailing arguments take the schema's defaults. At most `capacity` results are written, further ones are released;
-// PF_TENSOR_LIST results are arrays to be released with pf_list_free after their tensors were taken over.
+// PF_TENSOR_LIST results are arrays to be released with pf_list_free after their tensors were taken over; PF_STRING results likewise.
 PF_API int pf_operator_call(const pf_operator* op, const pf_value* arguments, int32_t count, pf_value* results, int32_t capacity, int32_t* produced);
 PF_API void pf_list_free(void* list);
 

@@ -64,6 +64,28 @@ public sealed unsafe class Operator(string name, string overload = "")
         return tensors;
     }
 
+    /// <summary>Calls an operator whose result is a whole number or a flag.</summary>
+    /// <exception cref="TorchException">The operator does not exist or refuses the arguments.</exception>
+    public long CallNumber(params ReadOnlySpan<Argument> arguments)
+    {
+        NativeValue* results = stackalloc NativeValue[1];
+        Invoke(arguments, results, 1);
+        if (results[0].Kind is NativeKind.Int or NativeKind.Bool) return results[0].Int;
+        Release(results[0]);
+        throw new TorchException(Name, $"returned {results[0].Kind} where a number was expected");
+    }
+
+    /// <summary>Calls an operator whose result is text.</summary>
+    /// <exception cref="TorchException">The operator does not exist or refuses the arguments.</exception>
+    public string CallText(params ReadOnlySpan<Argument> arguments)
+    {
+        NativeValue* results = stackalloc NativeValue[1];
+        Invoke(arguments, results, 1);
+        string? text = results[0].Kind == NativeKind.String ? Encoding.UTF8.GetString((byte*)results[0].Pointer, results[0].Length) : null;
+        Release(results[0]);
+        return text ?? throw new TorchException(Name, $"returned {results[0].Kind} where text was expected");
+    }
+
     /// <summary>Calls the operator for its effect and drops its results: in-place operators, mostly.</summary>
     /// <exception cref="TorchException">The operator does not exist or refuses the arguments.</exception>
     public void Run(params ReadOnlySpan<Argument> arguments)
@@ -95,6 +117,7 @@ public sealed unsafe class Operator(string name, string overload = "")
     private static void Release(in NativeValue value)
     {
         if (value.Kind == NativeKind.Tensor && value.Pointer != 0) NativeMethods.pf_tensor_free(value.Pointer);
+        if (value.Kind == NativeKind.String) NativeMethods.pf_list_free(value.Pointer);
         if (value.Kind != NativeKind.TensorList) return;
         for (int i = 0; i < value.Length; i++) NativeMethods.pf_tensor_free(((nint*)value.Pointer)[i]);
         NativeMethods.pf_list_free(value.Pointer);

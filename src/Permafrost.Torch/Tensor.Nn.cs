@@ -11,7 +11,6 @@ public sealed partial class Tensor
     private static readonly Operator SiluOp = new("aten::silu");
     private static readonly Operator TanhOp = new("aten::tanh");
     private static readonly Operator SigmoidOp = new("aten::sigmoid");
-    private static readonly Operator DropoutOp = new("aten::dropout");
     private static readonly Operator EmbeddingOp = new("aten::embedding");
     private static readonly Operator LinearOp = new("aten::linear");
     private static readonly Operator CrossEntropyOp = new("aten::cross_entropy_loss");
@@ -43,7 +42,7 @@ public sealed partial class Tensor
     public Tensor Sigmoid() => SigmoidOp.Call(this);
 
     /// <summary>Zeroes elements with a probability and scales the rest up; draws from the device's default generator. The tensor itself when the probability is 0 or not training.</summary>
-    public Tensor Dropout(double probability, bool training) => training && probability > 0 ? DropoutOp.Call(this, probability, true) : this;
+    public Tensor Dropout(double probability, bool training) => training && probability > 0 ? FusedDropoutOp.Call(this, probability) : this;
 
     /// <summary>Rows of <paramref name="table"/> (V, C) for this tensor's ids: (..., C).</summary>
     public Tensor Embedding(Tensor table, long paddingIndex = -1) => EmbeddingOp.Call(table, this, paddingIndex);

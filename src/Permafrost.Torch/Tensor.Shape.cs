@@ -87,4 +87,7 @@ public sealed partial class Tensor
 
     /// <summary>Reverses dimensions.</summary>
     public Tensor Flip(params long[] dimensions) => FlipOp.Call(this, dimensions);
+
+    /// <summary>(B, K, C): of each sequence of this (B, T, C), the rows at <paramref name="positions"/> (B, K) int64.</summary>
+    public Tensor Rows(Tensor positions) => Gather(1, positions.Unsqueeze(2).Expand(positions.Size(0), positions.Size(1), Size(2)));
 }

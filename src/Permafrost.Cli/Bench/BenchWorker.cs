@@ -58,7 +58,7 @@ internal sealed class BenchWorker : IDisposable
         {
             case "setup":
                 Engine.Threads = Int("threads", Environment.ProcessorCount);
-                return Setup((string?)command["case"] ?? "fpt-step", Int("batch", 16), Int("tokens", 64), Int("input_dim", 48), Int("classes", 10), (double?)command["dropout"] ?? 0.1, Int("seed", 0));
+                return Setup((string?)command["case"] ?? "fpt-step", Int("batch", 16), Int("tokens", 64), Int("input_dim", 48), Int("classes", 10), (double?)command["dropout"] ?? 0.1, Int("seed", 0), (string?)command["frozen_dtype"] ?? "auto");
             case "run":
                 var seconds = new JsonArray();
                 double loss = 0;
@@ -81,13 +81,15 @@ internal sealed class BenchWorker : IDisposable
     }
 
     // GPT-2 base under policy fpt, on random vectors: the shape of one training step, whatever the weights.
-    private JsonObject Setup(string name, int size, int tokens, int inputs, int classes, double dropout, int seed)
+    private JsonObject Setup(string name, int size, int tokens, int inputs, int classes, double dropout, int seed, string frozenType)
     {
         Dispose();
         training = name != "forward";
         var shape = new TaskShape { VectorSize = inputs, SequenceLength = tokens, Classes = classes };
-        Backbone backbone = BackboneSource.Resolve("gpt2").Load("random", seed);
-        model = new TunedModel(backbone, shape, new Readout(ReadoutKind.Last), Policy.Parse(name == "full-step" ? "*" : "fpt"), ownTokens: false, dropout, seed, Device.Cpu);
+        DType frozen = frozenType == "float32" || !Kernels.MultiplyBFloat16 ? DType.Float32 : DType.BFloat16;
+        var policy = Policy.Parse(name == "full-step" ? "*" : "fpt");
+        Backbone backbone = BackboneSource.Resolve("gpt2").Load("random", seed, (body, parameter, value) => TunedModel.Settle(body, parameter, value, policy, ownTokens: false, frozen, Device.Cpu));
+        model = new TunedModel(backbone, shape, new Readout(ReadoutKind.Last), policy, ownTokens: false, dropout, seed, Device.Cpu, frozen);
         model.Train(training);
         adam = new Adam([new ParameterGroup([.. model.Trained.Select(p => (p.Name, p.Parameter.Value))])]);
         using var random = new RandomState((ulong)seed);

@@ -93,7 +93,7 @@ internal static class QuickstartCommand
     {
         RunFolder folder = RunFolder.Create(path);
         using var held = new RunLock(path);
-        using FinetuneRun run = FinetuneRun.Prepare(options with { OutputDir = path });
+        using FinetuneRun run = FinetuneRun.Prepare(options with { OutputDir = path }, wholeBackbone: true);
         Output.Note(run.Model.CountsLine);
         JsonObject results = TrainingProgress.Train(run, folder, "permafrost quickstart");
         then?.Invoke(run);

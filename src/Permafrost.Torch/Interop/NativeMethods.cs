@@ -6,7 +6,7 @@ namespace Permafrost.Torch.Interop;
 internal static unsafe partial class NativeMethods
 {
     internal const string Library = "permafrost_torch";
-    internal const int AbiVersion = 1;
+    internal const int AbiVersion = 2;
 
     static NativeMethods() => NativeLoader.Register();
 

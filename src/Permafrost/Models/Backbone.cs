@@ -9,13 +9,14 @@ namespace Permafrost.Models;
 /// <param name="InputsEmbeds">(B, T, C); or null when ids are given.</param>
 /// <param name="AttentionMask">(B, T), 1 for tokens and 0 for padding; null when nothing is padded.</param>
 /// <param name="PositionIds">(B, T) int64; null for 0, 1, 2, ...</param>
+/// <param name="ReadPositions">(B, K) int64: the only positions whose last hidden state is wanted, so that the last layer need not compute the others; null for all.</param>
 /// <param name="WantHiddenStates">Return the states between the layers too.</param>
 /// <param name="WantAttentions">Return the attention probabilities too.</param>
 public sealed record BackboneInput(
-    Tensor? InputIds = null, Tensor? InputsEmbeds = null, Tensor? AttentionMask = null, Tensor? PositionIds = null, bool WantHiddenStates = false, bool WantAttentions = false);
+    Tensor? InputIds = null, Tensor? InputsEmbeds = null, Tensor? AttentionMask = null, Tensor? PositionIds = null, Tensor? ReadPositions = null, bool WantHiddenStates = false, bool WantAttentions = false);
 
 /// <summary>What a backbone returns.</summary>
-/// <param name="LastHiddenState">(B, T, C).</param>
+/// <param name="LastHiddenState">(B, T, C); (B, K, C) where positions were asked for.</param>
 /// <param name="HiddenStates">Before, between and after the layers, as Hugging Face returns them; empty unless asked for.</param>
 /// <param name="Attentions">(B, H, T, T) for each layer; empty unless asked for.</param>
 public sealed record BackboneOutput(Tensor LastHiddenState, IReadOnlyList<Tensor> HiddenStates, IReadOnlyList<Tensor> Attentions);

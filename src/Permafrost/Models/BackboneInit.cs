@@ -27,35 +27,33 @@ public static class BackboneInit
     /// <param name="seed">The body's seed; a parameter's values depend on it and on the parameter's name only.</param>
     /// <param name="unscaled">GPT-2 as of transformers 4.1: residual projections drawn like every other weight.</param>
     /// <param name="initializerRange">The configuration's standard deviation, for <paramref name="unscaled"/>.</param>
-    public static void DrawRandom(Module module, long seed, bool unscaled = false, double initializerRange = 0.02)
+    /// <param name="drawn">Told of each parameter as soon as its value is there.</param>
+    public static void DrawRandom(Module module, long seed, bool unscaled = false, double initializerRange = 0.02, Action<string, Parameter>? drawn = null)
     {
         foreach ((string name, Parameter parameter) in module.NamedParameters())
         {
             using RandomState random = Initializers.GeneratorFor(seed, name);
             parameter.Initialize(random, unscaled && name.EndsWith("c_proj.weight", StringComparison.Ordinal) ? Initializers.Normal(initializerRange) : null);
+            drawn?.Invoke(name, parameter);
         }
     }
 
-    /// <summary>Replaces pretrained values of everything but norms and positions by normal numbers of the same mean and standard deviation.</summary>
-    public static void MatchStatistics(Backbone backbone, long seed) => Redraw(backbone, seed, (tensor, random) =>
+    /// <summary>Replaces the pretrained values of a parameter that is neither norm nor position, as <c>statistics</c> and <c>shuffled</c> do; other inits leave it.</summary>
+    public static void Redraw(string init, Backbone backbone, string name, Parameter parameter, long seed)
+    {
+        if (init is not ("statistics" or "shuffled") || backbone.GroupOf(name).Group is GroupName.Ln or GroupName.Pos) return;
+        using var scope = new TensorScope();
+        using RandomState random = Initializers.GeneratorFor(seed, name);
+        parameter.Value = init == "statistics" ? MatchStatistics(parameter.Value, random) : Shuffle(parameter.Value, random);
+    }
+
+    // Normal numbers of the same mean and standard deviation.
+    private static Tensor MatchStatistics(Tensor tensor, RandomState random)
     {
         double deviation = tensor.Elements > 1 ? tensor.Std(unbiased: false).ToDouble() : 0;
         double mean = tensor.Mean().ToDouble();
         return deviation > 0 ? Tensor.Empty(tensor.Shape).NormalInPlace(mean, deviation, random) : Tensor.Full(tensor.Shape, mean);
-    });
-
-    /// <summary>Permutes the pretrained values of every tensor but norms and positions.</summary>
-    public static void Shuffle(Backbone backbone, long seed) => Redraw(backbone, seed, (tensor, random) =>
-        tensor.Reshape(-1).IndexSelect(0, Tensor.RandomPermutation(tensor.Elements, random)).View(tensor.Shape));
-
-    private static void Redraw(Backbone backbone, long seed, Func<Tensor, RandomState, Tensor> draw)
-    {
-        foreach ((string name, Parameter parameter) in backbone.NamedParameters())
-        {
-            if (backbone.GroupOf(name).Group is GroupName.Ln or GroupName.Pos) continue;
-            using var scope = new TensorScope();
-            using RandomState random = Initializers.GeneratorFor(seed, name);
-            parameter.Value = draw(parameter.Value, random);
-        }
     }
+
+    private static Tensor Shuffle(Tensor tensor, RandomState random) => tensor.Reshape(-1).IndexSelect(0, Tensor.RandomPermutation(tensor.Elements, random)).View(tensor.Shape);
 }

@@ -26,9 +26,10 @@ public sealed record BackboneSource(string Reference, HfConfig Config, string? F
     /// <summary>Makes the headless model with its weights.</summary>
     /// <param name="init">One of <see cref="BackboneInit.All"/>.</param>
     /// <param name="seed">The body's seed, for inits that draw.</param>
+    /// <param name="loaded">Told of each parameter as soon as its value is there, so that it can be packed or dropped before the next one takes memory.</param>
     /// <exception cref="PermafrostException">The weights are missing or do not fit.</exception>
     /// <exception cref="UsageException">The init does not exist, or needs weights that the reference does not have.</exception>
-    public Backbone Load(string init, long seed)
+    public Backbone Load(string init, long seed, Action<Backbone, string, Parameter>? loaded = null)
     {
         if (BackboneInit.All.All(known => known.Name != init)) throw new UsageException($"--init {init} does not exist; there are {string.Join(", ", BackboneInit.All.Select(known => known.Name))}");
         if (init == "random-gpt2-2021" && Config.ModelType != "gpt2") throw new UsageException($"--init random-gpt2-2021 is a scheme of gpt2, not of {Config.ModelType}; use --init random");
@@ -37,22 +38,42 @@ public sealed record BackboneSource(string Reference, HfConfig Config, string? F
         Architecture architecture = ModelRegistry.Find(Config);
         Backbone backbone = architecture.Backbone(Config);
         using var noGrad = new NoGrad();
-        if (BackboneInit.NeedsWeights(init)) WeightLoader.Load(backbone, architecture, "", Folder!);
-        else BackboneInit.DrawRandom(backbone, seed, unscaled: init == "random-gpt2-2021", Config.Number("initializer_range", 0.02));
-        if (init == "statistics") BackboneInit.MatchStatistics(backbone, seed);
-        if (init == "shuffled") BackboneInit.Shuffle(backbone, seed);
-        return backbone;
+        try
+        {
+            void Ready(string name, Parameter parameter)
+            {
+                BackboneInit.Redraw(init, backbone, name, parameter, seed);
+                loaded?.Invoke(backbone, name, parameter);
+            }
+            if (BackboneInit.NeedsWeights(init)) WeightLoader.Load(backbone, architecture, "", Folder!, Ready);
+            else BackboneInit.DrawRandom(backbone, seed, unscaled: init == "random-gpt2-2021", Config.Number("initializer_range", 0.02), Ready);
+            return backbone;
+        }
+        catch
+        {
+            backbone.Dispose();
+            throw;
+        }
     }
 
-    /// <summary>SHA-256 over names, types, shapes and bytes of all parameters, in the order of their names, as lower-case hex.</summary>
-    public static string Sha256(IEnumerable<(string Name, Parameter Parameter)> parameters)
+    /// <summary>SHA-256 over name, type, shape and bytes of a parameter as it is stored.</summary>
+    public static byte[] Sha256(string name, Parameter parameter)
     {
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        foreach ((string name, Parameter parameter) in parameters.OrderBy(pair => pair.Name, StringComparer.Ordinal))
-        {
-            hash.AppendData(Encoding.UTF8.GetBytes($"{name}\0{parameter.Value}\0"));
-            parameter.Value.ReadBytes(bytes => hash.AppendData(bytes));
-        }
+        hash.AppendData(Encoding.UTF8.GetBytes($"{name}\0{parameter.Stored}\0"));
+        parameter.Stored.ReadBytes(bytes => hash.AppendData(bytes));
+        return hash.GetHashAndReset();
+    }
+
+    /// <summary>SHA-256 over the parameters' own hashes, in the order of their names, as lower-case hex.</summary>
+    public static string Sha256(IEnumerable<(string Name, byte[] Hash)> parameters)
+    {
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        foreach ((_, byte[] one) in parameters.OrderBy(pair => pair.Name, StringComparer.Ordinal)) hash.AppendData(one);
         return Convert.ToHexStringLower(hash.GetHashAndReset());
     }
+
+    /// <summary>SHA-256 over all parameters that have a value, in the order of their names, as lower-case hex.</summary>
+    public static string Sha256(IEnumerable<(string Name, Parameter Parameter)> parameters) =>
+        Sha256(parameters.Where(pair => pair.Parameter.HasValue).Select(pair => (pair.Name, Sha256(pair.Name, pair.Parameter))));
 }

@@ -1,6 +1,7 @@
 // GPT-2: Radford et al. 2019, "Language Models are Unsupervised Multitask Learners".
 // Checked against Hugging Face transformers 4.30, models/gpt2/modeling_gpt2.py: names, masks, positions, tied head, loss.
-// What differs: masks are added to the scores in the same product, and the token table is only read when ids are given.
+// What differs: every norm adds what the layer before it computed to the residual stream, in the same pass; attention never writes its probabilities
+// unless they are asked for; and the last layer computes only the positions that are read. The token table is only read when ids are given.
 
 using Permafrost.Formats;
 using Permafrost.Nn;
@@ -69,7 +70,7 @@ public sealed record Gpt2Config
     public bool ScaleByLayer { get; }
 
     /// <summary>Activation of the feed-forward layers.</summary>
-    public Func<Tensor, Tensor> Activation { get; }
+    public Activation Activation { get; }
 
     /// <summary>Whether the head is the token table.</summary>
     public bool TiedHead { get; }
@@ -91,14 +92,23 @@ internal sealed class Gpt2Attention : Module
         projection = Declare("c_proj", new Conv1D(config.Width, config.Width, Gpt2Model.ResidualInitializer(config)));
     }
 
-    public (Tensor Output, Tensor? Probabilities) Forward(Tensor x, Tensor? causalMask, Tensor? paddingMask, double? dropout, bool wantProbabilities)
+    public (Tensor Output, Tensor? Probabilities) Forward(Tensor x, BackboneInput input, Tensor? readPositions, double? dropoutOverride)
     {
         (long B, long T, long C, long H) = (x.Size(0), x.Size(1), config.Width, config.Heads);
-        Tensor[] parts = qkv.Forward(x).View(B, T, 3, H, C / H).Permute(2, 0, 3, 1, 4).Chunk(3, 0);  // 3 times (1, B, H, T, D)
-        (Tensor context, Tensor? probabilities) = Attention.Forward(
-            parts[0].Squeeze(0), parts[1].Squeeze(0), parts[2].Squeeze(0), causalMask, paddingMask, scale, Training ? dropout ?? config.AttentionDropout : 0, wantProbabilities);
-        Tensor joined = context.Transpose(1, 2).Reshape(B, T, C);
-        return (projection.Forward(joined).Dropout(dropout ?? config.ResidualDropout, Training), probabilities);
+        double dropout = Training ? dropoutOverride ?? config.AttentionDropout : 0;
+        Tensor joint = qkv.Forward(x);  // (B, T, 3 C)
+        if (input.WantAttentions)
+        {
+            Tensor[] parts = joint.View(B, T, 3, H, C / H).Permute(2, 0, 3, 1, 4).Chunk(3, 0);  // 3 times (1, B, H, T, D)
+            Tensor? causalMask = T > 1 ? AttentionMask.Causal(T, x.Device) : null;
+            Tensor? paddingMask = input.AttentionMask is { } mask ? AttentionMask.Padding(mask) : null;
+            (Tensor seen, Tensor probabilities) = Attention.WithProbabilities(parts[0].Squeeze(0), parts[1].Squeeze(0), parts[2].Squeeze(0), causalMask, paddingMask, scale, dropout);
+            return (projection.Forward(seen.Transpose(1, 2).Reshape(B, T, C)), probabilities);
+        }
+        Tensor context = readPositions is null
+            ? joint.SelfAttention(H, scale, causal: true, input.AttentionMask, dropout)
+            : joint.Narrow(2, 0, C).Rows(readPositions).CrossAttention(joint.Narrow(2, C, C), joint.Narrow(2, 2 * C, C), H, scale, causal: true, readPositions, input.AttentionMask, dropout);
+        return (projection.Forward(context), null);
     }
 }
 
@@ -116,12 +126,13 @@ internal sealed class Gpt2Mlp : Module
         contract = Declare("c_proj", new Conv1D(config.Inner, config.Width, Gpt2Model.ResidualInitializer(config)));
     }
 
-    public Tensor Forward(Tensor x, double? dropout) => contract.Forward(config.Activation(expand.Forward(x))).Dropout(dropout ?? config.ResidualDropout, Training);
+    public Tensor Forward(Tensor x) => contract.Forward(expand.Forward(x, config.Activation));
 }
 
 /// <summary>GPT2Block: norm, attention, norm, feed-forward, each around a residual.</summary>
 internal sealed class Gpt2Block : Module
 {
+    private readonly Gpt2Config config;
     private readonly LayerNorm norm1;
     private readonly Gpt2Attention attention;
     private readonly LayerNorm norm2;
@@ -129,20 +140,24 @@ internal sealed class Gpt2Block : Module
 
     public Gpt2Block(Gpt2Config config, int layer)
     {
+        this.config = config;
         norm1 = Declare("ln_1", new LayerNorm(config.Width, config.Epsilon));
         attention = Declare("attn", new Gpt2Attention(config, layer));
         norm2 = Declare("ln_2", new LayerNorm(config.Width, config.Epsilon));
         mlp = Declare("mlp", new Gpt2Mlp(config));
     }
 
-    public (Tensor Hidden, Tensor? Probabilities) Forward(Tensor x, Tensor? causalMask, Tensor? paddingMask, double? dropout, bool wantProbabilities)
+    /// <summary>The residual stream without what the block's own feed-forward layer adds; that is the update, which the next norm adds.</summary>
+    public (Tensor Stream, Tensor Update, Tensor? Probabilities) Forward(Tensor stream, Tensor? update, BackboneInput input, Tensor? readPositions, double? dropoutOverride)
     {
+        double dropout = Training ? dropoutOverride ?? config.ResidualDropout : 0;
         // The scope frees what no gradient needs as soon as the block is done.
         using var scope = new TensorScope();
-        (Tensor attended, Tensor? probabilities) = attention.Forward(norm1.Forward(x), causalMask, paddingMask, dropout, wantProbabilities);
-        Tensor middle = x + attended;
-        Tensor hidden = middle + mlp.Forward(norm2.Forward(middle), dropout);
-        return (scope.Keep(hidden), probabilities is null ? null : scope.Keep(probabilities));
+        (stream, Tensor normed) = norm1.Add(stream, update, dropout);
+        (Tensor attended, Tensor? probabilities) = attention.Forward(normed, input, readPositions, dropoutOverride);
+        if (readPositions is not null) stream = stream.Rows(readPositions);
+        (stream, normed) = norm2.Add(stream, attended, dropout);
+        return (scope.Keep(stream), scope.Keep(mlp.Forward(normed)), probabilities is null ? null : scope.Keep(probabilities));
     }
 }
 
@@ -214,17 +229,21 @@ public sealed class Gpt2Model : Backbone
         var hiddenStates = new List<Tensor>();
         var attentions = new List<Tensor>();
 
+        double dropout = Training ? DropoutOverride ?? config.ResidualDropout : 0;
         Tensor positionVectors = input.PositionIds is { } ids ? positions.Forward(ids) : positions.Weight.Value.Narrow(0, 0, T);  // (B, T, C) or (T, C)
-        Tensor hidden = (vectors + positionVectors).Dropout(DropoutOverride ?? config.EmbeddingDropout, Training);
-        Tensor? causalMask = T > 1 ? AttentionMask.Causal(T, vectors.Device) : null;
-        Tensor? paddingMask = input.AttentionMask is { } mask ? AttentionMask.Padding(mask) : null;
+        Tensor stream = (vectors + positionVectors).Dropout(DropoutOverride ?? config.EmbeddingDropout, Training);
+        Tensor? update = null;
         foreach (Gpt2Block block in blocks)
         {
-            if (input.WantHiddenStates) hiddenStates.Add(hidden);
-            (hidden, Tensor? probabilities) = block.Forward(hidden, causalMask, paddingMask, DropoutOverride, input.WantAttentions);
+            if (input.WantHiddenStates)
+            {
+                if (update is not null) (stream, update) = (stream + update.Dropout(dropout, Training), null);
+                hiddenStates.Add(stream);
+            }
+            (stream, update, Tensor? probabilities) = block.Forward(stream, update, input, block == blocks[^1] ? input.ReadPositions : null, DropoutOverride);
             if (probabilities is not null) attentions.Add(probabilities);
         }
-        hidden = finalNorm.Forward(hidden);
+        (_, Tensor hidden) = finalNorm.Add(stream, update, dropout, DType.Float32);
         if (input.WantHiddenStates) hiddenStates.Add(hidden);
         return new BackboneOutput(hidden, hiddenStates, attentions);
     }

@@ -12,10 +12,10 @@ public static class WeightLoader
     /// <param name="architecture">Its family, which knows the spellings of checkpoints.</param>
     /// <param name="prefix">What the module's own names put before the backbone's: empty for a headless model.</param>
     /// <param name="folder">The folder.</param>
+    /// <param name="loaded">Told of each parameter as soon as its value is there.</param>
     /// <exception cref="PermafrostException">A tensor is missing, unknown, or has the wrong shape or type.</exception>
-    public static void Load(Module module, Architecture architecture, string prefix, string folder)
+    public static void Load(Module module, Architecture architecture, string prefix, string folder, Action<string, Parameter>? loaded = null)
     {
-        using var scope = new TensorScope();
         using var weights = new SafetensorsFolder(folder);
         var used = new HashSet<string>();
         foreach ((string name, Parameter parameter) in module.NamedParameters())
@@ -27,8 +27,10 @@ public static class WeightLoader
                 throw new PermafrostException($"{folder}: the tensor '{stored}' has the shape {Tensor.FormatShape(entry.Shape)}, config.json asks for {Tensor.FormatShape(parameter.Shape)}");
             if (entry.ElementType is not { } type || !type.IsFloatingPoint())
                 throw new PermafrostException($"{folder}: the tensor '{stored}' has the type {entry.Type}; weights must be F32, F16, BF16 or F64");
+            using var scope = new TensorScope();
             parameter.Value = weights.Read(stored).To(DType.Float32);
             used.Add(stored);
+            loaded?.Invoke(name, parameter);
         }
         string[] extra = [.. weights.Names.Where(name => !used.Contains(name) && !IsKnown(name, architecture)).Order(StringComparer.Ordinal)];
         if (extra.Length > 0)

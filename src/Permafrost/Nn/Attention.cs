@@ -2,7 +2,10 @@ using Permafrost.Torch;
 
 namespace Permafrost.Nn;
 
-/// <summary>Scaled dot-product attention (Vaswani et al. 2017) over heads; the weights around it belong to the models.</summary>
+/// <summary>
+/// Scaled dot-product attention (Vaswani et al. 2017) over heads that returns its probabilities too, in Hugging Face's order of operations. Where they
+/// are not wanted, <see cref="Tensor.SelfAttention"/> and <see cref="Tensor.CrossAttention"/> are many times faster.
+/// </summary>
 public static class Attention
 {
     /// <summary>softmax(scale q k^T + mask) v.</summary>
@@ -13,19 +16,11 @@ public static class Attention
     /// <param name="paddingMask">(B, 1, 1, S), added to the scores; null when there is no padding.</param>
     /// <param name="scale">Usually 1/sqrt(D).</param>
     /// <param name="dropout">Probability with which an attention weight is dropped; 0 when not training.</param>
-    /// <param name="wantProbabilities">Whether to return the probabilities too, at the price of keeping (B, H, T, S).</param>
-    /// <returns>The context (B, H, T, D), and the probabilities before dropout where asked for.</returns>
-    public static (Tensor Context, Tensor? Probabilities) Forward(
-        Tensor query, Tensor key, Tensor value, Tensor? causalMask, Tensor? paddingMask, double scale, double dropout, bool wantProbabilities)
+    /// <returns>The context (B, H, T, D), and the probabilities (B, H, T, S) before dropout.</returns>
+    public static (Tensor Context, Tensor Probabilities) WithProbabilities(Tensor query, Tensor key, Tensor value, Tensor? causalMask, Tensor? paddingMask, double scale, double dropout)
     {
         (long B, long H, long T, long D) = (query.Size(0), query.Size(1), query.Size(2), query.Size(3));
         long S = key.Size(2);
-        // libtorch 2's own kernels never write (T, S). Padding stays on the plain path: they differ in what a padded query sees.
-        if (!wantProbabilities && paddingMask is null && T == S && Tensor.HasScaledDotProductAttention)
-        {
-            double own = scale * Math.Sqrt(D);  // the operator divides by sqrt(D) itself
-            return (Tensor.ScaledDotProductAttention(Math.Abs(own - 1) < 1e-9 ? query : query * own, key, value, null, dropout, causal: causalMask is not null), null);
-        }
         using var scope = new TensorScope();
         Tensor q = query.Reshape(B * H, T, D);
         Tensor k = key.Reshape(B * H, S, D).Transpose(1, 2);
@@ -37,7 +32,7 @@ public static class Attention
         if (paddingMask is not null) scores = Pad(scores.View(B, H, T, S), causalMask, paddingMask).View(B * H, T, S);
         Tensor probabilities = scores.Softmax(-1);
         Tensor context = probabilities.Dropout(dropout, dropout > 0).Bmm(v).View(B, H, T, D);
-        return (scope.Keep(context), wantProbabilities ? scope.Keep(probabilities.View(B, H, T, S)) : null);
+        return (scope.Keep(context), scope.Keep(probabilities.View(B, H, T, S)));
     }
 
     // Hugging Face's order, which decides what a query sees that is padding itself: hidden scores are replaced (no gradient passes), padding is added.

@@ -11,7 +11,7 @@ public sealed class Conv1D : Module
     /// <summary>A linear map with transposed weight and zero start bias.</summary>
     public Conv1D(long inputs, long outputs, Initializer weightInitializer)
     {
-        Weight = Declare("weight", [inputs, outputs], weightInitializer);
+        Weight = Declare("weight", [inputs, outputs], weightInitializer, MatrixLayout.InputsFirst);
         Bias = Declare("bias", [outputs], Initializers.Zeros);
     }
 
@@ -21,10 +21,6 @@ public sealed class Conv1D : Module
     /// <summary>(outputs).</summary>
     public Parameter Bias { get; }
 
-    /// <summary>Applies the map to the last dimension.</summary>
-    public Tensor Forward(Tensor x)
-    {
-        long[] shape = [.. x.Shape[..^1], Bias.Shape[0]];
-        return Tensor.Addmm(Bias.Value, x.Reshape(-1, x.Size(-1)), Weight.Value).View(shape);
-    }
+    /// <summary>Applies the map to the last dimension, and an activation after it.</summary>
+    public Tensor Forward(Tensor x, Activation? activation = null) => LinearMap.Apply(x, Weight, Bias, Bias.Shape[0], activation, ActivationType);
 }

@@ -22,5 +22,17 @@ public sealed class LayerNorm : Module
     public Parameter Bias { get; }
 
     /// <summary>Normalises, scales and shifts.</summary>
-    public Tensor Forward(Tensor x) => x.LayerNorm(Weight.Value, Bias.Value, epsilon);
+    /// <param name="x">The residual stream.</param>
+    /// <param name="type">Of the result; null for the type that flows between layers.</param>
+    public Tensor Forward(Tensor x, DType? type = null) => x.FusedNorm(Weight.Value, Bias.Value, epsilon, type ?? ActivationType);
+
+    /// <summary>
+    /// Adds what the layer before has computed to the residual stream, and normalises, in one pass: the two are neighbours in every pre-norm model.
+    /// </summary>
+    /// <param name="stream">The residual stream.</param>
+    /// <param name="update">What is added to it; null at the start.</param>
+    /// <param name="dropout">Probability with which numbers of <paramref name="update"/> are dropped.</param>
+    /// <param name="type">Of the normalised result; null for the type that flows between layers.</param>
+    public (Tensor Stream, Tensor Normed) Add(Tensor stream, Tensor? update, double dropout, DType? type = null) =>
+        update is null ? (stream, Forward(stream, type)) : stream.ResidualNorm(update, Weight.Value, Bias.Value, epsilon, dropout, type ?? ActivationType);
 }

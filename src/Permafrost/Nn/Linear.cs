@@ -8,7 +8,7 @@ public sealed class Linear : Module
     /// <summary>A linear map; the initialisers default to torch.nn.Linear's.</summary>
     public Linear(long inputs, long outputs, bool bias = true, Initializer? weightInitializer = null, Initializer? biasInitializer = null)
     {
-        Weight = Declare("weight", [outputs, inputs], weightInitializer ?? Initializers.LinearDefault(inputs));
+        Weight = Declare("weight", [outputs, inputs], weightInitializer ?? Initializers.LinearDefault(inputs), MatrixLayout.OutputsFirst);
         if (bias) Bias = Declare("bias", [outputs], biasInitializer ?? Initializers.LinearDefault(inputs));
     }
 
@@ -18,6 +18,16 @@ public sealed class Linear : Module
     /// <summary>(outputs), or null.</summary>
     public Parameter? Bias { get; }
 
-    /// <summary>Applies the map to the last dimension.</summary>
-    public Tensor Forward(Tensor x) => x.Linear(Weight.Value, Bias?.Value);
+    /// <summary>Applies the map to the last dimension, and an activation after it.</summary>
+    public Tensor Forward(Tensor x, Activation? activation = null) => LinearMap.Apply(x, Weight, Bias, Weight.Shape[0], activation, ActivationType);
+}
+
+/// <summary>What <see cref="Linear"/> and <see cref="Conv1D"/> share: one fused operator, whatever the weight's type and layout.</summary>
+internal static class LinearMap
+{
+    public static Tensor Apply(Tensor x, Parameter weight, Parameter? bias, long outputs, Activation? activation, DType type)
+    {
+        Tensor y = x.FusedLinear(weight.Matrix, bias?.Value, outputs, activation?.Fused ?? "none", type);
+        return activation is { Fused: null } ? activation.Function(y) : y;
+    }
 }

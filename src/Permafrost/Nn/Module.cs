@@ -1,3 +1,5 @@
+using Permafrost.Torch;
+
 namespace Permafrost.Nn;
 
 /// <summary>A layer or model: parameters and inner modules under the names of Hugging Face's state dictionary.</summary>
@@ -18,6 +20,16 @@ public abstract class Module : IDisposable
                 yield return (name.Length == 0 ? inner : $"{name}.{inner}", parameter);
     }
 
+    /// <summary>Type of what flows between its layers: bfloat16 where frozen weights are; sums, norms and the residual stream are float32 always.</summary>
+    public DType ActivationType { get; private set; } = DType.Float32;
+
+    /// <summary>Sets <see cref="ActivationType"/>, here and in every inner module.</summary>
+    public void UseActivationType(DType type)
+    {
+        ActivationType = type;
+        foreach ((_, Module module) in modules) module.UseActivationType(type);
+    }
+
     /// <summary>Switches dropout on or off, here and in every inner module.</summary>
     public void Train(bool training)
     {
@@ -33,9 +45,9 @@ public abstract class Module : IDisposable
     }
 
     /// <summary>Declares a parameter.</summary>
-    protected Parameter Declare(string name, long[] shape, Initializer initializer)
+    protected Parameter Declare(string name, long[] shape, Initializer initializer, MatrixLayout layout = MatrixLayout.None)
     {
-        var parameter = new Parameter(name, shape, initializer);
+        var parameter = new Parameter(name, shape, initializer, layout);
         parameters.Add(parameter);
         return parameter;
     }

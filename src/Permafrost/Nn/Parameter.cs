@@ -2,13 +2,26 @@ using Permafrost.Torch;
 
 namespace Permafrost.Nn;
 
+/// <summary>How a parameter is multiplied with, which decides whether a frozen one can be packed.</summary>
+public enum MatrixLayout
+{
+    /// <summary>Not as a matrix: norms, biases, tables.</summary>
+    None,
+    /// <summary>As (inputs, outputs).</summary>
+    InputsFirst,
+    /// <summary>As (outputs, inputs).</summary>
+    OutputsFirst,
+}
+
 /// <summary>A weight of a model: a name, a shape, a way to draw its start value, and, once loaded or drawn, its tensor.</summary>
 /// <param name="name">The name within its module, as in Hugging Face's state dictionary.</param>
 /// <param name="shape">Sizes along the dimensions.</param>
 /// <param name="initializer">The architecture's published distribution.</param>
-public sealed class Parameter(string name, long[] shape, Initializer initializer)
+/// <param name="layout">How it is multiplied with.</param>
+public sealed class Parameter(string name, long[] shape, Initializer initializer, MatrixLayout layout = MatrixLayout.None)
 {
     private Tensor? value;
+    private Tensor? packed;
 
     /// <summary>The name within its module.</summary>
     public string Name { get; } = name;
@@ -19,14 +32,17 @@ public sealed class Parameter(string name, long[] shape, Initializer initializer
     /// <summary>The architecture's published distribution.</summary>
     public Initializer Initializer { get; } = initializer;
 
+    /// <summary>How it is multiplied with.</summary>
+    public MatrixLayout Layout { get; } = layout;
+
     /// <summary>Number of elements.</summary>
     public long Elements => Shape.Aggregate(1L, (product, size) => product * size);
 
     /// <summary>The tensor. It belongs to the parameter, not to any scope.</summary>
-    /// <exception cref="InvalidOperationException">Nothing was loaded or drawn yet, or the new tensor has another shape.</exception>
+    /// <exception cref="InvalidOperationException">Nothing was loaded or drawn yet, or it is packed, or the new tensor has another shape.</exception>
     public Tensor Value
     {
-        get => value ?? throw new InvalidOperationException($"the parameter {Name}{Tensor.FormatShape(Shape)} was neither loaded nor initialised");
+        get => value ?? throw new InvalidOperationException($"the parameter {Name}{Tensor.FormatShape(Shape)} {(packed is null ? "was neither loaded nor initialised" : "is frozen and packed, so only its layer can use it")}");
         set
         {
             if (!value.Shape.AsSpan().SequenceEqual(Shape)) throw new InvalidOperationException($"the parameter {Name} has the shape {Tensor.FormatShape(Shape)}, not {Tensor.FormatShape(value.Shape)}");
@@ -35,8 +51,37 @@ public sealed class Parameter(string name, long[] shape, Initializer initializer
         }
     }
 
-    /// <summary>Whether a value is there.</summary>
-    public bool HasValue => value is not null;
+    /// <summary>Whether a value is there, packed or not.</summary>
+    public bool HasValue => value is not null || packed is not null;
+
+    /// <summary>The weight as products take it: packed; or as the matrix (inputs, outputs).</summary>
+    public Tensor Matrix => packed ?? (Layout == MatrixLayout.OutputsFirst ? Value.Transpose(0, 1) : Value);
+
+    /// <summary>What is held in memory: the tensor, or its packed form.</summary>
+    public Tensor Stored => packed ?? Value;
+
+    /// <summary>
+    /// Rounds a weight that will never train to bfloat16, and frees the float32 one: packed where this processor multiplies bfloat16, else as it is.
+    /// What is not multiplied as a matrix (norms, biases, tables) stays float32.
+    /// </summary>
+    public void FreezeAsBFloat16()
+    {
+        if (Layout == MatrixLayout.None || packed is not null) return;
+        using var noGrad = new NoGrad();
+        if (Value.Device.Type == DeviceType.Cpu && Kernels.MultiplyBFloat16)
+        {
+            packed = TensorScope.Detach(Value.Pack(transposed: Layout == MatrixLayout.OutputsFirst));
+            value!.Dispose();
+            value = null;
+        }
+        else Value = Value.To(DType.BFloat16);
+    }
+
+    /// <summary>Moves it to a device.</summary>
+    public void To(Device device)
+    {
+        if (value is not null) Value = value.To(device);
+    }
 
     /// <summary>Draws the start value.</summary>
     public void Initialize(RandomState random, Initializer? other = null)
@@ -46,9 +91,11 @@ public sealed class Parameter(string name, long[] shape, Initializer initializer
         Value = tensor;
     }
 
-    internal void Free()
+    /// <summary>Frees the value; the parameter is as before it was loaded.</summary>
+    public void Free()
     {
         value?.Dispose();
-        value = null;
+        packed?.Dispose();
+        (value, packed) = (null, null);
     }
 }

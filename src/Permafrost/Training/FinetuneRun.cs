@@ -42,7 +42,7 @@ public sealed class FinetuneRun : IDisposable
     private readonly string reading;
     private bool trained;
 
-    private FinetuneRun(RunOptions options, TaskShape? knownShape, bool withData)
+    private FinetuneRun(RunOptions options, TaskShape? knownShape, bool withData, bool wholeBackbone = false)
     {
         options.Validate();
         Options = options;
@@ -65,11 +65,18 @@ public sealed class FinetuneRun : IDisposable
             shape = shape with { Vocabulary = (int)table.Size(0) };
         if (knownShape is not null && Data is not null && (Data.Shape.VectorSize != shape.VectorSize || Data.Shape.Vocabulary > shape.Vocabulary || Data.Shape.Targets != shape.Targets || Data.Shape.Classes > shape.Classes))
             throw new PermafrostException($"the data of {Task.Name} has another shape than the run was trained on (inputs, number of answers or classes); give the data of the run with --data");
-        Backbone backbone = source.Load(options.Init, options.InitSeed);
-        BackboneSha256 = BackboneSource.Sha256(backbone.NamedParameters());
+        FrozenType = ParseFrozenType(options.FrozenDtype, Device);
+        var policy = Policy.Parse(options.Policy);
+        var hashes = new List<(string Name, byte[] Hash)>();
+        Backbone backbone = source.Load(options.Init, options.InitSeed, (body, name, parameter) =>
+        {
+            hashes.Add((name, BackboneSource.Sha256(name, parameter)));
+            if (!wholeBackbone) TunedModel.Settle(body, name, parameter, policy, options.InputLayer == "pretrained-embedding", FrozenType, Device);
+        });
+        BackboneSha256 = BackboneSource.Sha256(hashes);
         if (options.InputLayer == "pretrained-embedding" && shape.Vocabulary > backbone.Config.Int("vocab_size", int.MaxValue))
             throw new PermafrostException($"the task feeds ids up to {shape.Vocabulary - 1}, but the backbone's token table has {backbone.Config.Int("vocab_size", 0)} rows; use --input-layer new");
-        Model = new TunedModel(backbone, shape, Tuning.Readout.Parse(options.Readout ?? shape.Readout), Policy.Parse(options.Policy), options.InputLayer == "pretrained-embedding", options.Dropout, options.Seed, Device);
+        Model = new TunedModel(backbone, shape, Tuning.Readout.Parse(options.Readout ?? shape.Readout), policy, options.InputLayer == "pretrained-embedding", options.Dropout, options.Seed, Device, FrozenType);
         if (start is not null)
         {
             Model.LoadAdapter(start, options.InitAdapter!, complete: false);
@@ -95,6 +102,9 @@ public sealed class FinetuneRun : IDisposable
     /// <summary>Where it computes.</summary>
     public Device Device { get; }
 
+    /// <summary>What --frozen-dtype came to on this machine.</summary>
+    public DType FrozenType { get; }
+
     /// <summary>SHA-256 of the backbone's weights before training.</summary>
     public string BackboneSha256 { get; }
 
@@ -111,8 +121,10 @@ public sealed class FinetuneRun : IDisposable
     }
 
     /// <summary>Loads everything that a training needs.</summary>
+    /// <param name="options">The run.</param>
+    /// <param name="wholeBackbone">Keep also what the run's inputs never reach, to save the backbone afterwards.</param>
     /// <exception cref="PermafrostException">Something is missing, damaged, or does not fit.</exception>
-    public static FinetuneRun Prepare(RunOptions options) => new(options, null, withData: true);
+    public static FinetuneRun Prepare(RunOptions options, bool wholeBackbone = false) => new(options, null, withData: true, wholeBackbone);
 
     /// <summary>Rebuilds a finished run's model with its adapter.</summary>
     /// <param name="path">The run's folder.</param>
@@ -218,6 +230,7 @@ public sealed class FinetuneRun : IDisposable
         {
             ["options"] = options,
             ["backbone_sha256"] = BackboneSha256,
+            ["frozen_type"] = FrozenType.ToString().ToLowerInvariant(),
             ["data_sha256"] = DataSha256(),
             ["permafrost_version"] = EnvironmentInfo.Version.Split('+')[0],
             ["libtorch_version"] = Engine.Version,
@@ -393,6 +406,10 @@ public sealed class FinetuneRun : IDisposable
             throw new PermafrostException($"{folder}: adapter_config.json lacks the shape, readout or labels of the task; it may be damaged");
         }
     }
+
+    // auto: bfloat16 where the processor or the GPU multiplies it natively.
+    private static DType ParseFrozenType(string text, Device device) =>
+        text == "bfloat16" || text == "auto" && (device.Type == DeviceType.Cuda || Kernels.MultiplyBFloat16) ? DType.BFloat16 : DType.Float32;
 
     private static Device ParseDevice(string text)
     {

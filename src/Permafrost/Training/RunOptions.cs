@@ -61,7 +61,7 @@ public sealed record RunOptions
     public double Dropout { get; init; } = 0.1;
 
     /// <summary>Frozen type.</summary>
-    [Option("number format of the frozen weights: float32; auto picks the fastest exact enough (float32 today)")]
+    [Option("number format of frozen weights: float32, bfloat16 (faster, half the memory), or auto: bfloat16 where the hardware multiplies it natively")]
     public string FrozenDtype { get; init; } = "auto";
 
     /// <summary>Start adapter.</summary>
@@ -212,7 +212,7 @@ public sealed record RunOptions
         _ = Tasks.TaskRegistry.Find(Task);
         if (Backbone.Length == 0) throw new UsageException("--backbone is missing; give a model folder, or a preset with --init random, such as --backbone gpt2-mini --init random");
         OneOf("--input-layer", InputLayer, "new", "pretrained-embedding");
-        OneOf("--frozen-dtype", FrozenDtype, "auto", "float32");
+        OneOf("--frozen-dtype", FrozenDtype, "auto", "float32", "bfloat16");
         OneOf("--optim", Optim, "adam", "adamw", "sgd");
         OneOf("--lr-scheduler-type", LrSchedulerType, [.. LearningRateSchedule.Names]);
         Between("--dropout", Dropout, 0, 0.999);

@@ -31,33 +31,34 @@ public sealed record Readout(ReadoutKind Kind, int Count = 1)
         _ => throw new UsageException($"--readout '{text}' does not exist; there are last, first, mean and last:K"),
     };
 
+    /// <summary>The positions (B, K) int64 that are read; null when all are (<c>mean</c>).</summary>
+    /// <param name="mask">(B, T) int64, 1 for tokens and 0 for padding; null when nothing is padded.</param>
+    /// <param name="B">Sequences.</param>
+    /// <param name="T">Tokens of each.</param>
+    /// <param name="device">Where the positions are wanted.</param>
+    /// <exception cref="PermafrostException">K is more than the sequence has tokens.</exception>
+    public Tensor? Positions(Tensor? mask, long B, long T, Device device)
+    {
+        if (Count > T) throw new PermafrostException($"--readout {this} reads {Count} tokens, but the sequences have {T}");
+        if (Kind == ReadoutKind.Mean) return null;
+        if (Kind == ReadoutKind.First) return mask is null ? Tensor.Zeros([B, 1], DType.Int64, device) : mask.Argmax(1).View(B, 1);
+        Tensor back = Tensor.Arange(Count, DType.Int64, device).View(1, Count) - (Count - 1);  // ..., -1, 0
+        if (mask is null) return (back + (T - 1)).Expand(B, Count);
+        if (Count > 1 && mask.Sum(1).Min().ToInt64() is var shortest && shortest < Count) throw new PermafrostException($"--readout {this} reads {Count} tokens, but a sequence has only {shortest} that are not padding");
+        Tensor last = (mask * Tensor.Arange(T, DType.Int64, device)).Argmax(1);  // (B)
+        return last.View(B, 1) + back;
+    }
+
     /// <summary>(B, K, C) from hidden states (B, T, C).</summary>
     /// <param name="hidden">(B, T, C).</param>
     /// <param name="mask">(B, T) int64, 1 for tokens and 0 for padding; null when nothing is padded.</param>
     /// <exception cref="PermafrostException">K is more than the sequence has tokens.</exception>
     public Tensor Read(Tensor hidden, Tensor? mask)
     {
-        (long B, long T, long C) = (hidden.Size(0), hidden.Size(1), hidden.Size(2));
-        if (Count > T) throw new PermafrostException($"--readout {this} reads {Count} tokens, but the sequences have {T}");
-        switch (Kind)
-        {
-            case ReadoutKind.First when mask is null:
-                return hidden.Narrow(1, 0, 1);
-            case ReadoutKind.First:
-                return hidden.Gather(1, mask.Argmax(1).View(B, 1, 1).Expand(B, 1, C));
-            case ReadoutKind.Mean when mask is null:
-                return hidden.Mean(1, keepDimension: true);
-            case ReadoutKind.Mean:
-                Tensor weights = mask.To(hidden.DType).Unsqueeze(2);  // (B, T, 1)
-                return (hidden * weights).Sum(1, keepDimension: true) / weights.Sum(1, keepDimension: true);
-            case ReadoutKind.Last when mask is null:
-                return hidden.Narrow(1, T - Count, Count);
-            default:
-                if (Count > 1 && mask!.Sum(1).Min().ToInt64() is var shortest && shortest < Count) throw new PermafrostException($"--readout {this} reads {Count} tokens, but a sequence has only {shortest} that are not padding");
-                Tensor last = (mask! * Tensor.Arange(T, DType.Int64, hidden.Device)).Argmax(1);  // (B)
-                Tensor rows = last.View(B, 1) + Tensor.Arange(Count, DType.Int64, hidden.Device).View(1, Count) - (Count - 1);
-                return hidden.Gather(1, rows.View(B, Count, 1).Expand(B, Count, C));
-        }
+        if (Positions(mask, hidden.Size(0), hidden.Size(1), hidden.Device) is { } positions) return hidden.Rows(positions);
+        if (mask is null) return hidden.Mean(1, keepDimension: true);
+        Tensor weights = mask.To(hidden.DType).Unsqueeze(2);  // (B, T, 1)
+        return (hidden * weights).Sum(1, keepDimension: true) / weights.Sum(1, keepDimension: true);
     }
 
     /// <inheritdoc/>

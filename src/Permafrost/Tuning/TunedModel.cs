@@ -37,10 +37,12 @@ public sealed class TunedModel : IDisposable
     /// <param name="dropout">Probability of every dropout.</param>
     /// <param name="seed">Of the new layers' start values.</param>
     /// <param name="device">Where to compute.</param>
+    /// <param name="frozenType">Of frozen weights that are multiplied with: float32 or bfloat16.</param>
     /// <exception cref="UsageException">The policy trains nothing, or the combination cannot be.</exception>
-    public TunedModel(Backbone backbone, TaskShape shape, Readout readout, Policy policy, bool ownTokens, double dropout, long seed, Device device)
+    public TunedModel(Backbone backbone, TaskShape shape, Readout readout, Policy policy, bool ownTokens, double dropout, long seed, Device device, DType frozenType = DType.Float32)
     {
-        (Backbone, Shape, Readout, Policy, Dropout) = (backbone, shape, readout, policy, dropout);
+        (Backbone, Shape, Readout, Policy, Dropout, FrozenType) = (backbone, shape, readout, policy, dropout, frozenType);
+
         if (shape.Targets % readout.Count != 0) throw new UsageException($"--readout {readout} reads {readout.Count} tokens, which do not share {shape.Targets} answers evenly");
         if (ownTokens && shape.FeedsVectors) throw new UsageException("--input-layer pretrained-embedding needs a task that feeds ids, and this one feeds vectors; use --input-layer new");
         if (backbone.MaxPositions < shape.SequenceLength)
@@ -55,10 +57,14 @@ public sealed class TunedModel : IDisposable
         Parameters = [.. Declare(ownTokens)];
         if (!Parameters.Any(parameter => parameter.Trained))
             throw new UsageException($"--policy '{policy}' trains nothing here: no parameter that this run uses is in its groups; try fpt");
+        // Where every matrix trains, nothing is gained from rounding what flows between them.
+        backbone.UseActivationType(Frozen.Except(InAdapter).Any(parameter => parameter.Parameter.Layout != MatrixLayout.None) ? frozenType : DType.Float32);
         foreach (TunedParameter parameter in Parameters)
         {
-            parameter.Parameter.Value = parameter.Parameter.Value.To(device);
-            parameter.Parameter.Value.RequiresGrad = parameter.Trained;
+            if (!parameter.Parameter.HasValue) continue;
+            parameter.Parameter.To(device);
+            if (parameter.Trained) parameter.Parameter.Value.RequiresGrad = true;
+            else if (FrozenType == DType.BFloat16 && !InAdapter.Contains(parameter)) parameter.Parameter.FreezeAsBFloat16();
         }
     }
 
@@ -76,6 +82,9 @@ public sealed class TunedModel : IDisposable
 
     /// <summary>Probability of every dropout.</summary>
     public double Dropout { get; }
+
+    /// <summary>Type of frozen weights that are multiplied with.</summary>
+    public DType FrozenType { get; }
 
     /// <summary>Every parameter, the new layers first.</summary>
     public IReadOnlyList<TunedParameter> Parameters { get; }
@@ -100,6 +109,17 @@ public sealed class TunedModel : IDisposable
         }
     }
 
+    /// <summary>
+    /// What <see cref="BackboneSource.Load"/> can do with a parameter as soon as it is there, so that a whole float32 backbone never is in memory:
+    /// drop it where the run's inputs never reach it, pack it where it is frozen. The constructor then finds the rest as it would have left it.
+    /// </summary>
+    public static void Settle(Backbone backbone, string name, Parameter parameter, Policy policy, bool ownTokens, DType frozenType, Device device)
+    {
+        (GroupName group, int layer) = backbone.GroupOf(name);
+        if (backbone.UnusedParameters(vectors: !ownTokens).Contains(name)) parameter.Free();
+        else if (frozenType == DType.BFloat16 && device.Type == DeviceType.Cpu && !policy.Trains(group, layer, backbone.Layers)) parameter.FreezeAsBFloat16();
+    }
+
     /// <summary>Switches dropout on or off.</summary>
     public void Train(bool training)
     {
@@ -117,8 +137,9 @@ public sealed class TunedModel : IDisposable
         Tensor vectors = inputLinear is not null ? inputLinear.Forward(inputs).Dropout(Dropout, Training)
             : inputTable is not null ? inputTable.Forward(inputs)
             : Backbone.EmbedTokens(inputs);  // (B, T, width)
-        Tensor hidden = Backbone.Forward(new BackboneInput(InputsEmbeds: vectors, AttentionMask: mask)).LastHiddenState;
-        Tensor read = Readout.Read(hidden, mask);  // (B, K, width)
+        Tensor? positions = Readout.Positions(mask, vectors.Size(0), vectors.Size(1), vectors.Device);
+        Tensor hidden = Backbone.Forward(new BackboneInput(InputsEmbeds: vectors, AttentionMask: mask, ReadPositions: positions)).LastHiddenState;
+        Tensor read = positions is null ? Readout.Read(hidden, mask) : hidden;  // (B, K, width)
         return scope.Keep(outputLayer.Forward(read).Reshape(inputs.Size(0), Shape.Targets, Shape.Classes));
     }
 

@@ -22,7 +22,7 @@ public class AttentionTests : IDisposable
     [Fact]
     public void Equal_scores_give_the_mean_of_the_values()
     {
-        (Tensor context, Tensor? probabilities) = Attention.Forward(Blank(), Blank(), Values, null, null, 1, 0, wantProbabilities: true);
+        (Tensor context, Tensor? probabilities) = Attention.WithProbabilities(Blank(), Blank(), Values, null, null, 1, 0);
         Close([3, 30, 3, 30, 3, 30], context);
         Close([.. Enumerable.Repeat(1 / 3f, 9)], probabilities!);
     }
@@ -30,7 +30,7 @@ public class AttentionTests : IDisposable
     [Fact]
     public void A_causal_mask_hides_what_comes_later()
     {
-        (Tensor context, Tensor? probabilities) = Attention.Forward(Blank(), Blank(), Values, AttentionMask.Causal(3, Device.Cpu), null, 1, 0, wantProbabilities: true);
+        (Tensor context, Tensor? probabilities) = Attention.WithProbabilities(Blank(), Blank(), Values, AttentionMask.Causal(3, Device.Cpu), null, 1, 0);
         Close([1, 10, 1.5f, 15, 3, 30], context);
         Close([1, 0, 0, 0.5f, 0.5f, 0, 1 / 3f, 1 / 3f, 1 / 3f], probabilities!);
     }
@@ -39,8 +39,8 @@ public class AttentionTests : IDisposable
     public void A_padding_mask_hides_keys_with_and_without_a_causal_one()
     {
         Tensor padding = AttentionMask.Padding(Tensor.From([1L, 0, 1], 1, 3));
-        Close([3.5f, 35, 3.5f, 35, 3.5f, 35], Attention.Forward(Blank(), Blank(), Values, null, padding, 1, 0, false).Context);
-        Close([1, 10, 1, 10, 3.5f, 35], Attention.Forward(Blank(), Blank(), Values, AttentionMask.Causal(3, Device.Cpu), padding, 1, 0, false).Context);
+        Close([3.5f, 35, 3.5f, 35, 3.5f, 35], Attention.WithProbabilities(Blank(), Blank(), Values, null, padding, 1, 0).Context);
+        Close([1, 10, 1, 10, 3.5f, 35], Attention.WithProbabilities(Blank(), Blank(), Values, AttentionMask.Causal(3, Device.Cpu), padding, 1, 0).Context);
     }
 
     [Fact]
@@ -51,7 +51,7 @@ public class AttentionTests : IDisposable
         for (int round = 0; round < 100; round++)
         {
             Tensor.Full([1, 3, 3], double.NaN).Dispose();
-            Close([3.5f, 35, 3.5f, 35, 3.5f, 35], Attention.Forward(Blank(), Blank(), Values, null, padding, 1, 0, false).Context);
+            Close([3.5f, 35, 3.5f, 35, 3.5f, 35], Attention.WithProbabilities(Blank(), Blank(), Values, null, padding, 1, 0).Context);
         }
     }
 
@@ -61,7 +61,7 @@ public class AttentionTests : IDisposable
         // One query (1, 0); keys (0, 0) and (ln 9, 0), scale 1/2: weights 1 and 3.
         Tensor query = Tensor.From([1f, 0], 1, 1, 1, 2);
         Tensor key = Tensor.From([0, 0, MathF.Log(9), 0], 1, 1, 2, 2);
-        (Tensor context, Tensor? probabilities) = Attention.Forward(query, key, Tensor.From([0f, 4, 8, 0], 1, 1, 2, 2), null, null, 0.5, 0, true);
+        (Tensor context, Tensor? probabilities) = Attention.WithProbabilities(query, key, Tensor.From([0f, 4, 8, 0], 1, 1, 2, 2), null, null, 0.5, 0);
         Close([0.25f, 0.75f], probabilities!);
         Close([6, 1], context);
     }
@@ -72,13 +72,13 @@ public class AttentionTests : IDisposable
         using var random = new RandomState(1);
         Tensor[] parts = [.. Enumerable.Range(0, 3).Select(_ => Tensor.Empty([2, 3, 4, 5]).NormalInPlace(0, 1, random))];
         Tensor mask = AttentionMask.Causal(4, Device.Cpu);
-        Tensor whole = Attention.Forward(parts[0], parts[1], parts[2], mask, null, 0.4, 0, false).Context;
+        Tensor whole = Attention.WithProbabilities(parts[0], parts[1], parts[2], mask, null, 0.4, 0).Context;
         for (int b = 0; b < 2; b++)
         {
             for (int h = 0; h < 3; h++)
             {
                 Tensor[] own = [.. parts.Select(part => part.Narrow(0, b, 1).Narrow(1, h, 1))];
-                Tensor alone = Attention.Forward(own[0], own[1], own[2], mask, null, 0.4, 0, false).Context;
+                Tensor alone = Attention.WithProbabilities(own[0], own[1], own[2], mask, null, 0.4, 0).Context;
                 Assert.True((whole.Narrow(0, b, 1).Narrow(1, h, 1) - alone).Abs().Max().ToDouble() < 1e-6);
             }
         }

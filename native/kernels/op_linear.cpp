@@ -1,0 +1,183 @@
+// permafrost::linear: activation(x W + b) with a frozen bfloat16 weight in packed form, or any float32 weight. Keeps for the gradient only what a
+// trained parameter needs: nothing for a frozen map, the derivative for an activation, x where W itself trains.
+#include <torch/library.h>
+
+#include "op.h"
+
+namespace permafrost {
+
+namespace {
+
+void run_product(const kernels::Product& product) {
+    const kernels::Kernels& set = kernels::active();
+    const int64_t width = product.transposed ? product.inputs : product.outputs;
+    const int64_t panels = (width + kernels::kPanel - 1) / kernels::kPanel;
+    const int64_t work = product.rows * product.inputs * product.outputs;
+    // Fewer panels than threads: rows are shared out too.
+    const int64_t threads = work < 200000 ? 1 : at::get_num_threads();
+    const int64_t splits = panels >= threads ? 1 : std::min((threads + panels - 1) / panels, (product.rows + 7) / 8);
+    const int64_t stretch = (product.rows + splits - 1) / splits;
+    if (threads == 1) return set.product(product, 0, panels, 0, product.rows);
+    at::parallel_for(0, panels * splits, 1, [&](int64_t begin, int64_t end) {
+        if (splits == 1) return set.product(product, begin, end, 0, product.rows);
+        for (int64_t task = begin; task < end; task++)
+            set.product(product, task % panels, task % panels + 1, task / panels * stretch, std::min(product.rows, (task / panels + 1) * stretch));
+    });
+}
+
+// An odd number of inputs would end in half a pair.
+at::Tensor even(const at::Tensor& x) { return x.size(1) % 2 == 0 ? x : at::constant_pad_nd(x, {0, 1}); }
+
+// x (rows, inputs) bfloat16 by a packed weight; y of `type`, and the derivative where wanted.
+at::Tensor packed_product(const at::Tensor& x, const at::Tensor& weight, const float* bias, int64_t inputs, int64_t outputs, bool transposed, kernels::Activation activation, at::ScalarType type, at::Tensor* slope) {
+    const int64_t rows = x.size(0);
+    at::Tensor y = at::empty({rows, transposed ? inputs : outputs}, x.options().dtype(type));
+    if (slope != nullptr) *slope = at::empty({rows, outputs}, x.options());
+    if (rows == 0) return y;
+    const at::Tensor padded = even(x);
+    kernels::Product product{};
+    product.rows = rows;
+    product.inputs = inputs + (transposed ? 0 : inputs % 2);
+    product.outputs = outputs + (transposed ? outputs % 2 : 0);
+    product.transposed = transposed;
+    product.x = bf16_data(padded);
+    product.weight = bf16_data(weight);
+    product.bias = bias;
+    product.activation = activation;
+    product.y = y.data_ptr();
+    product.y_type = type_of(y);
+    product.slope = slope == nullptr ? nullptr : bf16_data(*slope);
+    run_product(product);
+    return y;
+}
+
+at::Tensor times(const at::Tensor& a, const at::Tensor& b) {
+    at::Tensor result = at::empty_like(a);
+    const kernels::Type type = type_of(a);
+    at::parallel_for(0, a.numel(), 16384, [&](int64_t begin, int64_t end) { kernels::active().multiply(a.data_ptr(), b.data_ptr(), result.data_ptr(), type, begin, end); });
+    return result;
+}
+
+struct PackedLinear : torch::autograd::Function<PackedLinear> {
+    static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight, const c10::optional<at::Tensor>& bias, int64_t outputs, int64_t activation, at::ScalarType type) {
+        const int64_t inputs = x.size(-1);
+        const auto kind = static_cast<kernels::Activation>(activation);
+        const bool needs_slope = kind != kernels::Activation::None && (x.requires_grad() || (bias.has_value() && bias->requires_grad()));
+        at::Tensor slope;
+        const at::Tensor rows = as_type(x, at::kBFloat16).view({-1, inputs});
+        const at::Tensor y = packed_product(rows, weight, float_data(bias), inputs, outputs, false, kind, type, needs_slope ? &slope : nullptr);
+        context->save_for_backward({weight, slope});
+        context->saved_data["inputs"] = inputs;
+        context->saved_data["outputs"] = outputs;
+        context->saved_data["type"] = static_cast<int64_t>(x.scalar_type());
+        context->saved_data["bias"] = bias.has_value() && bias->defined() && bias->requires_grad();
+        std::vector<int64_t> shape = x.sizes().vec();
+        shape.back() = outputs;
+        return y.view(shape);
+    }
+
+    static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+        const variable_list saved = context->get_saved_variables();
+        const int64_t inputs = context->saved_data["inputs"].toInt(), outputs = context->saved_data["outputs"].toInt();
+        at::Tensor dy = as_type(gradients[0], at::kBFloat16).view({-1, outputs});
+        if (saved[1].defined()) dy = times(dy, saved[1]);
+        at::Tensor dx, d_bias;
+        if (context->needs_input_grad(0)) {
+            dx = packed_product(dy, saved[0], nullptr, inputs, outputs, true, kernels::Activation::None, static_cast<at::ScalarType>(context->saved_data["type"].toInt()), nullptr);
+            std::vector<int64_t> shape = gradients[0].sizes().vec();
+            shape.back() = inputs;
+            dx = dx.view(shape);
+        }
+        if (context->saved_data["bias"].toBool()) d_bias = dy.sum(0, false, at::kFloat);
+        return {dx, Variable(), d_bias, Variable(), Variable(), Variable()};
+    }
+};
+
+// The same with a float32 weight (inputs, outputs), trained or not: libtorch's product, bias and activation in one pass after it.
+struct PlainLinear : torch::autograd::Function<PlainLinear> {
+    static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight, const c10::optional<at::Tensor>& bias, int64_t activation) {
+        const auto kind = static_cast<kernels::Activation>(activation);
+        const at::Tensor rows = as_type(x, at::kFloat).view({-1, x.size(-1)});
+        at::Tensor y = at::mm(rows, weight);
+        at::Tensor slope;
+        const bool gradient = x.requires_grad() || weight.requires_grad() || (bias.has_value() && bias->requires_grad());
+        if (kind != kernels::Activation::None && gradient) slope = at::empty_like(y);
+        if (kind != kernels::Activation::None || (bias.has_value() && bias->defined())) {
+            const int64_t width = y.size(1);
+            at::parallel_for(0, y.size(0), grain_of(width), [&](int64_t begin, int64_t end) {
+                float* data = y.data_ptr<float>();
+                kernels::active().activate(data, float_data(bias), kind, width, data, slope.defined() ? slope.data_ptr<float>() : nullptr, begin, end);
+            });
+        }
+        context->save_for_backward({x.requires_grad() ? weight : at::Tensor(), slope, weight.requires_grad() ? rows : at::Tensor()});
+        context->saved_data["bias"] = bias.has_value() && bias->defined() && bias->requires_grad();
+        std::vector<int64_t> shape = x.sizes().vec();
+        shape.back() = weight.size(1);
+        return y.view(shape);
+    }
+
+    static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+        const variable_list saved = context->get_saved_variables();
+        at::Tensor dy = as_type(gradients[0], at::kFloat).view({-1, gradients[0].size(-1)});
+        if (saved[1].defined()) dy = times(dy, saved[1]);
+        at::Tensor dx, d_weight, d_bias;
+        if (saved[0].defined()) {
+            std::vector<int64_t> shape = gradients[0].sizes().vec();
+            shape.back() = saved[0].size(0);
+            dx = at::mm(dy, saved[0].t()).view(shape);
+        }
+        if (saved[2].defined()) d_weight = at::mm(saved[2].t(), dy);
+        if (context->saved_data["bias"].toBool()) d_bias = dy.sum(0);
+        return {dx, d_weight, d_bias, Variable()};
+    }
+};
+
+at::Tensor pack(const at::Tensor& weight, bool transposed) {
+    TORCH_CHECK(kernels::active().pack != nullptr, "this processor has no bfloat16 products, so there is nothing to pack weights for");
+    TORCH_CHECK(weight.dim() == 2 && weight.scalar_type() == at::kFloat && weight.is_cpu(), "pack wants a float32 matrix on the CPU");
+    const int64_t inputs = weight.size(transposed ? 1 : 0), outputs = weight.size(transposed ? 0 : 1);
+    at::Tensor packed = at::empty({kernels::packed_elements(inputs, outputs)}, weight.options().dtype(at::kBFloat16).requires_grad(false));
+    const int64_t panels = (kernels::round_up(outputs, 16) + kernels::kPanel - 1) / kernels::kPanel;
+    at::parallel_for(0, panels, 1, [&](int64_t begin, int64_t end) {
+        kernels::active().pack(weight.data_ptr<float>(), weight.stride(transposed ? 1 : 0), weight.stride(transposed ? 0 : 1), inputs, outputs, bf16_data(packed), begin, end);
+    });
+    return packed;
+}
+
+at::Tensor unpack(const at::Tensor& packed, int64_t inputs, int64_t outputs) {
+    TORCH_CHECK(kernels::active().unpack != nullptr && packed.numel() == kernels::packed_elements(inputs, outputs), "these are not the packed weights of ", inputs, " x ", outputs);
+    at::Tensor weight = at::empty({inputs, outputs}, packed.options().dtype(at::kFloat));
+    const int64_t panels = (kernels::round_up(outputs, 16) + kernels::kPanel - 1) / kernels::kPanel;
+    at::parallel_for(0, panels, 1, [&](int64_t begin, int64_t end) { kernels::active().unpack(bf16_data(packed), inputs, outputs, weight.data_ptr<float>(), begin, end); });
+    return weight;
+}
+
+at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const c10::optional<at::Tensor>& bias, int64_t outputs, c10::string_view activation_name, at::ScalarType type) {
+    const kernels::Activation activation = activation_of(std::string(activation_name));
+    TORCH_CHECK(x.dim() >= 1, "linear wants at least one dimension");
+    TORCH_CHECK(!bias.has_value() || !bias->defined() || (bias->numel() == outputs && bias->is_contiguous()), "the bias has not ", outputs, " numbers in a row");
+    if (weight.dim() == 1) {
+        TORCH_CHECK(weight.scalar_type() == at::kBFloat16 && weight.numel() == kernels::packed_elements(x.size(-1), outputs), "the packed weight does not belong to ", x.size(-1), " inputs and ", outputs, " outputs");
+        if (has_kernel(x) && kernels::active().product != nullptr) return PackedLinear::apply(x, weight, bias, outputs, static_cast<int64_t>(activation), type);
+        TORCH_CHECK(kernels::active().unpack != nullptr, "packed weights need a processor that multiplies bfloat16");
+        const at::Tensor y = at::matmul(x.to(at::kFloat), unpack(weight, x.size(-1), outputs));
+        return activate(bias.has_value() ? y + *bias : y, activation).to(type);
+    }
+    TORCH_CHECK(weight.dim() == 2 && weight.size(0) == x.size(-1) && weight.size(1) == outputs, "the weight is not (", x.size(-1), ", ", outputs, ")");
+    if (has_kernel(x) && weight.scalar_type() == at::kFloat) {
+        const at::Tensor y = PlainLinear::apply(x, weight, bias, static_cast<int64_t>(activation));
+        return y.scalar_type() == type ? y : y.to(type);
+    }
+    const at::Tensor y = at::matmul(x.to(weight.scalar_type()), weight);
+    return activate(bias.has_value() ? y + bias->to(y.scalar_type()) : y, activation).to(type);
+}
+
+}  // namespace
+
+TORCH_LIBRARY_FRAGMENT(permafrost, library) {
+    library.def("pack(Tensor weight, bool transposed=False) -> Tensor", pack);
+    library.def("unpack(Tensor packed, int inputs, int outputs) -> Tensor", unpack);
+    library.def("linear(Tensor x, Tensor weight, Tensor? bias, int outputs, str activation, ScalarType dtype) -> Tensor", linear);
+}
+
+}  // namespace permafrost
