@@ -68,24 +68,36 @@ void tile_of(int rows, int blocks, const bf16* x, int64_t x_stride, const bf16* 
     else rows_of<1>(rows, x, x_stride, panel, pairs, sums);
 }
 
+PERMAFROST_INLINE void store(const float* from, __mmask16 mask, float* to) { _mm512_mask_storeu_ps(to, mask, _mm512_loadu_ps(from)); }
+PERMAFROST_INLINE void store(const float* from, __mmask16 mask, bf16* to) {
+    _mm256_mask_storeu_epi16(to, mask, reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(_mm512_loadu_ps(from))));
+}
+
+// Bias, activation and conversion, 16 columns at a time.
 template <Activation A, typename Y>
 void finish(const Product& a, const float* sums, int64_t row, int rows, int64_t column, int64_t columns) {
+    constexpr bool coarse = sizeof(Y) == 2;
     const int64_t width = a.transposed ? a.inputs : a.outputs;
-    for (int r = 0; r < rows; r++) {
-        const float* sum = sums + r * kPanel;
-        Y* y = static_cast<Y*>(a.y) + (row + r) * width + column;
-        bf16* slope = a.slope == nullptr ? nullptr : a.slope + (row + r) * width + column;
-        const float* bias = a.bias == nullptr ? nullptr : a.bias + column;
-        if (slope != nullptr) {
+    for (int64_t first = 0; first < columns; first += 16) {
+        const __mmask16 mask = columns - first >= 16 ? 0xffff : static_cast<__mmask16>((1u << (columns - first)) - 1);
+        const __m512 bias = a.bias == nullptr ? _mm512_setzero_ps() : _mm512_maskz_loadu_ps(mask, a.bias + column + first);
+        for (int r = 0; r < rows; r++) {
+            alignas(64) float x[16], y[16], slope[16];
+            _mm512_store_ps(x, _mm512_add_ps(_mm512_loadu_ps(sums + r * kPanel + first), bias));
+            const int64_t at = (row + r) * width + column + first;
+            if (a.slope != nullptr) {
 #pragma omp simd
-            for (int64_t i = 0; i < columns; i++) {
-                const Value value = activation<A>(sum[i] + (bias != nullptr ? bias[i] : 0.0f));
-                y[i] = from_float<Y>(value.y);
-                slope[i] = to_bf16(value.slope);
+                for (int i = 0; i < 16; i++) {
+                    const Value value = activation<A, coarse>(x[i]);
+                    y[i] = value.y;
+                    slope[i] = value.slope;
+                }
+                store(slope, mask, a.slope + at);
+            } else {
+#pragma omp simd
+                for (int i = 0; i < 16; i++) y[i] = activation<A, coarse>(x[i]).y;
             }
-        } else {
-#pragma omp simd
-            for (int64_t i = 0; i < columns; i++) y[i] = from_float<Y>(activation<A>(sum[i] + (bias != nullptr ? bias[i] : 0.0f)).y);
+            store(y, mask, static_cast<Y*>(a.y) + at);
         }
     }
 }
