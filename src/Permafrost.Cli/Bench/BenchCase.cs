@@ -67,7 +67,7 @@ internal sealed partial record BenchCase(string Kind, int Batch = 0, int Tokens 
         BenchCase first = usual.First();
         if (!first.Computes || (batch is null && tokens is null)) return usual;
         BenchCase sized = first with { Batch = batch ?? first.Batch, Tokens = tokens ?? first.Tokens };
-        return sized.Batch is >= 1 and <= 65536 && sized.Tokens is >= 1 and <= 1024 ? [sized] : throw new UsageException($"'{sized.Name}' cannot be: the batch must be 1 to 65536 and the tokens 1 to 1024");
+        return sized.Batch is >= 1 and <= 65536 && sized.Tokens is >= 1 and <= 1024 ? [sized] : throw new UsageException($"'{kind} B{sized.Batch} T{sized.Tokens}' cannot be: the batch must be 1 to 65536 and the tokens 1 to 1024");
     }
 
     [GeneratedRegex(@"^([BT])(\d{1,6})$")]
