@@ -37,7 +37,8 @@ internal sealed class CaseBenchmark(BenchCase what, BenchSettings settings, Canc
             if (BenchProcess.HasPeer)
             {
                 foreach (string composition in BenchSide.Compositions) sides.Add(Better(composition, waits: false));
-                foreach ((BenchSide plain, _) in sides[1..]) sides.Add(Begin(plain with { Kind = plain.Kind + "_passive", Environment = plain.Environment with { Waits = true } }));
+                // They look for their better kernels themselves: spinning threads hide what the kernels do.
+                foreach (string composition in BenchSide.Compositions) sides.Add(Better(composition + "_passive", waits: true));
                 sides.Add(Better(BenchSide.Ceiling, waits: true));
             }
             int steps = (int)Math.Clamp(TurnSeconds / sides.Max(side => side.Side.Seconds.Min()), 1, MostSteps);
@@ -122,20 +123,28 @@ internal sealed class CaseBenchmark(BenchCase what, BenchSettings settings, Canc
     // With OPENBLAS_CORETYPE as it is set and without: the process of the better one goes on, so that its peak memory is of this case alone.
     private (BenchSide, BenchProcess) Better(string kind, bool waits)
     {
-        var keep = new BenchSide(kind, new BenchEnvironment(KeepsCoreType: true, waits));
-        (BenchSide Side, BenchProcess Process) best = Begin(keep);
+        (BenchSide Side, BenchProcess Process) best = Begin(kind, new BenchEnvironment(KeepsCoreType: true, waits));
         if (!BenchEnvironment.CoreTypeIsSet) return best;
-        (BenchSide Side, BenchProcess Process) other = Begin(new BenchSide(kind, keep.Environment with { KeepsCoreType = false }));
+        (BenchSide Side, BenchProcess Process) other;
+        try
+        {
+            other = Begin(kind, best.Side.Environment with { KeepsCoreType = false });
+        }
+        catch
+        {
+            best.Process.Dispose();
+            throw;
+        }
         foreach ((BenchSide side, _) in new[] { best, other }) calibration.Add(new JsonObject { ["name"] = side.Name, ["best_seconds"] = BenchSide.Rounded(side.Seconds.Min()) });
         if (other.Side.Seconds.Min() < best.Side.Seconds.Min()) (best, other) = (other, best);
         other.Process.Dispose();
         return best;
     }
 
-    private (BenchSide Side, BenchProcess Process) Begin(BenchSide template)
+    private (BenchSide Side, BenchProcess Process) Begin(string kind, BenchEnvironment environment)
     {
         cancellation.ThrowIfCancellationRequested();
-        var side = new BenchSide(template.Kind, template.Environment);
+        var side = new BenchSide(kind, environment);
         Output.Note($"{what.Name}: setting up {side.Name}");
         long? before = GpuMemory.Used(settings.Device);
         BenchProcess process = side.Start();
