@@ -31,8 +31,8 @@ class FPT(nn.Module):
             parameter.requires_grad = trains(name, policy)
 
     def forward(self, x):
-        states = self.sequence_model(inputs_embeds=self.in_net(x))
-        return self.out_net(states[-1][:, -self.last:])
+        state = self.sequence_model(inputs_embeds=self.in_net(x))
+        return self.out_net(state[:, -self.last:])
 
     def trained(self):
         return [parameter for parameter in self.parameters() if parameter.requires_grad]

@@ -9,6 +9,7 @@ Module and parameter names are Hugging Face's, so that its files load by name. A
 import json
 import math
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Optional
 
@@ -33,16 +34,17 @@ class Config:
 
 
 def read_safetensors(path):
-    data = Path(path).read_bytes()
-    start = 8 + int.from_bytes(data[:8], "little")
-    header = json.loads(data[8:start])
+    """Tensors over the mapped file, as the safetensors package gives them: a page is read when it is touched, and copied only when written to."""
+    data = numpy.memmap(path, mode="c")
+    start = 8 + int.from_bytes(data[:8].tobytes(), "little")
+    header = json.loads(data[8:start].tobytes())
     header.pop("__metadata__", None)
     types = {"F32": numpy.float32, "F16": numpy.float16, "I64": numpy.int64, "U8": numpy.uint8, "BOOL": numpy.bool_}
     tensors = {}
     for name, entry in header.items():
         begin, end = entry["data_offsets"]
-        values = numpy.frombuffer(data[start + begin:start + end], types[entry["dtype"]])
-        tensors[name] = torch.from_numpy(values.reshape(entry["shape"]).copy())
+        values = numpy.frombuffer(data, types[entry["dtype"]], math.prod(entry["shape"]), start + begin) if end > begin else numpy.empty(0, types[entry["dtype"]])
+        tensors[name] = torch.from_numpy(values.reshape(entry["shape"]))
     return tensors
 
 
@@ -156,19 +158,22 @@ class Block(nn.Module):
 
 
 class GPT2(nn.Module):
-    def __init__(self, config, composition):
+    def __init__(self, config, composition, loading=False):
+        """loading: start values that a file replaces are drawn only where the composition's own way of loading does so."""
         super().__init__()
         if composition not in COMPOSITIONS:
             raise ValueError(f"composition is {composition!r}, not one of {COMPOSITIONS}")
         self.config = config
         self.composition = composition
-        self.wte = nn.Embedding(config.vocab, config.n_embd) if config.vocab else None
-        self.wpe = nn.Embedding(config.n_positions, config.n_embd)
+        embedding = partial(nn.utils.skip_init, nn.Embedding) if loading and composition == "tuned" else nn.Embedding
+        self.wte = embedding(config.vocab, config.n_embd) if config.vocab else None
+        self.wpe = embedding(config.n_positions, config.n_embd)
         self.h = nn.ModuleList(Block(config, composition) for _ in range(config.n_layer))
         self.ln_f = nn.LayerNorm(config.n_embd, eps=config.eps)
         self.causal = torch.empty(0, 0)  # tuned: the additive mask of the last length seen
         for name, parameter in self.named_parameters():
-            if "ln_" not in name:
+            # from_pretrained of 4.30 leaves out the model's own scheme, but its Conv1D draws in the constructor, as nn.Embedding does.
+            if "ln_" not in name and not (loading and (composition == "tuned" or name.startswith("w"))):
                 nn.init.zeros_(parameter) if name.endswith("bias") else nn.init.normal_(parameter, std=0.02)
 
     def load(self, folder):
@@ -178,39 +183,33 @@ class GPT2(nn.Module):
         skipped |= set() if self.wte else {"wte.weight"}
         self.load_state_dict({name: tensor for name, tensor in tensors.items() if name not in skipped})
 
-    def forward(self, input_ids=None, inputs_embeds=None, attention_mask=None, position_ids=None):
-        """Returns the hidden states: after the embeddings, after each layer, the last one after the final norm."""
+    def forward(self, input_ids=None, inputs_embeds=None, attention_mask=None, position_ids=None, states=None):
+        """The last hidden state. states: a list that gets all of them, after the embeddings, after each layer, the last one after the final norm."""
         x = self.wte(input_ids) if inputs_embeds is None else inputs_embeds
-        if self.composition == "hf":
-            return self.forward_hf(x, attention_mask, position_ids)
-        return self.forward_tuned(x, attention_mask, position_ids)
+        x, *arguments = (self.embed_hf if self.composition == "hf" else self.embed_tuned)(x, attention_mask, position_ids)
+        for block in self.h:
+            if states is not None:
+                states.append(x)
+            x = block(x, *arguments)
+        x = self.ln_f(x)
+        if states is not None:
+            states.append(x)
+        return x
 
-    def forward_hf(self, x, attention_mask, position_ids):
+    def embed_hf(self, x, attention_mask, position_ids):
         tokens = x.size(1)
         if position_ids is None:
             position_ids = torch.arange(0, tokens, dtype=torch.long, device=x.device).unsqueeze(0).view(-1, tokens)
         mask = None
         if attention_mask is not None:
             mask = (1.0 - attention_mask[:, None, None, :].to(x.dtype)) * torch.finfo(x.dtype).min
-        x = functional.dropout(x + self.wpe(position_ids), self.config.dropout, self.training)
-        states, presents = [x], []
-        for block in self.h:
-            x = block(x, mask, presents)
-            states.append(x)
-        states[-1] = self.ln_f(x)
-        return states
+        return functional.dropout(x + self.wpe(position_ids), self.config.dropout, self.training), mask, []
 
-    def forward_tuned(self, x, attention_mask, position_ids):
+    def embed_tuned(self, x, attention_mask, position_ids):
         tokens = x.size(1)
         positions = self.wpe.weight[:tokens] if position_ids is None else self.wpe(position_ids)
         mask = self.tuned_mask(tokens, x, attention_mask)
-        x = functional.dropout(x + positions, self.config.dropout, self.training)
-        states = [x]
-        for block in self.h:
-            x = block(x, mask, attention_mask is not None)
-            states.append(x)
-        states[-1] = self.ln_f(x)
-        return states
+        return functional.dropout(x + positions, self.config.dropout, self.training), mask, attention_mask is not None
 
     def tuned_mask(self, tokens, x, attention_mask):
         """None: plain causal attention, which the fused operator of torch 2.0 and later does by itself."""

@@ -4,9 +4,37 @@ using System.Text.Json.Nodes;
 
 namespace Permafrost.Cli.Bench;
 
+/// <summary>The environment that a measuring process gets: the user's own, and what was changed in it.</summary>
+/// <param name="KeepsCoreType">Whether OPENBLAS_CORETYPE, which picks OpenBLAS's kernels, stays as the user has set it; unset otherwise.</param>
+/// <param name="Waits">
+/// Whether OMP_WAIT_POLICY=passive and OPENBLAS_THREAD_TIMEOUT=4 are set. Our own process sets them for itself (NativeLoader); PyTorch does not, and
+/// its plain default is what people have, so the peer is measured both ways.
+/// </param>
+internal sealed record BenchEnvironment(bool KeepsCoreType, bool Waits)
+{
+    // Taken before libtorch is loaded here, because NativeLoader sets variables.
+    private static readonly Dictionary<string, string?> Users = new(new ProcessStartInfo().Environment);
+
+    public static bool CoreTypeIsSet => Users.GetValueOrDefault("OPENBLAS_CORETYPE") is { Length: > 0 };
+
+    public override string ToString() => string.Join(", ", new[] { KeepsCoreType || !CoreTypeIsSet ? "" : "OPENBLAS_CORETYPE unset", Waits ? "passive waiting" : "" }.Where(text => text.Length > 0));
+
+    public void Fill(IDictionary<string, string?> environment)
+    {
+        environment.Clear();
+        foreach ((string name, string? value) in Users) environment[name] = value;
+        if (!KeepsCoreType) environment.Remove("OPENBLAS_CORETYPE");
+        if (!Waits) return;
+        environment.TryAdd("OMP_WAIT_POLICY", "passive");
+        environment.TryAdd("OPENBLAS_THREAD_TIMEOUT", "4");
+    }
+}
+
 /// <summary>A measuring process, ours or the PyTorch peer, driven by one JSON line for a command and one for its answer.</summary>
 internal sealed class BenchProcess : IDisposable
 {
+    private static readonly Lazy<(string Python, string Script)?> LazyPeer = new(() => FindScript() is { } script && FindPython() is { } python ? (python, script) : null);
+
     private readonly Process process;
 
     private BenchProcess(string name, Process process)
@@ -17,17 +45,42 @@ internal sealed class BenchProcess : IDisposable
 
     public string Name { get; }
 
+    /// <summary>Whether the peer's scripts and a Python with PyTorch are here.</summary>
+    public static bool HasPeer => LazyPeer.Value is not null;
+
+    /// <summary>The Python that has PyTorch.</summary>
+    public static string Python => LazyPeer.Value!.Value.Python;
+
     /// <summary>Starts our own worker.</summary>
-    public static BenchProcess Own(string name, bool keepCoreType)
+    public static BenchProcess Own(string name, BenchEnvironment environment)
+    {
+        (string program, string[] arguments) = OwnCommand("bench", "--worker");
+        return new BenchProcess(name, Start(program, arguments, environment));
+    }
+
+    /// <summary>Starts the PyTorch peer.</summary>
+    public static BenchProcess Peer(string name, BenchEnvironment environment) => new(name, Start(Python, [LazyPeer.Value!.Value.Script], environment));
+
+    /// <summary>How this program is started.</summary>
+    public static (string Program, string[] Arguments) OwnCommand(params string[] arguments)
     {
         string program = Environment.ProcessPath!;
         bool hosted = Path.GetFileNameWithoutExtension(program) == "dotnet";
-        return Start(name, program, hosted ? [Path.Combine(AppContext.BaseDirectory, "Permafrost.Cli.dll"), "bench", "--worker"] : ["bench", "--worker"], keepCoreType);
+        return (program, hosted ? [Path.Combine(AppContext.BaseDirectory, "Permafrost.Cli.dll"), .. arguments] : arguments);
     }
 
-    /// <summary>Starts the PyTorch peer; null when its scripts or a Python with PyTorch are not here.</summary>
-    public static BenchProcess? Peer(string name, bool keepCoreType) =>
-        FindScript() is { } script && FindPython() is { } python ? Start(name, python, [script], keepCoreType) : null;
+    /// <summary>Seconds from starting a program to its end; what it prints is thrown away.</summary>
+    public static double Time(string program, string[] arguments, BenchEnvironment environment, string input = "")
+    {
+        long start = Stopwatch.GetTimestamp();
+        using Process process = Start(program, arguments, environment);
+        process.StandardInput.Write(input);
+        process.StandardInput.Close();
+        process.StandardOutput.ReadToEnd();
+        process.WaitForExit();
+        double seconds = Stopwatch.GetElapsedTime(start).TotalSeconds;
+        return process.ExitCode == 0 ? seconds : throw new PermafrostException($"{program} {string.Join(' ', arguments)} failed with exit code {process.ExitCode}");
+    }
 
     public JsonObject Ask(JsonObject command)
     {
@@ -59,16 +112,13 @@ internal sealed class BenchProcess : IDisposable
         process.Dispose();
     }
 
-    private static BenchProcess Start(string name, string program, string[] arguments, bool keepCoreType)
+    private static Process Start(string program, string[] arguments, BenchEnvironment environment)
     {
         var start = new ProcessStartInfo(program, arguments) { RedirectStandardInput = true, RedirectStandardOutput = true, UseShellExecute = false };
-        if (!keepCoreType) start.Environment.Remove("OPENBLAS_CORETYPE");
-        // Our own process sets these for itself (NativeLoader); the peer gets them too, because they help it as much.
-        start.Environment.TryAdd("OMP_WAIT_POLICY", "passive");
-        start.Environment.TryAdd("OPENBLAS_THREAD_TIMEOUT", "4");
+        environment.Fill(start.Environment);
         try
         {
-            return new BenchProcess(name, Process.Start(start)!);
+            return Process.Start(start)!;
         }
         catch (System.ComponentModel.Win32Exception error)
         {
@@ -76,13 +126,15 @@ internal sealed class BenchProcess : IDisposable
         }
     }
 
+    // Beside the program's folder or any above it, or, for a program that was published elsewhere, the working directory.
     private static string? FindScript()
     {
-        for (DirectoryInfo? folder = new(AppContext.BaseDirectory); folder is not null; folder = folder.Parent)
-        {
-            string script = Path.Combine(folder.FullName, "bench", "peer", "peer.py");
-            if (File.Exists(script)) return script;
-        }
+        foreach (string origin in new[] { AppContext.BaseDirectory, Environment.CurrentDirectory })
+            for (DirectoryInfo? folder = new(origin); folder is not null; folder = folder.Parent)
+            {
+                string script = Path.Combine(folder.FullName, "bench", "peer", "peer.py");
+                if (File.Exists(script)) return script;
+            }
         return null;
     }
 

@@ -16,10 +16,14 @@ namespace Permafrost.Cli.Bench;
 /// </summary>
 internal sealed class BenchWorker : IDisposable
 {
+    private const int Classes = 10;
+    private const double Dropout = 0.1;
+
     private TunedModel? model;
     private Adam? adam;
     private Batch? batch;
-    private bool training;
+    private Device device = Device.Cpu;
+    private Func<double>? step;
 
     public static void Serve()
     {
@@ -35,7 +39,7 @@ internal sealed class BenchWorker : IDisposable
                 quit = (string?)command["cmd"] == "quit";
                 answer = worker.Answer(command);
             }
-            catch (Exception error) when (error is PermafrostException or TorchException or JsonException or InvalidOperationException)
+            catch (Exception error) when (error is PermafrostException or TorchException or JsonException or InvalidOperationException or FormatException)
             {
                 answer = new JsonObject { ["error"] = error.Message };
             }
@@ -49,30 +53,26 @@ internal sealed class BenchWorker : IDisposable
     {
         adam?.Dispose();
         model?.Dispose();
+        (model, adam) = (null, null);
     }
 
     private JsonObject Answer(JsonObject command)
     {
-        int Int(string key, int fallback) => (int?)command[key] ?? fallback;
         switch ((string?)command["cmd"])
         {
             case "setup":
-                Engine.Threads = Int("threads", Environment.ProcessorCount);
-                return Setup((string?)command["case"] ?? "fpt-step", Int("batch", 16), Int("tokens", 64), Int("input_dim", 48), Int("classes", 10), (double?)command["dropout"] ?? 0.1, Int("seed", 0), (string?)command["frozen_dtype"] ?? "auto");
+                return Setup(command);
             case "run":
-                var seconds = new JsonArray();
-                double loss = 0;
-                for (int i = 0; i < Int("steps", 1); i++)
-                {
-                    long start = Stopwatch.GetTimestamp();
-                    loss = Step();
-                    seconds.Add(Stopwatch.GetElapsedTime(start).TotalSeconds);
-                }
-                return new JsonObject { ["seconds"] = seconds, ["loss"] = loss };
+                return Run((int?)command["steps"] ?? 1);
             case "memory":
                 return new JsonObject { ["peak_bytes"] = EnvironmentInfo.PeakMemoryBytes, ["current_bytes"] = EnvironmentInfo.ResidentMemoryBytes };
+            case "save":
+                using (Backbone drawn = BackboneSource.Resolve((string)command["backbone"]!).Load("random", 0)) BackboneFolder.Save(drawn, (string)command["folder"]!);
+                return new JsonObject { ["ok"] = true };
             case "door":
                 return new JsonObject { ["nanoseconds"] = DoorNanoseconds() };
+            case "hello":
+                return new JsonObject { ["torch"] = Engine.Version };
             case "quit":
                 return new JsonObject { ["ok"] = true };
             default:
@@ -80,33 +80,106 @@ internal sealed class BenchWorker : IDisposable
         }
     }
 
-    // GPT-2 base under policy fpt, on random vectors: the shape of one training step, whatever the weights.
-    private JsonObject Setup(string name, int size, int tokens, int inputs, int classes, double dropout, int seed, string frozenType)
+    // A backbone on random vectors: the shape of the work, whatever the weights.
+    private JsonObject Setup(JsonObject command)
     {
+        int Int(string key, int fallback) => (int?)command[key] ?? fallback;
         Dispose();
-        training = name != "forward";
-        var shape = new TaskShape { VectorSize = inputs, SequenceLength = tokens, Classes = classes };
-        DType frozen = frozenType == "float32" || !Kernels.MultiplyBFloat16 ? DType.Float32 : DType.BFloat16;
+        Engine.Threads = Int("threads", Environment.ProcessorCount);
+        device = Device.Parse((string?)command["device"] ?? "cpu");
+        string name = (string?)command["case"] ?? "fpt-step";
+        (int size, int tokens, int inputs, int seed) = (Int("batch", 16), Int("tokens", 64), Int("input_dim", 48), Int("seed", 0));
+        var shape = new TaskShape { VectorSize = inputs, SequenceLength = tokens, Classes = Classes };
+        string frozen = (string?)command["frozen_dtype"] ?? "auto";
+        if (frozen is not ("auto" or "float32" or "bfloat16")) throw new PermafrostException($"frozen_dtype is '{frozen}', not auto, float32 or bfloat16");
+        DType frozenType = FinetuneRun.ParseFrozenType(frozen, device);
         var policy = Policy.Parse(name == "full-step" ? "*" : "fpt");
-        Backbone backbone = BackboneSource.Resolve("gpt2").Load("random", seed, (body, parameter, value) => TunedModel.Settle(body, parameter, value, policy, ownTokens: false, frozen, Device.Cpu));
-        model = new TunedModel(backbone, shape, new Readout(ReadoutKind.Last), policy, ownTokens: false, dropout, seed, Device.Cpu, frozen);
-        model.Train(training);
-        adam = new Adam([new ParameterGroup([.. model.Trained.Select(p => (p.Name, p.Parameter.Value))])]);
-        using var random = new RandomState((ulong)seed);
-        batch = new Batch(
-            TensorScope.Detach(Tensor.Empty([size, tokens, inputs]).NormalInPlace(0, 1, random)), TensorScope.Detach(Tensor.Empty([size, 1], DType.Int64).RandomInPlace(0, classes, random)));
-        RandomState.Seed((ulong)seed);
-        (long total, long trained, _) = model.Counts;
-        return new JsonObject { ["ok"] = true, ["torch"] = Engine.Version, ["blas"] = Engine.Blas, ["threads"] = Engine.Threads, ["parameters"] = total, ["trained"] = trained };
+        BackboneSource source = BackboneSource.Resolve((string?)command["folder"] ?? (string?)command["backbone"] ?? "gpt2");
+
+        void Make(string init)
+        {
+            Dispose();
+            Backbone backbone = source.Load(init, seed, (body, parameter, value) => TunedModel.Settle(body, parameter, value, policy, ownTokens: false, frozenType, device));
+            model = new TunedModel(backbone, shape, new Readout(ReadoutKind.Last), policy, ownTokens: false, Dropout, seed, device, frozenType);
+            bool training = name is not ("forward" or "predict");
+            model.Train(training);
+            if (training) adam = new Adam([new ParameterGroup([.. model.Trained.Select(p => (p.Name, p.Parameter.Value))])]);
+        }
+
+        step = name switch
+        {
+            "fpt-step" or "full-step" => () => TrainStep.Run(model!, adam!, [batch!], 1e-3, 1).Loss,
+            "forward" => Loss,
+            "predict" => Predict(size, tokens, inputs),
+            "load" => () =>
+            {
+                Make("pretrained");
+                return 0;
+            }
+            ,
+            _ => throw new PermafrostException($"case is '{name}', which does not exist"),
+        };
+        if (name != "load")
+        {
+            Make("random");
+            using var random = new RandomState((ulong)seed);
+            Tensor x = Tensor.Empty([size, tokens, inputs]).NormalInPlace(0, 1, random);
+            Tensor y = Tensor.Empty([size, 1], DType.Int64).RandomInPlace(0, Classes, random);
+            batch = new Batch(TensorScope.Detach(x.To(device)), TensorScope.Detach(y.To(device)));
+            RandomState.Seed((ulong)seed);
+        }
+        var config = new Gpt2Config(source.Config);
+        return new JsonObject
+        {
+            ["ok"] = true,
+            ["torch"] = Engine.Version,
+            ["blas"] = Engine.Blas,
+            ["threads"] = Engine.Threads,
+            ["frozen_dtype"] = frozenType.ToString().ToLowerInvariant(),
+            ["parameters"] = model?.Counts.Total,
+            ["trained"] = model?.Counts.Trained,
+            // The peer makes itself the same model from these.
+            ["model"] = new JsonObject { ["layers"] = config.Layers, ["width"] = config.Width, ["heads"] = config.Heads, ["inner"] = config.Inner, ["positions"] = config.Positions, ["vocab"] = config.VocabSize },
+        };
     }
 
-    private double Step()
+    private JsonObject Run(int steps)
     {
-        if (model is null || adam is null || batch is null) throw new InvalidOperationException("run before setup");
-        if (training) return TrainStep.Run(model, adam, [batch], 1e-3, 1).Loss;
+        if (step is null) throw new InvalidOperationException("run before setup");
+        var seconds = new JsonArray();
+        double loss = 0;
+        for (int i = 0; i < steps; i++)
+        {
+            Engine.Synchronize(device);
+            long start = Stopwatch.GetTimestamp();
+            loss = step();
+            Engine.Synchronize(device);
+            seconds.Add(Stopwatch.GetElapsedTime(start).TotalSeconds);
+        }
+        return new JsonObject { ["seconds"] = seconds, ["loss"] = loss };
+    }
+
+    private double Loss()
+    {
         using var noGrad = new NoGrad();
         using var scope = new TensorScope();
-        return model.Loss(model.Forward(batch.Inputs, null), batch.Targets).ToDouble();
+        return model!.Loss(model.Forward(batch!.Inputs, null), batch.Targets).ToDouble();
+    }
+
+    // From numbers in memory to probabilities in memory, as `permafrost predict` does it.
+    private Func<double> Predict(int size, int tokens, int inputs)
+    {
+        var random = new Random(0);
+        float[] numbers = [.. Enumerable.Range(0, size * tokens * inputs).Select(_ => (float)random.NextDouble())];
+        var examples = new HostExamples(numbers, [size, tokens, inputs]);
+        return () => Evaluator.Predict(model!, examples, size, device).Last().Probabilities[0][0];
+    }
+
+    private sealed record HostExamples(float[] Numbers, long[] Shape) : IExamples
+    {
+        public long? Count => Shape[0];
+
+        public Batch Get(ReadOnlySpan<long> indices) => new(Tensor.From(Numbers, Shape), Tensor.Zeros([Shape[0], 1], DType.Int64));
     }
 
     // One add of two numbers through the door: what a call costs when there is next to nothing to compute. Median of many short rounds.

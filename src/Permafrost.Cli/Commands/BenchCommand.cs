@@ -1,11 +1,9 @@
 using System.CommandLine;
-using System.Globalization;
-using System.Text;
 using System.Text.Json.Nodes;
 using Permafrost.Cli.Bench;
 using Permafrost.Cli.Terminal;
+using Permafrost.Models;
 using Permafrost.Training;
-using Spectre.Console;
 
 namespace Permafrost.Cli.Commands;
 
@@ -14,18 +12,20 @@ internal static class BenchCommand
     public static Command Create()
     {
         var command = new Command("bench", "measure speed and memory as ratios against PyTorch in one run, and the machine's own ceiling");
-        var name = new Argument<string>("NAME") { Description = "fpt-step, door, or all", DefaultValueFactory = _ => "all" };
-        name.AcceptOnlyFromAmong("all", StepBenchmark.Name, "door");
-        var batch = new Option<int>("--batch") { Description = "examples a step", DefaultValueFactory = _ => 16 };
-        var tokens = new Option<int>("--tokens") { Description = "tokens an example", DefaultValueFactory = _ => 64 };
+        var names = new Argument<string[]>("CASE") { Description = $"{string.Join(", ", BenchCase.Kinds)}, each maybe with a size, such as fpt-step B4 T10; all of them where none is named" };
+        var batch = new Option<int?>("--batch") { Description = "examples at a time, for cases named without" };
+        var tokens = new Option<int?>("--tokens") { Description = "tokens an example, for cases named without" };
         var rounds = new Option<int>("--rounds") { Description = "how often each side takes its turn", DefaultValueFactory = _ => 7 };
-        var csv = new Option<string?>("--csv") { Description = "write the results to this file too, with the hardware", HelpName = "FILE" };
+        var backbone = new Option<string>("--backbone") { Description = "a preset of GPT-2, with random weights", DefaultValueFactory = _ => "gpt2" };
+        var device = new Option<string>("--device") { Description = "cpu, cuda or cuda:N; on a GPU memory is the GPU's", DefaultValueFactory = _ => "cpu" };
+        var csv = new Option<string?>("--csv") { Description = "write everything that was measured to this file too, with the hardware", HelpName = "FILE" };
         var worker = new Option<bool>("--worker") { Hidden = true };
         Option<bool> json = CommonOptions.Json();
-        command.Add(name);
-        foreach (Option option in new Option[] { batch, tokens, rounds, csv, worker, json }) command.Add(option);
+        command.Add(names);
+        foreach (Option option in new Option[] { batch, tokens, rounds, backbone, device, csv, worker, json }) command.Add(option);
         command.SetAction((parsed, cancellation) => Task.FromResult(parsed.GetValue(worker) ? Serve()
-            : Run(parsed.GetRequiredValue(name), parsed.GetValue(batch), parsed.GetValue(tokens), parsed.GetValue(rounds), parsed.GetValue(csv), parsed.GetValue(json), cancellation)));
+            : Run(BenchCase.Parse(parsed.GetValue(names) ?? [], parsed.GetValue(batch), parsed.GetValue(tokens)),
+                new BenchSettings(parsed.GetValue(rounds), parsed.GetRequiredValue(backbone), parsed.GetRequiredValue(device)), parsed.GetValue(csv), parsed.GetValue(json), cancellation)));
         return command;
     }
 
@@ -35,60 +35,31 @@ internal static class BenchCommand
         return 0;
     }
 
-    private static int Run(string name, int batch, int tokens, int rounds, string? csv, bool json, CancellationToken cancellation)
+    private static int Run(IReadOnlyList<BenchCase> chosen, BenchSettings settings, string? csv, bool json, CancellationToken cancellation)
     {
-        if (batch < 1 || tokens is < 1 or > 1024 || rounds < 1) throw new UsageException("--batch and --rounds must be at least 1, --tokens from 1 to 1024");
-        var cases = new JsonArray();
-        if (name is "all" or "door") cases.Add(Door());
-        if (name is "all" or StepBenchmark.Name) cases.Add(StepBenchmark.Run(batch, tokens, rounds, cancellation));
-        var result = new JsonObject { ["cases"] = cases, ["environment"] = EnvironmentInfo.Collect() };
-        if (csv is not null) Formats.AtomicFile.WriteText(csv, Csv(result));
-        if (json) Output.Json(result);
-        else foreach (JsonNode? node in cases) Print(node!.AsObject());
+        if (settings.Rounds < 1) throw new UsageException("--rounds must be at least 1");
+        string[] presets = [.. ModelRegistry.Presets.Select(preset => preset.Name)];
+        if (!presets.Contains(settings.Backbone)) throw new UsageException($"--backbone '{settings.Backbone}' is no preset; there are {string.Join(", ", presets)}");
+        var results = new List<JsonObject>();
+        foreach (IGrouping<string, BenchCase> group in chosen.GroupBy(one => one.Kind))
+        {
+            JsonObject[] measured = [.. group.Select(one => Measure(new CaseBenchmark(one, settings, cancellation), one))];
+            results.AddRange(measured);
+            if (!json) BenchReport.Print(measured);
+        }
+        JsonObject environment = EnvironmentInfo.Collect();
+        if (GpuMemory.Name(settings.Device) is { } gpu) environment["gpu"] = gpu;
+        if (csv is not null) Formats.AtomicFile.WriteText(csv, BenchReport.Csv(results, environment));
+        if (json) Output.Json(new JsonObject { ["cases"] = new JsonArray([.. results]), ["environment"] = environment });
+        else BenchReport.Legend(results);
         return 0;
     }
 
-    private static JsonObject Door()
+    private static JsonObject Measure(CaseBenchmark benchmark, BenchCase what) => what.Kind switch
     {
-        using BenchProcess own = BenchProcess.Own("permafrost", keepCoreType: true);
-        return new JsonObject { ["case"] = "door", ["nanoseconds_per_call"] = Math.Round((double)own.Ask(new JsonObject { ["cmd"] = "door" })["nanoseconds"]!, 0) };
-    }
-
-    private static void Print(JsonObject result)
-    {
-        if (result["nanoseconds_per_call"] is { } door)
-        {
-            Output.Line($"door: {door} ns a call (one addition of two numbers, from C#)");
-            return;
-        }
-        Table table = Output.Table($"{result["case"]}", "median s", "best s", "peak memory");
-        foreach (JsonNode? side in result["sides"]!.AsArray())
-            table.AddRow(Markup.Escape($"{side!["name"]}"), Number(side["median_seconds"], 3), Number(side["best_seconds"], 3), Output.Bytes((long)side["peak_bytes"]!));
-        Output.Write(table);
-        foreach (string kind in new[] { "hf", "tuned" })
-            if (result[$"speed_ratio_{kind}"] is { } ratio) Output.Line($"speed against PyTorch composed as {(kind == "hf" ? "Hugging Face's" : "a careful user's")}, at its better BLAS setting: {Number(ratio, 2)}x");
-        if (result["memory_ratio"] is { } memory) Output.Line($"peak memory against it: {Number(memory, 2)}x");
-        if (result["speed_ratio_hf"] is null) Output.Line("no peer: bench/peer/peer.py and a Python with PyTorch are needed (Debian: python3-torch)");
-        Output.Line($"this step: {Number(result["gflops"], 0)} GFLOP/s of products with weights; the products alone: {Number(result["ceiling_gflops_float32"], 0)} in float32, {Number(result["ceiling_gflops_bfloat16"], 0)} in bfloat16");
-    }
-
-    private static string Number(JsonNode? node, int digits) => node is null ? "-" : ((double)node).ToString("F" + digits, CultureInfo.InvariantCulture);
-
-    private static string Csv(JsonObject result)
-    {
-        JsonNode environment = result["environment"]!;
-        var text = new StringBuilder("case,measure,value,cpu,cores,libtorch,blas\n");
-        string machine = $"\"{environment["cpu"]}\",{environment["cores"]},{environment["libtorch"]},\"{environment["blas"]}\"";
-        foreach (JsonNode? node in result["cases"]!.AsArray())
-        {
-            foreach ((string measure, JsonNode? value) in node!.AsObject())
-            {
-                if (measure == "case") continue;
-                if (value is not JsonArray sides) { text.Append(CultureInfo.InvariantCulture, $"{node["case"]},{measure},{value},{machine}\n"); continue; }
-                foreach (JsonNode? side in sides)
-                    foreach (string inner in new[] { "median_seconds", "best_seconds", "peak_bytes" }) text.Append(CultureInfo.InvariantCulture, $"{node["case"]},\"{side!["name"]}: {inner}\",{side[inner]},{machine}\n");
-            }
-        }
-        return text.ToString();
-    }
+        "load" => benchmark.Load(),
+        "startup" => benchmark.Startup(),
+        "door" => benchmark.Door(),
+        _ => benchmark.Compute(),
+    };
 }

@@ -407,8 +407,8 @@ public sealed class FinetuneRun : IDisposable
         }
     }
 
-    // auto: bfloat16 where the processor or the GPU multiplies it natively.
-    private static DType ParseFrozenType(string text, Device device) =>
+    /// <summary>What --frozen-dtype means here; auto: bfloat16 where the processor or the GPU multiplies it natively.</summary>
+    public static DType ParseFrozenType(string text, Device device) =>
         text == "bfloat16" || text == "auto" && (device.Type == DeviceType.Cuda || Kernels.MultiplyBFloat16) ? DType.BFloat16 : DType.Float32;
 
     private static Device ParseDevice(string text)

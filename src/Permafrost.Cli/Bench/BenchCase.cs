@@ -1,0 +1,75 @@
+using System.Globalization;
+using System.Text.RegularExpressions;
+using Permafrost.Training;
+
+namespace Permafrost.Cli.Bench;
+
+/// <summary>One thing that is measured.</summary>
+/// <param name="Kind">One of <see cref="Kinds"/>.</param>
+/// <param name="Batch">Examples at a time; 0 where there are none.</param>
+/// <param name="Tokens">Tokens an example.</param>
+internal sealed partial record BenchCase(string Kind, int Batch = 0, int Tokens = 0)
+{
+    /// <summary>What is measured where nothing is named, in this order.</summary>
+    public static IReadOnlyList<BenchCase> All { get; } =
+    [
+        new("fpt-step", 16, 64), new("fpt-step", 2, 512), new("fpt-step", 1, 1024), new("fpt-step", 4, 10),
+        new("fpt-step-float32", 16, 64), new("full-step", 16, 64), new("forward", 16, 64), new("predict", 1, 64), new("predict", 64, 64),
+        new("load"), new("startup"), new("door"),
+    ];
+
+    public static IReadOnlyList<string> Kinds { get; } = [.. All.Select(known => known.Kind).Distinct()];
+
+    public string Name => Batch == 0 ? Kind : $"{Kind} B{Batch} T{Tokens}";
+
+    /// <summary>Whether it is a computation on examples, which has FLOPs and a ceiling.</summary>
+    public bool Computes => Batch > 0;
+
+    /// <summary>What the measuring processes call it.</summary>
+    public string StepKind => Kind == "fpt-step-float32" ? "fpt-step" : Kind;
+
+    /// <summary>The products with weights it needs: forward, those for the gradient of their inputs, those for the gradient of the weights.</summary>
+    public IReadOnlyList<string> Passes => Kind switch
+    {
+        "full-step" => ["forward", "input", "weight"],
+        "fpt-step" or "fpt-step-float32" => ["forward", "input"],
+        _ => ["forward"],
+    };
+
+    /// <summary>The ceiling's type: frozen products may be bfloat16; where float32 is asked for or weights train, it is float32.</summary>
+    public string CeilingType => Kind is "fpt-step-float32" or "full-step" ? "float32" : "bfloat16";
+
+    /// <summary>The cases that words such as <c>fpt-step B4 T10 load</c> name, quoted or not: a kind alone means all its usual sizes.</summary>
+    /// <exception cref="UsageException">A word is no case.</exception>
+    public static IReadOnlyList<BenchCase> Parse(IEnumerable<string> words, int? batch, int? tokens)
+    {
+        var chosen = new List<(string Kind, int? Batch, int? Tokens)>();
+        foreach (string word in words.SelectMany(word => word.Split(' ', StringSplitOptions.RemoveEmptyEntries)))
+        {
+            Match size = Size().Match(word);
+            if (size.Success && chosen.Count > 0)
+            {
+                int number = int.Parse(size.Groups[2].ValueSpan, CultureInfo.InvariantCulture);
+                (string kind, int? b, int? t) = chosen[^1];
+                chosen[^1] = size.Groups[1].Value == "B" ? (kind, number, t) : (kind, b, number);
+            }
+            else if (word == "all") chosen.AddRange(Kinds.Select(kind => (kind, (int?)null, (int?)null)));
+            else if (Kinds.Contains(word)) chosen.Add((word, null, null));
+            else throw new UsageException($"the case '{word}' does not exist{Spelling.Hint(word, Kinds, $"; there are {string.Join(", ", Kinds)}, and sizes such as B4 T10 after one of them")}");
+        }
+        if (chosen.Count == 0) chosen.AddRange(Kinds.Select(kind => (kind, (int?)null, (int?)null)));
+        return [.. chosen.SelectMany(choice => Sized(choice.Kind, choice.Batch ?? batch, choice.Tokens ?? tokens)).Distinct()];
+    }
+
+    private static IEnumerable<BenchCase> Sized(string kind, int? batch, int? tokens)
+    {
+        IEnumerable<BenchCase> usual = All.Where(known => known.Kind == kind);
+        BenchCase first = usual.First();
+        if (!first.Computes || (batch is null && tokens is null)) return usual;
+        BenchCase sized = first with { Batch = batch ?? first.Batch, Tokens = tokens ?? first.Tokens };
+        return sized.Batch is >= 1 and <= 65536 && sized.Tokens is >= 1 and <= 1024 ? [sized] : throw new UsageException($"'{kind} B{sized.Batch} T{sized.Tokens}' cannot be: the batch must be 1 to 65536 and the tokens 1 to 1024");
+    }
+
+    [GeneratedRegex(@"^([BT])(\d{1,6})$")]
+    private static partial Regex Size();
+}
