@@ -108,8 +108,12 @@ struct Kernels {
     void (*attention_backward)(const Attention&, int64_t begin, int64_t end);
     // Null where the processor cannot multiply bfloat16. `begin`, `end`: panels of the result's columns; rows [first, last).
     void (*product)(const Product&, int64_t begin, int64_t end, int64_t first, int64_t last);
-    void (*pack)(const float* weight, int64_t input_stride, int64_t output_stride, int64_t inputs, int64_t outputs, bf16* packed, int64_t begin, int64_t end);
+    void (*pack)(const void* weight, Type, int64_t input_stride, int64_t output_stride, int64_t inputs, int64_t outputs, bf16* packed, int64_t begin, int64_t end);
     void (*unpack)(const bf16* packed, int64_t inputs, int64_t outputs, float* weight, int64_t begin, int64_t end);
+    // sums[i] += the sum of column i.
+    void (*column_sums)(const void* x, Type, int64_t width, float* sums, int64_t begin, int64_t end);
+    // to[column][row] = from[row][column] for rows [begin, end), bfloat16; rows of `to` have `stride` numbers.
+    void (*transpose)(const bf16* from, int64_t width, bf16* to, int64_t stride, int64_t begin, int64_t end);
     // p -= step * m / (sqrt(v) / correction + epsilon) with decoupled or plain weight decay, in one pass.
     void (*adam)(float* p, const float* g, float* m, float* v, const double* settings, int64_t begin, int64_t end);
 };

@@ -51,6 +51,39 @@ at::Tensor packed_product(const at::Tensor& x, const at::Tensor& weight, const f
     return y;
 }
 
+// A (inputs, outputs) matrix of float32 or bfloat16 in packed order.
+at::Tensor packed(const at::Tensor& matrix) {
+    const int64_t inputs = matrix.size(0), outputs = matrix.size(1);
+    at::Tensor result = at::empty({kernels::packed_elements(inputs, outputs)}, matrix.options().dtype(at::kBFloat16).requires_grad(false));
+    const int64_t panels = (kernels::round_up(outputs, 16) + kernels::kPanel - 1) / kernels::kPanel;
+    at::parallel_for(0, panels, inputs * outputs < 16384 ? panels : 1, [&](int64_t begin, int64_t end) {
+        kernels::active().pack(matrix.data_ptr(), type_of(matrix), matrix.stride(0), matrix.stride(1), inputs, outputs, bf16_data(result), begin, end);
+    });
+    return result;
+}
+
+// The sums of a matrix's columns; a row of sums for each thread, added up in their order.
+at::Tensor column_sums(const at::Tensor& x) {
+    const int64_t rows = x.size(0), width = x.size(1), threads = at::get_num_threads(), stretch = (rows + threads - 1) / threads;
+    at::Tensor partial = at::zeros({threads, width}, x.options().dtype(at::kFloat));
+    at::parallel_for(0, threads, 1, [&](int64_t begin, int64_t end) {
+        for (int64_t part = begin; part < end; part++)
+            kernels::active().column_sums(x.data_ptr(), type_of(x), width, partial.data_ptr<float>() + part * width, std::min(rows, part * stretch), std::min(rows, (part + 1) * stretch));
+    });
+    return partial.sum(0);
+}
+
+// x^T dy, the gradient of a weight, with float32 sums: the same product, whose rows are x's columns and whose weight is dy.
+at::Tensor weight_gradient(const at::Tensor& x, const at::Tensor& dy) {
+    const int64_t rows = x.size(0), inputs = x.size(1), stride = rows + rows % 2;
+    at::Tensor columns = at::empty({inputs, stride}, x.options());
+    if (stride > rows) columns.narrow(1, rows, 1).zero_();
+    at::parallel_for(0, (rows + 31) / 32, 4, [&](int64_t begin, int64_t end) {
+        kernels::active().transpose(bf16_data(x), inputs, bf16_data(columns), stride, begin * 32, std::min(rows, end * 32));
+    });
+    return packed_product(columns, packed(dy), nullptr, stride, dy.size(1), false, kernels::Activation::None, at::kFloat, nullptr);
+}
+
 at::Tensor times(const at::Tensor& a, const at::Tensor& b) {
     at::Tensor result = at::empty_like(a);
     const kernels::Type type = type_of(a);
@@ -88,12 +121,48 @@ struct PackedLinear : torch::autograd::Function<PackedLinear> {
             shape.back() = inputs;
             dx = dx.view(shape);
         }
-        if (context->saved_data["bias"].toBool()) d_bias = dy.sum(0, false, at::kFloat);
+        if (context->saved_data["bias"].toBool()) d_bias = column_sums(dy);
         return {dx, Variable(), d_bias, Variable(), Variable(), Variable()};
     }
 };
 
-// The same with a float32 weight (inputs, outputs), trained or not: libtorch's product, bias and activation in one pass after it.
+// A float32 weight (inputs, outputs) that trains while bfloat16 flows: packed anew for every step, its gradient summed in float32.
+struct MixedLinear : torch::autograd::Function<MixedLinear> {
+    static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight, const c10::optional<at::Tensor>& bias, int64_t activation, at::ScalarType type) {
+        const int64_t inputs = weight.size(0), outputs = weight.size(1);
+        const auto kind = static_cast<kernels::Activation>(activation);
+        at::Tensor slope;
+        const at::Tensor rows = as_type(x, at::kBFloat16).view({-1, inputs}), ready = packed(weight);
+        const at::Tensor y = packed_product(rows, ready, float_data(bias), inputs, outputs, false, kind, type, kind == kernels::Activation::None ? nullptr : &slope);
+        context->save_for_backward({x.requires_grad() ? ready : at::Tensor(), slope, weight.requires_grad() ? rows : at::Tensor()});
+        context->saved_data["inputs"] = inputs;
+        context->saved_data["outputs"] = outputs;
+        context->saved_data["type"] = static_cast<int64_t>(x.scalar_type());
+        context->saved_data["bias"] = bias.has_value() && bias->defined() && bias->requires_grad();
+        std::vector<int64_t> shape = x.sizes().vec();
+        shape.back() = outputs;
+        return y.view(shape);
+    }
+
+    static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+        const variable_list saved = context->get_saved_variables();
+        const int64_t inputs = context->saved_data["inputs"].toInt(), outputs = context->saved_data["outputs"].toInt();
+        at::Tensor dy = as_type(gradients[0], at::kBFloat16).view({-1, outputs});
+        if (saved[1].defined()) dy = times(dy, saved[1]);
+        at::Tensor dx, d_weight, d_bias;
+        if (saved[0].defined()) {
+            dx = packed_product(dy, saved[0], nullptr, inputs, outputs, true, kernels::Activation::None, static_cast<at::ScalarType>(context->saved_data["type"].toInt()), nullptr);
+            std::vector<int64_t> shape = gradients[0].sizes().vec();
+            shape.back() = inputs;
+            dx = dx.view(shape);
+        }
+        if (saved[2].defined()) d_weight = weight_gradient(saved[2], dy);
+        if (context->saved_data["bias"].toBool()) d_bias = column_sums(dy);
+        return {dx, d_weight, d_bias, Variable(), Variable()};
+    }
+};
+
+// The same in float32, trained or not: libtorch's product, bias and activation in one pass after it.
 struct PlainLinear : torch::autograd::Function<PlainLinear> {
     static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight, const c10::optional<at::Tensor>& bias, int64_t activation) {
         const auto kind = static_cast<kernels::Activation>(activation);
@@ -127,7 +196,7 @@ struct PlainLinear : torch::autograd::Function<PlainLinear> {
             dx = at::mm(dy, saved[0].t()).view(shape);
         }
         if (saved[2].defined()) d_weight = at::mm(saved[2].t(), dy);
-        if (context->saved_data["bias"].toBool()) d_bias = dy.sum(0);
+        if (context->saved_data["bias"].toBool()) d_bias = column_sums(dy);
         return {dx, d_weight, d_bias, Variable()};
     }
 };
@@ -135,13 +204,7 @@ struct PlainLinear : torch::autograd::Function<PlainLinear> {
 at::Tensor pack(const at::Tensor& weight, bool transposed) {
     TORCH_CHECK(kernels::active().pack != nullptr, "this processor has no bfloat16 products, so there is nothing to pack weights for");
     TORCH_CHECK(weight.dim() == 2 && weight.scalar_type() == at::kFloat && weight.is_cpu(), "pack wants a float32 matrix on the CPU");
-    const int64_t inputs = weight.size(transposed ? 1 : 0), outputs = weight.size(transposed ? 0 : 1);
-    at::Tensor packed = at::empty({kernels::packed_elements(inputs, outputs)}, weight.options().dtype(at::kBFloat16).requires_grad(false));
-    const int64_t panels = (kernels::round_up(outputs, 16) + kernels::kPanel - 1) / kernels::kPanel;
-    at::parallel_for(0, panels, 1, [&](int64_t begin, int64_t end) {
-        kernels::active().pack(weight.data_ptr<float>(), weight.stride(transposed ? 1 : 0), weight.stride(transposed ? 0 : 1), inputs, outputs, bf16_data(packed), begin, end);
-    });
-    return packed;
+    return packed(transposed ? weight.t() : weight);
 }
 
 at::Tensor unpack(const at::Tensor& packed, int64_t inputs, int64_t outputs) {
@@ -164,6 +227,7 @@ at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const c10::opti
         return activate(bias.has_value() ? y + *bias : y, activation).to(type);
     }
     TORCH_CHECK(weight.dim() == 2 && weight.size(0) == x.size(-1) && weight.size(1) == outputs, "the weight is not (", x.size(-1), ", ", outputs, ")");
+    if (has_kernel(x) && weight.scalar_type() == at::kFloat && type == at::kBFloat16 && kernels::active().product != nullptr) return MixedLinear::apply(x, weight, bias, static_cast<int64_t>(activation), type);
     if (has_kernel(x) && weight.scalar_type() == at::kFloat) {
         const at::Tensor y = PlainLinear::apply(x, weight, bias, static_cast<int64_t>(activation));
         return y.scalar_type() == type ? y : y.to(type);

@@ -176,15 +176,43 @@ void product(const Product& a, int64_t begin, int64_t end, int64_t first, int64_
     }
 }
 
-void pack(const float* weight, int64_t input_stride, int64_t output_stride, int64_t inputs, int64_t outputs, bf16* packed, int64_t begin, int64_t end) {
+PERMAFROST_INLINE __m512i sixteen(const float* from, __mmask16 mask) {
+    return _mm512_cvtepu16_epi32(reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(_mm512_maskz_loadu_ps(mask, from))));
+}
+PERMAFROST_INLINE __m512i sixteen(const bf16* from, __mmask16 mask) { return _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, from)); }
+
+template <typename T>
+void pack_of(const T* weight, int64_t input_stride, int64_t output_stride, int64_t inputs, int64_t outputs, bf16* packed, int64_t begin, int64_t end) {
     const int64_t rows = round_up(inputs, 16), columns = round_up(outputs, 16);
     for (int64_t p = begin; p < end; p++) {
         const int64_t start = p * kPanel, width = std::min(kPanel, columns - start);
         bf16* panel = packed + start * rows;
-        for (int64_t k = 0; k < rows; k++)
-            for (int64_t j = 0; j < width; j++)
-                panel[(k / 2 * width + j) * 2 + k % 2] = k < inputs && start + j < outputs ? to_bf16(weight[k * input_stride + (start + j) * output_stride]) : 0;
+        for (int64_t k = 0; k < rows; k += 2) {
+            bf16* pairs = panel + k * width;
+            for (int64_t j = 0; j < width; j += 16) {
+                const int64_t count = std::min<int64_t>(16, outputs - start - j);
+                const __mmask16 mask = count >= 16 ? 0xffff : count <= 0 ? 0 : static_cast<__mmask16>((1u << count) - 1);
+                const __mmask16 low = k < inputs ? mask : 0, high = k + 1 < inputs ? mask : 0;
+                if (output_stride == 1) {
+                    // Masked-out numbers are never read, so that a row's end is not passed.
+                    const T* from = weight + k * input_stride + start + j;
+                    const __m512i even = sixteen(from, low), odd = sixteen(high != 0 ? from + input_stride : from, high);
+                    _mm512_storeu_si512(pairs + 2 * j, _mm512_or_si512(even, _mm512_slli_epi32(odd, 16)));
+                    continue;
+                }
+                for (int i = 0; i < 16; i++) {
+                    const T* from = weight + k * input_stride + (start + j + i) * output_stride;
+                    pairs[2 * (j + i)] = low >> i & 1 ? from_float<bf16>(to_float(from[0])) : 0;
+                    pairs[2 * (j + i) + 1] = high >> i & 1 ? from_float<bf16>(to_float(from[input_stride])) : 0;
+                }
+            }
+        }
     }
+}
+
+void pack(const void* weight, Type type, int64_t input_stride, int64_t output_stride, int64_t inputs, int64_t outputs, bf16* packed, int64_t begin, int64_t end) {
+    if (type == Type::Float) pack_of(static_cast<const float*>(weight), input_stride, output_stride, inputs, outputs, packed, begin, end);
+    else pack_of(static_cast<const bf16*>(weight), input_stride, output_stride, inputs, outputs, packed, begin, end);
 }
 
 void unpack(const bf16* packed, int64_t inputs, int64_t outputs, float* weight, int64_t begin, int64_t end) {

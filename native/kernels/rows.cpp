@@ -169,6 +169,25 @@ void convert(const void* x, Type from, void* y, Type to, int64_t begin, int64_t 
     });
 }
 
+void column_sums(const void* x, Type type, int64_t width, float* sums, int64_t begin, int64_t end) {
+    with_type(type, [&](auto element) {
+        using T = decltype(element);
+        for (int64_t row = begin; row < end; row++) {
+            const T* from = static_cast<const T*>(x) + row * width;
+#pragma omp simd
+            for (int64_t i = 0; i < width; i++) sums[i] += to_float(from[i]);
+        }
+    });
+}
+
+void transpose(const bf16* from, int64_t width, bf16* to, int64_t stride, int64_t begin, int64_t end) {
+    constexpr int64_t kSide = 32;  // a block's lines stay in the first-level cache
+    for (int64_t row = begin; row < end; row += kSide)
+        for (int64_t column = 0; column < width; column += kSide)
+            for (int64_t c = column; c < (column + kSide < width ? column + kSide : width); c++)
+                for (int64_t r = row; r < (row + kSide < end ? row + kSide : end); r++) to[c * stride + r] = from[r * width + c];
+}
+
 // settings: learning rate / (1 - beta1^t), sqrt(1 - beta2^t), beta1, beta2, epsilon, L2 decay, decoupled decay (1 - rate * decay), gradient scale.
 // Operation for operator what optimizers/Adam.cs calls on libtorch, so that both give the same bits within rounding.
 void adam(float* p, const float* g, float* m, float* v, const double* settings, int64_t begin, int64_t end) {
@@ -193,6 +212,8 @@ void add_rows(Kernels& kernels) {
     kernels.multiply = multiply;
     kernels.dropout = dropout;
     kernels.convert = convert;
+    kernels.column_sums = column_sums;
+    kernels.transpose = transpose;
     kernels.adam = adam;
 }
 

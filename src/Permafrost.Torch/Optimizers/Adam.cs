@@ -15,11 +15,21 @@ public sealed class Adam(
     IReadOnlyList<ParameterGroup> groups, double beta1 = 0.9, double beta2 = 0.999, double epsilon = 1e-8, double weightDecay = 0, bool decoupled = false, bool amsgrad = false)
     : Optimizer(groups)
 {
+    private static readonly Operator FusedOp = new("permafrost::adam_");
     private static readonly Operator MaximumOut = new("aten::maximum", "out");
 
     private protected override void Update(Batch batch, double learningRate, double? groupDecay, long step)
     {
         double decay = groupDecay ?? weightDecay;
+        double correction1 = 1 - Math.Pow(beta1, step);
+        double correction2 = 1 - Math.Pow(beta2, step);
+        if (!amsgrad && batch.Parameters.All(parameter => parameter.Device.Type == DeviceType.Cpu && parameter.DType == DType.Float32 && parameter.IsContiguous))
+        {
+            // Everything below in one pass over memory.
+            double[] settings = [learningRate / correction1, Math.Sqrt(correction2), beta1, beta2, epsilon, decoupled ? 0 : decay, decoupled ? 1 - learningRate * decay : 1, 1];
+            FusedOp.Run(batch.Parameters, batch.Gradients, Slots(batch, "exp_avg"), Slots(batch, "exp_avg_sq"), settings);
+            return;
+        }
         Tensor[] gradients = batch.Gradients;
         if (decay != 0 && decoupled) ListOperators.Multiply(batch.Parameters, 1 - learningRate * decay);
         if (decay != 0 && !decoupled) gradients = ListOperators.Plus(gradients, batch.Parameters, decay);
@@ -37,8 +47,6 @@ public sealed class Adam(
             spread = Slots(batch, "max_exp_avg_sq");
             for (int i = 0; i < spread.Length; i++) MaximumOut.Run(spread[i], squares[i], spread[i]);
         }
-        double correction1 = 1 - Math.Pow(beta1, step);
-        double correction2 = 1 - Math.Pow(beta2, step);
         Tensor[] denominators = ListOperators.Sqrt(spread);
         ListOperators.Divide(denominators, Math.Sqrt(correction2));
         ListOperators.Add(denominators, epsilon);

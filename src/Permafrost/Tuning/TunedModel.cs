@@ -57,8 +57,7 @@ public sealed class TunedModel : IDisposable
         Parameters = [.. Declare(ownTokens)];
         if (!Parameters.Any(parameter => parameter.Trained))
             throw new UsageException($"--policy '{policy}' trains nothing here: no parameter that this run uses is in its groups; try fpt");
-        // Where every matrix trains, nothing is gained from rounding what flows between them.
-        backbone.UseActivationType(Frozen.Except(InAdapter).Any(parameter => parameter.Parameter.Layout != MatrixLayout.None) ? frozenType : DType.Float32);
+        backbone.UseActivationType(frozenType);
         foreach (TunedParameter parameter in Parameters)
         {
             if (!parameter.Parameter.HasValue) continue;
