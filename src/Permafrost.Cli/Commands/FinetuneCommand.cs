@@ -47,6 +47,8 @@ internal static class FinetuneCommand
         RunFolder? folder = dryRun ? null : RunFolder.Create(path);
         using RunLock? held = dryRun ? null : new RunLock(path);
         using FinetuneRun run = Prepare(options, folder, held);
+        if (run.Options.PerDeviceTrainBatchSize != options.PerDeviceTrainBatchSize)
+            Output.Note($"memory is short ({Output.Bytes(EnvironmentInfo.AvailableMemoryBytes)} free): the batch of {options.PerDeviceTrainBatchSize} goes in parts of {run.Options.PerDeviceTrainBatchSize}, whose gradients are added up; config.yaml says so");
         if (dryRun) return DryRun(run, json);
         Output.Note(run.Model.CountsLine);
         return Print(TrainingProgress.Train(run, folder!, command), path, json);
@@ -57,7 +59,7 @@ internal static class FinetuneCommand
     {
         try
         {
-            return FinetuneRun.Prepare(options);
+            return FinetuneRun.Prepare(options, fitMemory: true);
         }
         catch
         {
@@ -95,7 +97,7 @@ internal static class FinetuneCommand
             foreach (OptionField field in OptionTable.All.Where(field => !field.IsMap)) options[field.Key] = field.Property.GetValue(run.Options) is null ? null : field.Format(run.Options);
             foreach (OptionField field in OptionTable.All.Where(field => field.IsMap))
                 options[field.Key] = new JsonObject(((IReadOnlyDictionary<string, string>)field.Property.GetValue(run.Options)!).Select(pair => KeyValuePair.Create(pair.Key, (JsonNode?)pair.Value)));
-            Output.Json(new JsonObject { ["options"] = options, ["parameters"] = run.ParameterCounts(), ["steps"] = run.Steps, ["backbone_sha256"] = run.BackboneSha256 });
+            Output.Json(new JsonObject { ["options"] = options, ["parameters"] = run.ParameterCounts(), ["steps"] = run.Steps, ["backbone_sha256"] = run.BackboneSha256, ["frozen_dtype"] = run.FrozenType.ToString().ToLowerInvariant(), ["peak_memory_bytes"] = MemoryEstimate.Of(run).Total });
             return 0;
         }
         Output.Line(RunConfig.ToYaml(run.Options, "resolved options"));
@@ -107,6 +109,8 @@ internal static class FinetuneCommand
             Output.Line(FormattableString.Invariant($"  {group.Key.ToString().ToLowerInvariant(),-8} {group.Sum(p => p.Parameter.Elements),14:N0}  trained {trained,12:N0}") + (unused > 0 ? FormattableString.Invariant($"  unused {unused:N0}") : ""));
         }
         Output.Line($"steps: {run.Steps:N0}");
+        MemoryEstimate memory = MemoryEstimate.Of(run);
+        Output.Line($"memory at its peak, about: {Output.Bytes(memory.Total)} (loaded {Output.Bytes(memory.Loaded)}, gradients {Output.Bytes(memory.Gradients)}, optimizer {Output.Bytes(memory.Optimizer)}, activations {Output.Bytes(memory.Activations)})");
         return 0;
     }
 

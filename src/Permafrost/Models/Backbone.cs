@@ -49,6 +49,15 @@ public abstract class Backbone : Module
     /// <summary>Parameters that an input of this kind never reaches (the token table when vectors are fed); they do not train.</summary>
     public abstract IEnumerable<string> UnusedParameters(bool vectors);
 
+    /// <summary>Bytes that a training step's forward pass keeps for the gradients, and its backward pass works with, about.</summary>
+    /// <param name="batch">Sequences.</param>
+    /// <param name="tokens">Tokens of each.</param>
+    /// <param name="firstLayer">The lowest layer that gradients reach; the number of layers where they reach none.</param>
+    public abstract long TrainingBytes(long batch, long tokens, int firstLayer);
+
+    /// <summary>Bytes that a forward pass without gradients works with, about.</summary>
+    public abstract long ForwardBytes(long batch, long tokens);
+
     /// <summary>Vectors (B, T, C) for ids, from the model's own token table.</summary>
     public abstract Tensor EmbedTokens(Tensor ids);
 

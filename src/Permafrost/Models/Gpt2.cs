@@ -220,6 +220,24 @@ public sealed class Gpt2Model : Backbone
     public override Tensor EmbedTokens(Tensor ids) => tokens.Forward(ids);
 
     /// <inheritdoc/>
+    public override long TrainingBytes(long batch, long tokens, int firstLayer)
+    {
+        (long C, long F, long a) = (config.Width, config.Inner, ActivationType.Size());
+        bool Trains(GroupName group) => NamedParameters().Any(p => GroupOf(p.Name).Group == group && p.Parameter.Layout != MatrixLayout.None && p.Parameter.IsTrained);
+        // Kept for each token: both sums of the stream in float32; queries, keys, values and the context; the activation's slope.
+        long layer = 2 * 4 * C + a * (4 * C + F);
+        // A product whose weight trains keeps its input too, and its weight's packed copy until backward.
+        if (Trains(GroupName.Attn)) layer += a * C;
+        if (Trains(GroupName.Ff)) layer += a * (C + F);
+        long packed = a == 2 ? a * NamedParameters().Where(p => p.Parameter.Layout != MatrixLayout.None && p.Parameter.IsTrained).Sum(p => p.Parameter.Elements) : 0;
+        long working = 4 * C * 4 + a * (3 * C + 3 * F);
+        return batch * tokens * ((config.Layers - firstLayer) * layer + 4 * 4 * C + working) + packed;
+    }
+
+    /// <inheritdoc/>
+    public override long ForwardBytes(long batch, long tokens) => batch * tokens * (4 * 4 * config.Width + ActivationType.Size() * (5L * config.Width + 2L * config.Inner));
+
+    /// <inheritdoc/>
     public override BackboneOutput Forward(BackboneInput input)
     {
         Tensor vectors = input.InputsEmbeds ?? EmbedTokens(input.InputIds ?? throw new ArgumentException("neither ids nor vectors were given", nameof(input)));

@@ -54,6 +54,9 @@ public sealed class Parameter(string name, long[] shape, Initializer initializer
     /// <summary>Whether a value is there, packed or not.</summary>
     public bool HasValue => value is not null || packed is not null;
 
+    /// <summary>Whether it trains.</summary>
+    public bool IsTrained => value is { RequiresGrad: true };
+
     /// <summary>The weight as products take it: packed; or as the matrix (inputs, outputs).</summary>
     public Tensor Matrix => packed ?? (Layout == MatrixLayout.OutputsFirst ? Value.Transpose(0, 1) : Value);
 

@@ -31,6 +31,7 @@ public static class EnvironmentInfo
             ["libtorch"] = Engine.Version,
             ["native_library"] = Engine.NativeLibraryPath,
             ["blas"] = Engine.Blas is { Length: > 0 } blas ? blas : "not OpenBLAS",
+            ["kernels"] = Kernels.Name,
             ["fused_attention"] = Tensor.HasScaledDotProductAttention,
             ["cpu"] = CpuName(),
             ["cores"] = Environment.ProcessorCount,
@@ -47,6 +48,20 @@ public static class EnvironmentInfo
 
     /// <summary>The resident memory now, in bytes; 0 where the system does not tell.</summary>
     public static long ResidentMemoryBytes => StatusBytes("VmRSS:");
+
+    /// <summary>Memory that programs can still take without swapping, in bytes; long.MaxValue where the system does not tell.</summary>
+    public static long AvailableMemoryBytes
+    {
+        get
+        {
+            const string Info = "/proc/meminfo";
+            string? line = File.Exists(Info) ? File.ReadLines(Info).FirstOrDefault(text => text.StartsWith("MemAvailable:", StringComparison.Ordinal)) : null;
+            long system = line is not null && long.TryParse(line["MemAvailable:".Length..].Replace("kB", "", StringComparison.Ordinal).Trim(), out long kilobytes) ? kilobytes * 1024 : long.MaxValue;
+            // A container's or a job's own bound, which .NET knows, goes before the machine's.
+            long bound = GC.GetGCMemoryInfo().TotalAvailableMemoryBytes;
+            return Math.Min(system, Math.Max(0, bound - ResidentMemoryBytes));
+        }
+    }
 
     private static long StatusBytes(string key)
     {

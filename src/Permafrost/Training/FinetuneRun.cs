@@ -85,7 +85,7 @@ public sealed class FinetuneRun : IDisposable
     }
 
     /// <summary>The options.</summary>
-    public RunOptions Options { get; }
+    public RunOptions Options { get; private set; }
 
     /// <summary>The task.</summary>
     public TaskDefinition Task { get; }
@@ -123,8 +123,14 @@ public sealed class FinetuneRun : IDisposable
     /// <summary>Loads everything that a training needs.</summary>
     /// <param name="options">The run.</param>
     /// <param name="wholeBackbone">Keep also what the run's inputs never reach, to save the backbone afterwards.</param>
+    /// <param name="fitMemory">Where the batch would not fit into memory, take it in parts (<see cref="MemoryEstimate.Fit"/>); <see cref="Options"/> then say so.</param>
     /// <exception cref="PermafrostException">Something is missing, damaged, or does not fit.</exception>
-    public static FinetuneRun Prepare(RunOptions options, bool wholeBackbone = false) => new(options, null, withData: true, wholeBackbone);
+    public static FinetuneRun Prepare(RunOptions options, bool wholeBackbone = false, bool fitMemory = false)
+    {
+        var run = new FinetuneRun(options, null, withData: true, wholeBackbone);
+        if (fitMemory && run.Device.Type == DeviceType.Cpu) run.Options = MemoryEstimate.Fit(run, EnvironmentInfo.AvailableMemoryBytes);
+        return run;
+    }
 
     /// <summary>Rebuilds a finished run's model with its adapter.</summary>
     /// <param name="path">The run's folder.</param>

@@ -1,0 +1,56 @@
+using Permafrost.Tuning;
+
+namespace Permafrost.Training;
+
+/// <summary>What a training will need at its peak, told before its first step: weights and data as they lie in memory now, and what the steps add.</summary>
+/// <param name="Loaded">Bytes resident after loading: program, libtorch, weights, data.</param>
+/// <param name="Gradients">Bytes of the trained parameters' gradients.</param>
+/// <param name="Optimizer">Bytes of the optimiser's state.</param>
+/// <param name="Activations">Bytes that one micro-batch keeps for its gradient, or that one validation batch takes, whichever is more.</param>
+/// <param name="Peak">The most that was resident while loading.</param>
+public sealed record MemoryEstimate(long Loaded, long Gradients, long Optimizer, long Activations, long Peak)
+{
+    // What the program itself grows by once it trains: compiled methods, allocator slack, thread stacks.
+    private const long Growth = 40L << 20;
+
+    /// <summary>The predicted peak in bytes.</summary>
+    public long Total => Math.Max(Peak, Loaded + Gradients + Optimizer + Activations + Growth);
+
+    /// <summary>Estimates for a run as it is loaded, on the CPU.</summary>
+    public static MemoryEstimate Of(FinetuneRun run)
+    {
+        RunOptions options = run.Options;
+        TunedModel model = run.Model;
+        long trained = 4 * model.Counts.Trained;
+        long state = options.Optim == "sgd" ? options.Momentum > 0 ? trained : 0 : 2 * trained;
+        long training = TrainingBytes(run, options.PerDeviceTrainBatchSize);
+        long scored = Math.Max(run.Data?.Validation?.Count ?? 0, run.Data?.Test?.Count ?? 0);
+        long validation = model.Backbone.ForwardBytes(Math.Min(options.PerDeviceEvalBatchSize, scored), model.Shape.SequenceLength);
+        return new MemoryEstimate(EnvironmentInfo.ResidentMemoryBytes, trained, state, Math.Max(training, validation), EnvironmentInfo.PeakMemoryBytes);
+    }
+
+    /// <summary>
+    /// Options whose micro-batch fits: the batch halved, and as many times accumulated, until the prediction is below nine tenths of what is free. The
+    /// gradient of a step stays that of the whole batch. The options themselves where they fit, or where not even one example does.
+    /// </summary>
+    public static RunOptions Fit(FinetuneRun run, long available)
+    {
+        RunOptions options = run.Options;
+        MemoryEstimate estimate = Of(run);
+        int batch = options.PerDeviceTrainBatchSize, parts = 1;
+        while (batch % 2 == 0 && estimate.Loaded + estimate.Gradients + estimate.Optimizer + TrainingBytes(run, batch) > estimate.Loaded + 0.9 * available)
+        {
+            batch /= 2;
+            parts *= 2;
+        }
+        return parts == 1 ? options : options with { PerDeviceTrainBatchSize = batch, GradientAccumulationSteps = checked(options.GradientAccumulationSteps * parts) };
+    }
+
+    private static long TrainingBytes(FinetuneRun run, long batch)
+    {
+        TunedModel model = run.Model;
+        // Gradients go down to the lowest trained parameter; what is outside the layers lies below them, but for the output layer and the last norm.
+        int first = model.Trained.Where(p => p.Group != Models.GroupName.Output).Select(p => p.Layer >= 0 ? p.Layer : p.Group == Models.GroupName.Ln ? model.Backbone.Layers : 0).DefaultIfEmpty(model.Backbone.Layers).Min();
+        return model.Backbone.TrainingBytes(Math.Min(batch, run.Data?.Train.Count ?? batch), model.Shape.SequenceLength, first);
+    }
+}
