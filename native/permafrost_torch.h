@@ -15,7 +15,7 @@ extern "C" {
 #define PF_API __attribute__((visibility("default")))
 
 // Raised whenever a signature below changes; C# refuses a library with another number.
-#define PF_ABI_VERSION 2
+#define PF_ABI_VERSION 3
 
 typedef struct pf_tensor pf_tensor;        // an at::Tensor
 typedef struct pf_operator pf_operator;    // a c10::OperatorHandle; lives as long as the process
@@ -89,6 +89,13 @@ PF_API int pf_gradient_set(const pf_tensor* tensor, const pf_tensor* gradient);
 PF_API int pf_requires_grad_set(const pf_tensor* tensor, int32_t value);
 PF_API int32_t pf_grad_mode(void);
 PF_API void pf_grad_mode_set(int32_t enabled);
+
+// checkpoint.cpp: runs a segment without recording it, and again when its gradient is wanted. The segment owns the handles it is given (update may
+// be null), writes two of its own, which the caller frees, and returns 0, or 1 after pf_error_set. `release` is called once, when nothing needs it any more.
+typedef int (*pf_segment)(void* state, pf_tensor* stream, pf_tensor* update, pf_tensor** outputs);
+typedef void (*pf_segment_release)(void* state);
+PF_API int pf_checkpoint(pf_segment run, pf_segment_release release, void* state, const pf_tensor* stream, const pf_tensor* update, pf_tensor** results);
+PF_API void pf_error_set(const char* message);
 
 // random.cpp: a null generator means the device's default one
 PF_API int pf_generator_new(uint64_t seed, pf_generator** result);

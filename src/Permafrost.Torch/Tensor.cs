@@ -62,6 +62,19 @@ public sealed unsafe partial class Tensor : IDisposable
         GC.SuppressFinalize(this);
     }
 
+    private static readonly Operator AliasOp = new("aten::alias");
+
+    /// <summary>Another handle to the same tensor, with its history.</summary>
+    internal Tensor Alias() => AliasOp.Call(this);
+
+    /// <summary>Gives the handle away: this tensor is freed without it.</summary>
+    internal nint Release()
+    {
+        nint old = Interlocked.Exchange(ref handle, 0);
+        Dispose();
+        return old;
+    }
+
     /// <summary>Element type and shape, such as <c>Float32[2, 3]</c>.</summary>
     public override string ToString() => handle == 0 ? "(freed)" : $"{DType}{FormatShape(Shape)}";
 

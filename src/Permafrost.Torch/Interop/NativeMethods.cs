@@ -6,7 +6,7 @@ namespace Permafrost.Torch.Interop;
 internal static unsafe partial class NativeMethods
 {
     internal const string Library = "permafrost_torch";
-    internal const int AbiVersion = 2;
+    internal const int AbiVersion = 3;
 
     static NativeMethods() => NativeLoader.Register();
 
@@ -32,6 +32,9 @@ internal static unsafe partial class NativeMethods
     [LibraryImport(Library)] internal static partial int pf_requires_grad_set(nint tensor, int value);
     [LibraryImport(Library)] internal static partial int pf_grad_mode();
     [LibraryImport(Library)] internal static partial void pf_grad_mode_set(int enabled);
+
+    [LibraryImport(Library)] internal static partial int pf_checkpoint(delegate* unmanaged[Cdecl]<nint, nint, nint, nint*, int> run, delegate* unmanaged[Cdecl]<nint, void> release, nint state, nint stream, nint update, nint* results);
+    [LibraryImport(Library)] internal static partial void pf_error_set(byte* message);
 
     [LibraryImport(Library)] internal static partial int pf_generator_new(ulong seed, out nint result);
     [LibraryImport(Library)] internal static partial void pf_generator_free(nint generator);

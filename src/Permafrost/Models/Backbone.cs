@@ -42,6 +42,9 @@ public abstract class Backbone : Module
     /// <summary>Probability of every dropout in the body, replacing the configuration's; null restores those.</summary>
     public double? DropoutOverride { get; set; }
 
+    /// <summary>Keep only what flows between the layers for the gradient, and compute each layer again when its turn comes: less memory, a third more time.</summary>
+    public bool GradientCheckpointing { get; set; }
+
     /// <summary>Computes the hidden states.</summary>
     /// <exception cref="PermafrostException">The sequence is longer than the positions, or the input's width is not the model's.</exception>
     public abstract BackboneOutput Forward(BackboneInput input);

@@ -230,6 +230,7 @@ public sealed class Gpt2Model : Backbone
         if (Trains(GroupName.Attn)) layer += a * C;
         if (Trains(GroupName.Ff)) layer += a * (C + F);
         long packed = a == 2 ? a * NamedParameters().Where(p => p.Parameter.Layout != MatrixLayout.None && p.Parameter.IsTrained).Sum(p => p.Parameter.Elements) : 0;
+        if (GradientCheckpointing) layer = layer / Math.Max(1, config.Layers - firstLayer) + 4 * C + a * C;  // one layer at a time, and what flows between
         long working = 4 * C * 4 + a * (3 * C + 3 * F);
         return batch * tokens * ((config.Layers - firstLayer) * layer + 4 * 4 * C + working) + packed;
     }
@@ -258,7 +259,18 @@ public sealed class Gpt2Model : Backbone
                 if (update is not null) (stream, update) = (stream + update.Dropout(dropout, Training), null);
                 hiddenStates.Add(stream);
             }
-            (stream, update, Tensor? probabilities) = block.Forward(stream, update, input, block == blocks[^1] ? input.ReadPositions : null, DropoutOverride);
+            Tensor? read = block == blocks[^1] ? input.ReadPositions : null;
+            // Below the lowest trained parameter there is no gradient, and so nothing to keep.
+            if (GradientCheckpointing && Training && !input.WantAttentions && (stream.RequiresGrad || update is { RequiresGrad: true }))
+            {
+                (stream, update) = Checkpointing.Run((s, u, constants) =>
+                {
+                    (Tensor nextStream, Tensor nextUpdate, _) = block.Forward(s, u, new BackboneInput(AttentionMask: constants[0]), constants[1], DropoutOverride);
+                    return (nextStream, nextUpdate);
+                }, stream, update, input.AttentionMask, read);
+                continue;
+            }
+            (stream, update, Tensor? probabilities) = block.Forward(stream, update, input, read, DropoutOverride);
             if (probabilities is not null) attentions.Add(probabilities);
         }
         (_, Tensor hidden) = finalNorm.Add(stream, update, dropout, DType.Float32);

@@ -77,6 +77,7 @@ public sealed class FinetuneRun : IDisposable
         if (options.InputLayer == "pretrained-embedding" && shape.Vocabulary > backbone.Config.Int("vocab_size", int.MaxValue))
             throw new PermafrostException($"the task feeds ids up to {shape.Vocabulary - 1}, but the backbone's token table has {backbone.Config.Int("vocab_size", 0)} rows; use --input-layer new");
         Model = new TunedModel(backbone, shape, Tuning.Readout.Parse(options.Readout ?? shape.Readout), policy, options.InputLayer == "pretrained-embedding", options.Dropout, options.Seed, Device, FrozenType);
+        backbone.GradientCheckpointing = options.GradientCheckpointing;
         if (start is not null)
         {
             Model.LoadAdapter(start, options.InitAdapter!, complete: false);

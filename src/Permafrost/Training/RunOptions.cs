@@ -132,6 +132,10 @@ public sealed record RunOptions
     [Option("batches whose gradients are added up before an update: the same as one batch so many times as large")]
     public int GradientAccumulationSteps { get; init; } = 1;
 
+    /// <summary>Checkpointing.</summary>
+    [Option("keep only what flows between layers and compute each layer again for its gradient: less memory, about a third more time")]
+    public bool GradientCheckpointing { get; init; }
+
     /// <summary>Evaluation batch.</summary>
     [Option("examples a batch when evaluating")]
     public int PerDeviceEvalBatchSize { get; init; } = 64;
