@@ -28,7 +28,7 @@ public sealed record OptionField(string Key, string Help, PropertyInfo Property)
     {
         null => "",
         bool flag => flag ? "true" : "false",
-        double number => number.ToString("R", CultureInfo.InvariantCulture),
+        double number => number.ToString("R", CultureInfo.InvariantCulture).Replace('E', 'e'),
         object value => Convert.ToString(value, CultureInfo.InvariantCulture)!,
     };
 
