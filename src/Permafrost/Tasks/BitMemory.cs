@@ -93,6 +93,7 @@ public sealed class BitMemory : TaskDefinition
             Classes = 2,
             Readout = $"last:{Length / Chunk}",
             HardMetric = "masked_accuracy",
+            Preprocessing = new Dictionary<string, string> { ["input"] = $"{Patterns} strings of {Length} bits, then one of them with unknown bits", ["token"] = $"{Chunk} bits: 1 as 1, 0 as -1, unknown as 0" },
         };
     }
 

@@ -12,6 +12,7 @@ public sealed class ListOps : TaskDefinition
     private const int MaxDepth = 10;
     private const int MaxArguments = 10;
     private const int PublishedLength = 512;
+    private const string Padding = "<pad>";
 
     // Ids: 0 padding, 1 to 4 operators, 5 to 14 digits, 15 the closing bracket (absent in the published reading, whose vocabulary is 15).
     private const int FirstDigit = 5;
@@ -133,7 +134,19 @@ public sealed class ListOps : TaskDefinition
     {
         public int Length => Published ? PublishedLength : Longest - 1;
 
-        public TaskShape Shape => new() { Vocabulary = Published ? 15 : 16, SequenceLength = Length, Classes = 10 };
+        public TaskShape Shape => new()
+        {
+            Vocabulary = Published ? 15 : 16,
+            SequenceLength = Length,
+            Classes = 10,
+            Preprocessing = new Dictionary<string, string>
+            {
+                ["input"] = Published ? $"an expression without its closing brackets, cut at {PublishedLength} tokens" : "an expression, tokens apart by spaces",
+                // In the order of their ids.
+                ["tokens"] = string.Join(' ', [Padding, .. ListOpsExpression.Operators, .. Enumerable.Range(0, 10).Select(digit => $"{digit}"), .. Published ? Array.Empty<string>() : ["]"]]),
+                ["padding"] = Published ? $"to {PublishedLength} with {Padding}, not masked" : "masked",
+            },
+        };
 
         public Batch Encode(IReadOnlyList<List<string>> rows, long[] targets)
         {

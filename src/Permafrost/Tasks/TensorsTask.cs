@@ -54,6 +54,7 @@ public sealed class TensorsTask : TaskDefinition
             Targets = all.Targets,
             Classes = classes,
             Readout = all.Targets == 1 ? "last" : $"last:{all.Targets}",
+            Preprocessing = new Dictionary<string, string> { ["input"] = "none: tensors as given" },
         };
 
         // What the file does not split itself is held out at random, the same for every run.

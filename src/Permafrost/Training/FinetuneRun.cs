@@ -151,14 +151,16 @@ public sealed class FinetuneRun : IDisposable
     /// <param name="observer">Told of progress.</param>
     /// <param name="stop">Asked to stop through this, the run saves a checkpoint and ends with <see cref="StoppedException"/>.</param>
     /// <param name="checkpoint">A verified checkpoint of the same run to go on from; null to begin.</param>
+    /// <param name="clock">Tells the time of day, for the log, and how long things take, for everything else.</param>
     /// <returns>What results.json holds.</returns>
     /// <exception cref="StoppedException">It was asked to stop.</exception>
     /// <exception cref="DivergedException">The loss is not finite.</exception>
     /// <exception cref="PermafrostException">A file cannot be written, or a promise about frozen weights is broken.</exception>
-    public JsonObject Train(RunFolder folder, string command, ITrainingObserver observer, StopRequest stop, string? checkpoint = null)
+    public JsonObject Train(RunFolder folder, string command, ITrainingObserver observer, StopRequest stop, string? checkpoint = null, TimeProvider? clock = null)
     {
         if (trained) throw new InvalidOperationException("a run trains once");
         trained = true;
+        clock ??= TimeProvider.System;
         TaskData data = Data ?? throw new InvalidOperationException("the run was opened without data");
         if (checkpoint is null)
         {
@@ -169,9 +171,9 @@ public sealed class FinetuneRun : IDisposable
         string frozenBefore = Model.FrozenSha256();
         observer.Started(this, Steps);
         Model.Train(true);
-        using var loop = new TrainingLoop(this, folder, observer, stop, checkpoint);
+        using var loop = new TrainingLoop(this, folder, observer, stop, checkpoint, clock);
         TrainerState state = loop.State;
-        using var log = new MetricsLog(folder.Metrics, state.LogBytes);
+        using var log = new MetricsLog(folder.Metrics, state.LogBytes, clock);
         loop.Run(log);
         if (Model.FrozenSha256() != frozenBefore) throw new PermafrostException("frozen weights changed during training; this is a defect of permafrost: please report it with the run's config.yaml and env.json");
 
@@ -381,6 +383,7 @@ public sealed class FinetuneRun : IDisposable
             ["hard_metric"] = Model.Shape.HardMetric,
         },
         ["labels"] = new JsonArray([.. Model.Shape.Labels.Select(label => (JsonNode)label)]),
+        ["preprocessing"] = new JsonObject(Model.Shape.Preprocessing.Select(fact => KeyValuePair.Create(fact.Key, (JsonNode?)fact.Value))),
     };
 
     private static TaskShape ShapeFrom(JsonObject config, string folder)
