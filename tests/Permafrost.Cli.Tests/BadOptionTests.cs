@@ -148,7 +148,7 @@ public class BadOptionTests
     {
         using var scratch = new Scratch();
         InProcess.Run([.. Sound, "--config", scratch["none.yaml"]]).Refused(1, scratch["none.yaml"], "does not exist");
-        InProcess.Run([.. Sound, "--config", scratch.Path]).Refused(1, scratch.Path);
+        InProcess.Run([.. Sound, "--config", scratch.Path]).Refused(1, scratch.Path, "is a folder");
     }
 
     [Fact]

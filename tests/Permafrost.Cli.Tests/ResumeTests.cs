@@ -1,6 +1,6 @@
 namespace Permafrost.Cli.Tests;
 
-/// <summary>Runs that are killed, changed or damaged, and go on or refuse to.</summary>
+/// <summary>Runs that are killed, changed or damaged, and go on or refuse to. What the option takes and refuses is in <see cref="ResumeOptionTests"/>.</summary>
 public class ResumeTests
 {
     private const int Kill = 9;
@@ -70,20 +70,6 @@ public class ResumeTests
         Assert.Contains($"{newest} is damaged", result.Error, StringComparison.Ordinal);
     }
 
-    [Theory]
-    [InlineData("trainer_state.json")]
-    [InlineData("rng_state.json")]
-    [InlineData("adapter_model.safetensors")]
-    [InlineData("manifest.json")]
-    public void Refuses_a_checkpoint_with_a_missing_file(string name)
-    {
-        using var scratch = new Scratch();
-        Stopped(scratch);
-        string newest = Checkpoints(scratch["run"]).Last();
-        File.Delete(Path.Combine(newest, name));
-        Cli.Run("finetune", "--resume-from-checkpoint", newest).Refused(1, newest, name);
-    }
-
     [Fact]
     public void Refuses_a_checkpoint_of_a_newer_version()
     {
@@ -93,15 +79,6 @@ public class ResumeTests
         string manifest = Path.Combine(newest, "manifest.json");
         File.WriteAllText(manifest, File.ReadAllText(manifest).Replace("\"checkpoint_version\": 1", "\"checkpoint_version\": 99", StringComparison.Ordinal));
         Cli.Run("finetune", "--resume-from-checkpoint", newest).Refused(1, "version 99", "update");
-    }
-
-    [Fact]
-    public void Refuses_an_empty_folder()
-    {
-        using var scratch = new Scratch();
-        Directory.CreateDirectory(scratch["empty"]);
-        Cli.Run("finetune", "--resume-from-checkpoint", scratch["empty"]).Refused(1, scratch["empty"], "no config.yaml");
-        Cli.Run("finetune", "--resume-from-checkpoint").Refused(2, "--resume-from-checkpoint");
     }
 
     [Fact]

@@ -64,10 +64,10 @@ public sealed class BitMemory : TaskDefinition
         foreach ((int number, string line) in TextInput.Lines(path))
         {
             if (line.Length != layout.Bits || line.Any(c => c is not ('0' or '1' or '?')))
-                throw new PermafrostException($"{path}:{number}: {line.Length} characters are not {layout.Bits} bits ({InputFormat})");
+                throw new PermafrostException($"{TextInput.Name(path, number)}: {line.Length} characters are not {layout.Bits} bits ({InputFormat})");
             rows.Add(line);
         }
-        if (rows.Count == 0) throw new PermafrostException($"{path} holds no input; expected are {InputFormat}");
+        if (rows.Count == 0) throw new PermafrostException($"{TextInput.Name(path)} holds no input; expected are {InputFormat}");
         return new Given(rows, layout);
     }
 

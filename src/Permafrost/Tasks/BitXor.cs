@@ -50,10 +50,10 @@ public sealed class BitXor : TaskDefinition
         foreach ((int number, string line) in TextInput.Lines(path))
         {
             if (line.Length != length * patterns || line.Any(c => c is not ('0' or '1')))
-                throw new PermafrostException($"{path}:{number}: '{(line.Length > 40 ? line[..40] + "..." : line)}' is not {length * patterns} bits ({InputFormat})");
+                throw new PermafrostException($"{TextInput.Name(path, number)}: '{(line.Length > 40 ? line[..40] + "..." : line)}' is not {length * patterns} bits ({InputFormat})");
             rows.Add([.. line.Select(c => (byte)(c - '0'))]);
         }
-        if (rows.Count == 0) throw new PermafrostException($"{path} holds no input; expected are {InputFormat}");
+        if (rows.Count == 0) throw new PermafrostException($"{TextInput.Name(path)} holds no input; expected are {InputFormat}");
         return new Given(rows, length);
     }
 

@@ -93,14 +93,14 @@ public sealed class ListOps : TaskDefinition
             }
             catch (FormatException error)
             {
-                throw new PermafrostException($"{path}:{number}: {error.Message}; expected are {InputFormat}");
+                throw new PermafrostException($"{TextInput.Name(path, number)}: {error.Message}; expected are {InputFormat}");
             }
             List<string> tokens = [.. line.Split([' ', '\t'], StringSplitOptions.RemoveEmptyEntries).Where(token => token is not ("(" or ")"))];
-            if (tokens.Find(token => token[0] == '[' && !ListOpsExpression.Operators.Contains(token)) is { } unknown) throw new PermafrostException($"{path}:{number}: the run was not trained on '{unknown}'");
-            if (!layout.Published && tokens.Count > layout.Length) throw new PermafrostException($"{path}:{number}: {tokens.Count} tokens, more than the {layout.Length} that the run was trained on");
+            if (tokens.Find(token => token[0] == '[' && !ListOpsExpression.Operators.Contains(token)) is { } unknown) throw new PermafrostException($"{TextInput.Name(path, number)}: the run was not trained on '{unknown}'");
+            if (!layout.Published && tokens.Count > layout.Length) throw new PermafrostException($"{TextInput.Name(path, number)}: {tokens.Count} tokens, more than the {layout.Length} that the run was trained on");
             rows.Add(tokens);
         }
-        if (rows.Count == 0) throw new PermafrostException($"{path} holds no input; expected are {InputFormat}");
+        if (rows.Count == 0) throw new PermafrostException($"{TextInput.Name(path)} holds no input; expected are {InputFormat}");
         return new Given(layout, rows);
     }
 

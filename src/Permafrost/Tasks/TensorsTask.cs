@@ -121,7 +121,7 @@ public sealed class TensorsTask : TaskDefinition
         return rows;
     }
 
-    private sealed class Rows(Tensor inputs, Tensor targets, Tensor? mask) : IExamples
+    private sealed class Rows(Tensor inputs, Tensor targets, Tensor? mask) : IExamples, IDisposable
     {
         public long? Count => inputs.Size(0);
 
@@ -134,6 +134,13 @@ public sealed class TensorsTask : TaskDefinition
         public int Targets => (int)targets.Size(1);
 
         public long LargestTarget { get; } = Math.Max(0, targets.Max().ToInt64());
+
+        public void Dispose()
+        {
+            inputs.Dispose();
+            targets.Dispose();
+            mask?.Dispose();
+        }
 
         public Batch Get(ReadOnlySpan<long> indices)
         {

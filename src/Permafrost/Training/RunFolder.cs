@@ -73,6 +73,7 @@ public sealed class RunFolder
     public static RunFolder Open(string path)
     {
         var folder = new RunFolder(path);
+        if (File.Exists(path)) throw new PermafrostException($"{path} is a file, not a run's folder; `permafrost ls runs` lists the runs");
         if (!Directory.Exists(path)) throw new PermafrostException($"{path} does not exist; `permafrost ls runs` lists the runs");
         if (!File.Exists(folder.Config)) throw new PermafrostException($"{path} is no run: it has no config.yaml");
         return folder;
