@@ -38,6 +38,13 @@ public static class AtomicFile
     /// <exception cref="PermafrostException">The file cannot be written.</exception>
     public static void WriteText(string path, string text) => Write(path, stream => stream.Write(Encoding.UTF8.GetBytes(text)));
 
+    /// <summary>Deletes what processes that were killed while writing left below a folder. For folders that this process alone writes in.</summary>
+    public static void RemoveLeftovers(string folder)
+    {
+        foreach (string file in Directory.EnumerateFiles(folder, "*.tmp", SearchOption.AllDirectories))
+            if (int.TryParse(Path.GetExtension(Path.GetFileNameWithoutExtension(file)).TrimStart('.'), out _)) TryDelete(file);
+    }
+
     /// <summary>Whether the system refused to write. .NET reports a file that may not grow (ulimit -f, or a limit of the file system) as a wrong argument.</summary>
     internal static bool IsRefusal(Exception error) => error is IOException or UnauthorizedAccessException or ArgumentOutOfRangeException { ParamName: "value" };
 

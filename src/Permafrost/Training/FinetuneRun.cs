@@ -152,6 +152,7 @@ public sealed class FinetuneRun : IDisposable
         trained = true;
         clock ??= TimeProvider.System;
         TaskData data = Data ?? throw new InvalidOperationException("the run was opened without data");
+        AtomicFile.RemoveLeftovers(folder.Path);
         if (checkpoint is null)
         {
             AtomicFile.WriteText(folder.Config, RunConfig.ToYaml(Options, $"{command}\nAgain: permafrost finetune --config {folder.Config} --output-dir ANOTHER"));
