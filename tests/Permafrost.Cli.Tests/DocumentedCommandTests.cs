@@ -24,7 +24,8 @@ public partial class DocumentedCommandTests
         (@"^(.*permafrost finetune(?!.*(--max-steps|--resume-from-checkpoint|--dry-run)).*)$", "$1 --max-steps 4"),
         (@"^(.*permafrost floors listops.*)$", "$1 --set task_options.max_length=50"),
         (@"^(.*--resume-from-checkpoint runs/mine)$", "$1 --max-steps 100 --max-time 1h"),
-        (@"^(.*permafrost bench)$", "$1 --batch 1 --tokens 4 --rounds 1"),
+        (@"^(.*permafrost bench)$", "$1 fpt-step --backbone gpt2-tiny --batch 1 --tokens 4 --rounds 1"),
+        (@"^(.*permafrost bench) \[CASE\.\.\.\]$", "$1 door --rounds 1"),
         (@"\b(TASK|mytask)\b", "bit-xor"),
         (@"\bANOTHER\b", "runs/another"),
         // A verb that cannot go without arguments is mentioned, not shown.
