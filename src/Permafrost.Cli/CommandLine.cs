@@ -20,8 +20,11 @@ internal static class CommandLine
 
     public static Command Root()
     {
+        // Where a terminal is narrower, the program's lines are better broken by it than words by us.
+        var help = new HelpAction();
+        help.MaxWidth = Math.Max(help.MaxWidth, 60);
         // Not a RootCommand: that one calls itself after the program's file.
-        var root = new Command("permafrost", "Freeze a sequence model, train a sliver of it, and compute on anything.") { new HelpOption(), new VersionOption() };
+        var root = new Command("permafrost", "Freeze a sequence model, train a sliver of it, and compute on anything.") { new HelpOption { Action = help }, new VersionOption() };
         root.Add(QuickstartCommand.Create());
         root.Add(FinetuneCommand.Create());
         root.Add(EvaluateCommand.Create());
@@ -57,6 +60,8 @@ internal static class CommandLine
         using var user = PosixSignalRegistration.Create((PosixSignal)Sigusr1, OnSignal);
         try
         {
+            // A shell cannot pass one on; whoever else starts the program can, and no file has such a name.
+            if (arguments.FirstOrDefault(argument => argument.Contains('\0', StringComparison.Ordinal)) is { } impossible) throw new UsageException($"the argument '{impossible}' holds a null character");
             // No response files: an argument that starts with @ means itself.
             ParseResult parsed = Root().Parse(arguments.Length == 0 ? ["--help"] : [.. arguments.Select(WithDashes)], new ParserConfiguration { ResponseFileTokenReplacer = null });
             if (parsed.Errors.Count > 0) return Fail(Sentence(parsed, arguments), 2);

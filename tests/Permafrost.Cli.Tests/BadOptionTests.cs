@@ -126,6 +126,7 @@ public class BadOptionTests
     [InlineData("learning_rate:\n  value: 5\n", 2, "learning_rate")]
     [InlineData("a: &a [*a]\n", 0)]
     [InlineData("\u0001\n", 0)]
+    [InlineData("data: \"a\\0b\"\n", 1, "data", "null character")]
     public void A_wrong_YAML_file_is_refused_with_its_line(string yaml, int line, params string[] mentions)
     {
         using var scratch = new Scratch();
@@ -147,7 +148,7 @@ public class BadOptionTests
     {
         using var scratch = new Scratch();
         InProcess.Run([.. Sound, "--config", scratch["none.yaml"]]).Refused(1, scratch["none.yaml"], "does not exist");
-        InProcess.Run([.. Sound, "--config", scratch.Path]).Refused(1, scratch.Path);
+        InProcess.Run([.. Sound, "--config", scratch.Path]).Refused(1, scratch.Path, "is a folder");
     }
 
     [Fact]

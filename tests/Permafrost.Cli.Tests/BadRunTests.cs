@@ -118,6 +118,7 @@ public class BadRunTests(TrainedRun run) : IClassFixture<TrainedRun>
         {
             InProcess.Run([.. verb, scratch["nowhere"]]).Refused(1, scratch["nowhere"], "does not exist");
             InProcess.Run([.. verb, scratch.Path]).Refused(1, scratch.Path, "config.yaml");
+            InProcess.Run([.. verb, scratch.Write("file", "")]).Refused(1, scratch["file"], "is a file");
         }
     }
 

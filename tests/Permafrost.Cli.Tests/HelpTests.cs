@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Text;
 
 namespace Permafrost.Cli.Tests;
 
@@ -8,14 +9,18 @@ public class HelpTests
     /// <summary>Every verb as it is typed; the program itself is the empty text.</summary>
     public static TheoryData<string> Verbs() => [.. All("", CommandLine.Root()).Select(pair => pair.Verb)];
 
-    [Theory]
-    [MemberData(nameof(Verbs))]
-    public void The_help_is_as_it_was(string verb)
+    [Fact]
+    public void The_reference_is_what_the_program_says()
     {
-        CliResult result = Cli.Run([.. verb.Split(' ', StringSplitOptions.RemoveEmptyEntries), "--help"]).Succeeded();
-        Assert.Empty(result.Error);
-        IEnumerable<string> lines = result.Output.Split('\n').Select(line => line.TrimEnd());
-        Expectation.Check($"help{(verb.Length == 0 ? "" : "-" + verb.Replace(' ', '-'))}.txt", string.Join('\n', lines).TrimEnd() + "\n");
+        var text = new StringBuilder("# Command line\n\nWhat `--help` prints, verb by verb. A test writes this file: `PERMAFROST_UPDATE_EXPECTATIONS=1 ./test --filter HelpTests`.\n");
+        foreach ((string verb, _) in All("", CommandLine.Root()))
+        {
+            CliResult result = InProcess.Run([.. verb.Split(' ', StringSplitOptions.RemoveEmptyEntries), "--help"]).Succeeded();
+            Assert.Empty(result.Error);
+            string help = string.Join('\n', result.Output.Split('\n').Select(line => line.TrimEnd())).Trim();
+            text.Append($"\n## {$"permafrost {verb}".TrimEnd()}\n\n```\n{help}\n```\n");
+        }
+        Expectation.Check("docs/cli.md", text.ToString());
     }
 
     [Theory]

@@ -78,6 +78,18 @@ public class ListingTests
     }
 
     [Fact]
+    public void Floors_measures_trivial_rules()
+    {
+        JsonObject json = InProcess.Run("floors", "bit-xor", "--json").Succeeded().Json;
+        Assert.Equal("bit-xor", (string?)json["task"]);
+        Assert.Equal(["linear", "majority"], json["floors"]!.AsObject().Select(floor => floor.Key).Order(StringComparer.Ordinal));
+        Assert.All(json["floors"]!.AsObject(), floor => Assert.InRange((double)floor.Value!, 0.45, 0.55));
+        InProcess.Run("floors", "bit-xro").Refused(2, "bit-xro", "bit-xor");
+        InProcess.Run("floors", "bit-xor", "--set", "length=3").Refused(2, "--set", "task_options");
+        InProcess.Run("floors", "bit-xor", "--set", "task_options.size=3").Refused(2, "task_options.size", "length");
+    }
+
+    [Fact]
     public void Env_tells_what_a_bug_report_needs()
     {
         var settings = new CliSettings { Environment = new Dictionary<string, string?> { ["OMP_NUM_THREADS"] = "1" } };

@@ -109,10 +109,10 @@ public class MnistTests
         string labels = Path.Combine(MnistFiles.Folder, MnistFiles.TestLabels);
         InProcess.Run("predict", scratch["run"], "--input", labels).Refused(1, labels, "28x28");
         InProcess.Run("predict", scratch["run"], "--input", scratch["nothing.gz"]).Refused(1, scratch["nothing.gz"], "does not exist");
-        InProcess.Run("predict", scratch["run"], "--input", scratch.Path).Refused(1, scratch.Path);
+        InProcess.Run("predict", scratch["run"], "--input", scratch.Path).Refused(1, scratch.Path, "is a folder");
         string text = scratch.Write("text.idx", "what is this?");
         InProcess.Run("predict", scratch["run"], "--input", text).Refused(1, text, "IDX");
-        InProcess.Run("predict", scratch["run"], "--input", "-").Refused(1, "--input -");
+        InProcess.Run("predict", scratch["run"], "--input", "-").Refused(1, "--input -", "standard input");
     }
 
     private static byte[] Packed(byte[] content)

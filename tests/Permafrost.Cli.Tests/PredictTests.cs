@@ -78,8 +78,16 @@ public class PredictTests(TrainedRun run) : IClassFixture<TrainedRun>
     {
         using var scratch = new Scratch();
         string path = scratch.Write("bits.txt", text);
-        Cli.Run("predict", run.Folder, "--input", path).Refused(1, path, mention);
-        Cli.Run(new CliSettings { Input = text }, "predict", run.Folder, "--input", "-", "--output", scratch["out.jsonl"]).Refused(1, mention);
+        InProcess.Run("predict", run.Folder, "--input", path, "--output", scratch["out.jsonl"]).Refused(1, path, mention);
+        Assert.False(File.Exists(scratch["out.jsonl"]));
+    }
+
+    [Fact]
+    public void A_wrong_line_of_standard_input_is_named_so()
+    {
+        using var scratch = new Scratch();
+        Cli.Run(new CliSettings { Input = "0110110001\n0\n" }, "predict", run.Folder, "--input", "-", "--output", scratch["out.jsonl"]).Refused(1, "standard input, line 2: '0'");
+        Cli.Run("predict", run.Folder, "--input", "-").Refused(1, "standard input holds no input");
         Assert.False(File.Exists(scratch["out.jsonl"]));
     }
 }

@@ -5,7 +5,7 @@ namespace Permafrost.Cli.Tests;
 /// <summary>Command lines thrown together from sound words, wrong values and rubbish: whatever is typed, no exception escapes.</summary>
 public class RandomCommandLineTests(TrainedRun run) : IClassFixture<TrainedRun>
 {
-    private const int Lines = 150;
+    private const int Lines = 1000;
 
     private static readonly string[] Rubbish =
         ["", " ", "-", "--", "---", "--=", "=", "@", "@nothing", "*", "..", "/", "\u0000", "\t\n", "ä漢🧊", "'; rm -rf ~", "%s%n", "$(id)", "{}", "[suggest]", "[diagram]", "-1", "1e999", "NaN", "0x10", "null", "--help=", "--json=maybe",
@@ -15,6 +15,7 @@ public class RandomCommandLineTests(TrainedRun run) : IClassFixture<TrainedRun>
     [InlineData(1)]
     [InlineData(2)]
     [InlineData(3)]
+    [InlineData(4)]
     public void Nothing_that_is_typed_ends_in_an_exception(int seed)
     {
         using var tensors = new TensorScope();
@@ -26,7 +27,7 @@ public class RandomCommandLineTests(TrainedRun run) : IClassFixture<TrainedRun>
         scratch.Write("file.txt", "0110110001\n");
         var random = new Random(seed);
         var codes = new HashSet<int>();
-        for (int i = 0; i < Lines / 3; i++)
+        for (int i = 0; i < Lines / 4; i++)
         {
             string[] line = Line(random, scratch);
             string typed = string.Join(' ', line.Select(word => $"'{word}'"));
@@ -40,7 +41,7 @@ public class RandomCommandLineTests(TrainedRun run) : IClassFixture<TrainedRun>
                 throw new InvalidOperationException($"seed {seed}, line {i}: permafrost {typed}", error);
             }
             codes.Add(result.ExitCode);
-            Assert.True(result.ExitCode is 0 or 1 or 2 or 3, $"seed {seed}, line {i}: {result}");
+            Assert.True(result.ExitCode is 0 or 1 or 2, $"seed {seed}, line {i}: {result}");
             Assert.False((result.Output + result.Error).Contains("   at ", StringComparison.Ordinal), $"seed {seed}, line {i}: a stack trace: {result}");
             Assert.False((result.Output + result.Error).Contains("Exception", StringComparison.Ordinal), $"seed {seed}, line {i}: an internal name: {result}");
             if (result.ExitCode != 0) Assert.True(result.Error.Split('\n', StringSplitOptions.RemoveEmptyEntries).Count(text => text.StartsWith("permafrost: ", StringComparison.Ordinal)) == 1, $"seed {seed}, line {i}: not one sentence: {result}");

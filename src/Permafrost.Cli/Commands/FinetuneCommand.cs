@@ -42,7 +42,7 @@ internal static class FinetuneCommand
     private static int Run(RunOptions options, bool dryRun, bool json, string command)
     {
         options.Validate();
-        string path = options.OutputDir ?? RunFolder.DefaultPath(options, DateTime.Now);
+        string path = options.OutputDir ?? RunFolder.Unused(RunFolder.DefaultPath(options, DateTime.Now));
         options = options with { OutputDir = path };
         RunFolder? folder = dryRun ? null : RunFolder.Create(path);
         using RunLock? held = dryRun ? null : new RunLock(path);

@@ -31,7 +31,7 @@ internal static class FloorsCommand
             if (parts.Length < 2 || !parts[0].StartsWith("task_options.", StringComparison.Ordinal)) throw new UsageException($"--set '{setting}': write --set task_options.NAME=VALUE");
             options[parts[0]["task_options.".Length..]] = parts[1];
         }
-        TaskData data = task.Load(new TaskOptions(path, reading, options));
+        using TaskData data = task.Load(new TaskOptions(path, reading, options));
         IReadOnlyDictionary<string, double> floors = Floors.Measure(task, data);
         if (json)
         {

@@ -6,6 +6,7 @@ using Permafrost.Formats.Safetensors;
 using Permafrost.Models;
 using Permafrost.Nn;
 using Permafrost.Torch;
+using Permafrost.Training;
 
 namespace Permafrost.Cli.Commands;
 
@@ -33,15 +34,7 @@ internal static class ForwardCommand
         if (generate < 0) throw new UsageException($"--generate {generate} must not be negative");
         BackboneSource source = BackboneSource.Resolve(reference);
         if (source.Folder is null) throw new UsageException($"--backbone {reference} is a preset without weights; give a model folder");
-        Device device;
-        try
-        {
-            device = Device.Parse(deviceName);
-        }
-        catch (FormatException error)
-        {
-            throw new UsageException($"--device {error.Message}");
-        }
+        Device device = FinetuneRun.ParseDevice(deviceName);
         using var scope = new TensorScope();
         using PretrainedModel model = ModelRegistry.CreateWithHead(source.Config);
         WeightLoader.Load(model, ModelRegistry.Find(source.Config), model.Prefix, source.Folder);

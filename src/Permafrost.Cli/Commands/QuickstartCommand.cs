@@ -32,7 +32,7 @@ internal static class QuickstartCommand
     private static int Run(string? output, long seed, double scale, bool json)
     {
         if (scale is not (> 0 and <= 100)) throw new UsageException("--scale must be above 0 and at most 100");
-        string root = output ?? Path.Combine("runs", FormattableString.Invariant($"quickstart-{DateTime.Now:yyyyMMdd-HHmmss}"));
+        string root = output ?? RunFolder.Unused(Path.Combine("runs", FormattableString.Invariant($"quickstart-{DateTime.Now:yyyyMMdd-HHmmss}")));
         if (Directory.Exists(root) && Directory.EnumerateFileSystemEntries(root).Any()) throw new UsageException($"--output-dir {root} is not empty; choose another folder, or remove it");
         RunFolder.Create(Path.Combine(root, "pretrain"));
         int Steps(int steps) => Math.Max(4, (int)(steps * scale));

@@ -2,12 +2,16 @@ using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using Spectre.Console;
+using Spectre.Console.Rendering;
 
 namespace Permafrost.Cli.Terminal;
 
 /// <summary>Results go to standard output, everything else to standard error, so that `--json` output can be piped.</summary>
 internal static class Output
 {
+    // Columns enough for any line.
+    private const int Unbounded = 100_000;
+
     // Paths and texts as they are, not \u002B for a plus: nothing here ends up in HTML.
     private static readonly JsonSerializerOptions Indented = new() { WriteIndented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
@@ -17,8 +21,8 @@ internal static class Output
     /// <summary>Standard output as a console.</summary>
     public static IAnsiConsole Result { get; } = Create(Console.Out, Console.IsOutputRedirected);
 
-    /// <summary>Whether a person watches standard error.</summary>
-    public static bool Watched => !Console.IsErrorRedirected && Error.Profile.Capabilities.Interactive;
+    /// <summary>Whether a person watches standard error, with room for a progress bar.</summary>
+    public static bool Watched => !Console.IsErrorRedirected && Error.Profile.Capabilities.Interactive && Error.Profile.Width >= 60;
 
     /// <summary>Prints a JSON result.</summary>
     public static void Json(JsonNode json) => Console.Out.WriteLine(json.ToJsonString(Indented));
@@ -37,8 +41,30 @@ internal static class Output
         return table;
     }
 
-    /// <summary>Prints a table.</summary>
-    public static void Write(Table table) => Result.Write(table);
+    /// <summary>Prints a table; where columns would have to be cut within words, a line for each cell instead.</summary>
+    public static void Write(Table table)
+    {
+        RenderOptions options = RenderOptions.Create(Result, Result.Profile.Capabilities);
+        bool Fits() => ((IRenderable)table).Measure(options, Unbounded).Min <= Result.Profile.Width;
+        if (!Fits())
+            foreach (TableColumn column in table.Columns) column.Padding = new Padding(1, 0, 0, 0);
+        if (Fits())
+        {
+            Result.Write(table);
+            return;
+        }
+        if (table.Title is { } title) Line(Markup.Remove(title.Text));
+        string[] names = [.. table.Columns.Select(column => Text(column.Header))];
+        foreach (TableRow row in table.Rows)
+        {
+            string[] cells = [.. row.Select(Text)];
+            Line($"{names[0]} {cells[0]}".Trim());
+            for (int i = 1; i < cells.Length; i++)
+                if (cells[i].Length > 0) Line($"  {names[i]} {cells[i]}");
+        }
+
+        string Text(IRenderable cell) => string.Concat(cell.Render(options, Unbounded).Where(segment => !segment.IsLineBreak).Select(segment => segment.Text));
+    }
 
     /// <summary>Bytes for people: MiB or GiB.</summary>
     public static string Bytes(long bytes) => bytes >= 1L << 30 ? FormattableString.Invariant($"{bytes / (double)(1L << 30):F2} GiB") : FormattableString.Invariant($"{bytes / (double)(1L << 20):F0} MiB");

@@ -11,8 +11,8 @@ internal sealed class TrainingProgress : ITrainingObserver
     private readonly ProgressContext? context;
     private readonly Stopwatch clock = Stopwatch.StartNew();
     private ProgressTask? bar;
-    private double lastLine = double.NegativeInfinity;
-    private long firstStep = -1;
+    private TimeSpan? lastLine;
+    private (long Step, TimeSpan At)? first;
     private string score = "";
 
     private TrainingProgress(ProgressContext? context) => this.context = context;
@@ -22,7 +22,7 @@ internal sealed class TrainingProgress : ITrainingObserver
     {
         if (!Output.Watched) return run.Train(folder, command, new TrainingProgress(null), CommandLine.Stop, checkpoint);
         return Output.Error.Progress().AutoClear(false).HideCompleted(false)
-            .Columns(new TaskDescriptionColumn { Alignment = Justify.Left }, new ProgressBarColumn { Width = 24 }, new PercentageColumn(), new RemainingTimeColumn())
+            .Columns(new TaskDescriptionColumn { Alignment = Justify.Left }, new ProgressBarColumn { Width = 16 })
             .Start(context =>
             {
                 var progress = new TrainingProgress(context);
@@ -46,19 +46,18 @@ internal sealed class TrainingProgress : ITrainingObserver
     public void Stepped(StepReport report)
     {
         string line = FormattableString.Invariant($"loss {report.Loss:F4}  {report.TokensPerSecond:N0} tokens/s{score}");
+        TimeSpan now = clock.Elapsed;
+        string left = Left(report, now) is { } time ? $"  {Clock(time)} left" : "";
         if (bar is not null)
         {
             bar.Value = report.Step;
-            bar.Description = Markup.Escape(line);
+            bar.Description = Markup.Escape(line + left);
             return;
         }
         // Plain lines: one every ten seconds, and the last.
-        double now = clock.Elapsed.TotalSeconds;
-        if (firstStep < 0) (firstStep, lastLine) = (report.Step, double.NegativeInfinity);
-        if (now - lastLine < 10 && report.Step < report.Steps) return;
+        if (now - lastLine < TimeSpan.FromSeconds(10) && report.Step < report.Steps) return;
         lastLine = now;
-        double left = now / Math.Max(1, report.Step - firstStep + 1) * (report.Steps - report.Step);
-        Output.Note(FormattableString.Invariant($"step {report.Step}/{report.Steps}  {line}  {now:F0} s, {left:F0} s left"));
+        Output.Note($"step {report.Step}/{report.Steps}  {line}  {Clock(now)}{left}");
     }
 
     public void Evaluated(string split, long step, Metrics metrics)
@@ -66,4 +65,14 @@ internal sealed class TrainingProgress : ITrainingObserver
         score = FormattableString.Invariant($"  {split} {metrics.Accuracy:P1}");
         if (context is null) Output.Note(FormattableString.Invariant($"step {step}  {split}: accuracy {metrics.Accuracy:F4}, loss {metrics.Loss:F4} over {metrics.Count} examples"));
     }
+
+    // From the steps seen here, since a resumed run did others before, and by a clock that nobody sets; Spectre's own column goes by the time of day.
+    private TimeSpan? Left(StepReport report, TimeSpan now)
+    {
+        first ??= (report.Step, now);
+        long steps = report.Step - first.Value.Step;
+        return steps == 0 || report.Step == report.Steps ? null : (now - first.Value.At) / steps * (report.Steps - report.Step);
+    }
+
+    private static string Clock(TimeSpan time) => FormattableString.Invariant($"{(long)time.TotalHours}:{time.Minutes:00}:{time.Seconds:00}");
 }

@@ -22,10 +22,10 @@ public static class AtomicFile
             }
             File.Move(temporary, path, overwrite: true);
         }
-        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+        catch (Exception error) when (IsRefusal(error))
         {
             TryDelete(temporary);
-            throw new PermafrostException($"cannot write {path}: {error.Message.TrimEnd('.')}; free some space, or choose another place", error);
+            throw new PermafrostException($"cannot write {path}: {Reason(error)}; free some space, or choose another place", error);
         }
         catch
         {
@@ -37,6 +37,19 @@ public static class AtomicFile
     /// <summary>Writes a text in UTF-8 without a byte order mark.</summary>
     /// <exception cref="PermafrostException">The file cannot be written.</exception>
     public static void WriteText(string path, string text) => Write(path, stream => stream.Write(Encoding.UTF8.GetBytes(text)));
+
+    /// <summary>Deletes what processes that were killed while writing left below a folder. For folders that this process alone writes in.</summary>
+    public static void RemoveLeftovers(string folder)
+    {
+        foreach (string file in Directory.EnumerateFiles(folder, "*.tmp", SearchOption.AllDirectories))
+            if (int.TryParse(Path.GetExtension(Path.GetFileNameWithoutExtension(file)).TrimStart('.'), out _)) TryDelete(file);
+    }
+
+    /// <summary>Whether the system refused to write. .NET reports a file that may not grow (ulimit -f, or a limit of the file system) as a wrong argument.</summary>
+    internal static bool IsRefusal(Exception error) => error is IOException or UnauthorizedAccessException or ArgumentOutOfRangeException { ParamName: "value" };
+
+    /// <summary>What the system said, without a full stop.</summary>
+    internal static string Reason(Exception error) => error is ArgumentOutOfRangeException ? "it may not grow so large here" : error.Message.TrimEnd('.');
 
     // .NET tells devices, pipes and sockets from files by this attribute being absent, or by their having no length of their own.
     private static bool IsRegular(string path) => (File.GetAttributes(path) & FileAttributes.Device) == 0 && !path.StartsWith("/dev/", StringComparison.Ordinal) && !path.StartsWith("/proc/", StringComparison.Ordinal);

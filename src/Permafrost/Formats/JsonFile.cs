@@ -18,17 +18,13 @@ public static class JsonFile
             Check(json);
             return json as JsonObject ?? throw new PermafrostException($"{path} is not a JSON object");
         }
-        catch (Exception error) when (error is FileNotFoundException or DirectoryNotFoundException)
-        {
-            throw new PermafrostException($"{path} does not exist");
-        }
         catch (Exception error) when (error is JsonException or InvalidOperationException or ArgumentException)
         {
             throw new PermafrostException($"{path} is not valid JSON: {Reason(error)}");
         }
-        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+        catch (Exception error) when (ReadFailure.Is(error))
         {
-            throw new PermafrostException($"cannot read {path}: {error.Message.TrimEnd('.')}");
+            throw ReadFailure.Of(path, error);
         }
     }
 

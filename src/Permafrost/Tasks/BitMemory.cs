@@ -64,10 +64,10 @@ public sealed class BitMemory : TaskDefinition
         foreach ((int number, string line) in TextInput.Lines(path))
         {
             if (line.Length != layout.Bits || line.Any(c => c is not ('0' or '1' or '?')))
-                throw new PermafrostException($"{path}:{number}: {line.Length} characters are not {layout.Bits} bits ({InputFormat})");
+                throw new PermafrostException($"{TextInput.Name(path, number)}: {line.Length} characters are not {layout.Bits} bits ({InputFormat})");
             rows.Add(line);
         }
-        if (rows.Count == 0) throw new PermafrostException($"{path} holds no input; expected are {InputFormat}");
+        if (rows.Count == 0) throw new PermafrostException($"{TextInput.Name(path)} holds no input; expected are {InputFormat}");
         return new Given(rows, layout);
     }
 
@@ -93,6 +93,7 @@ public sealed class BitMemory : TaskDefinition
             Classes = 2,
             Readout = $"last:{Length / Chunk}",
             HardMetric = "masked_accuracy",
+            Preprocessing = new Dictionary<string, string> { ["input"] = $"{Patterns} strings of {Length} bits, then one of them with unknown bits", ["token"] = $"{Chunk} bits: 1 as 1, 0 as -1, unknown as 0" },
         };
     }
 

@@ -37,7 +37,7 @@ public sealed class BitXor : TaskDefinition
     public override TaskData Load(TaskOptions options)
     {
         (int length, int patterns) = Settings(options);
-        var shape = new TaskShape { VectorSize = 1, SequenceLength = length * patterns, Targets = length, Classes = 2, Readout = $"last:{length}" };
+        var shape = new TaskShape { VectorSize = 1, SequenceLength = length * patterns, Targets = length, Classes = 2, Readout = $"last:{length}", Preprocessing = new Dictionary<string, string> { ["input"] = $"{patterns} strings of {length} bits, one after the other", ["token"] = "one bit, 0 or 1" } };
         return new TaskData(shape, new Generated("bit-xor/train", options.Seed, length, patterns, null),
             new Generated("bit-xor/validation", 0, length, patterns, HeldOut), new Generated("bit-xor/test", 0, length, patterns, HeldOut));
     }
@@ -50,10 +50,10 @@ public sealed class BitXor : TaskDefinition
         foreach ((int number, string line) in TextInput.Lines(path))
         {
             if (line.Length != length * patterns || line.Any(c => c is not ('0' or '1')))
-                throw new PermafrostException($"{path}:{number}: '{(line.Length > 40 ? line[..40] + "..." : line)}' is not {length * patterns} bits ({InputFormat})");
+                throw new PermafrostException($"{TextInput.Name(path, number)}: '{(line.Length > 40 ? line[..40] + "..." : line)}' is not {length * patterns} bits ({InputFormat})");
             rows.Add([.. line.Select(c => (byte)(c - '0'))]);
         }
-        if (rows.Count == 0) throw new PermafrostException($"{path} holds no input; expected are {InputFormat}");
+        if (rows.Count == 0) throw new PermafrostException($"{TextInput.Name(path)} holds no input; expected are {InputFormat}");
         return new Given(rows, length);
     }
 

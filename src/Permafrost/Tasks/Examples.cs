@@ -13,7 +13,7 @@ public interface IExamples
 /// <summary>A choice of another split's examples, in a given order.</summary>
 /// <param name="source">Where the examples are.</param>
 /// <param name="chosen">Their numbers there.</param>
-public sealed class ExampleSubset(IExamples source, long[] chosen) : IExamples
+public sealed class ExampleSubset(IExamples source, long[] chosen) : IExamples, IDisposable
 {
     /// <inheritdoc/>
     public long? Count => chosen.Length;
@@ -25,6 +25,9 @@ public sealed class ExampleSubset(IExamples source, long[] chosen) : IExamples
         for (int i = 0; i < mapped.Length; i++) mapped[i] = chosen[indices[i]];
         return source.Get(mapped);
     }
+
+    /// <summary>Frees the split they are chosen from.</summary>
+    public void Dispose() => (source as IDisposable)?.Dispose();
 }
 
 /// <summary>A task's data, split.</summary>
@@ -32,4 +35,11 @@ public sealed class ExampleSubset(IExamples source, long[] chosen) : IExamples
 /// <param name="Train">For training.</param>
 /// <param name="Validation">For every choice made on the way; null when there is none.</param>
 /// <param name="Test">For the score, once; null when there is none.</param>
-public sealed record TaskData(TaskShape Shape, IExamples Train, IExamples? Validation, IExamples? Test);
+public sealed record TaskData(TaskShape Shape, IExamples Train, IExamples? Validation, IExamples? Test) : IDisposable
+{
+    /// <summary>Frees what the splits hold in memory; they may share it.</summary>
+    public void Dispose()
+    {
+        foreach (IExamples? split in new[] { Train, Validation, Test }) (split as IDisposable)?.Dispose();
+    }
+}

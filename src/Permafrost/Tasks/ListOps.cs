@@ -12,6 +12,7 @@ public sealed class ListOps : TaskDefinition
     private const int MaxDepth = 10;
     private const int MaxArguments = 10;
     private const int PublishedLength = 512;
+    private const string Padding = "<pad>";
 
     // Ids: 0 padding, 1 to 4 operators, 5 to 14 digits, 15 the closing bracket (absent in the published reading, whose vocabulary is 15).
     private const int FirstDigit = 5;
@@ -92,14 +93,14 @@ public sealed class ListOps : TaskDefinition
             }
             catch (FormatException error)
             {
-                throw new PermafrostException($"{path}:{number}: {error.Message}; expected are {InputFormat}");
+                throw new PermafrostException($"{TextInput.Name(path, number)}: {error.Message}; expected are {InputFormat}");
             }
             List<string> tokens = [.. line.Split([' ', '\t'], StringSplitOptions.RemoveEmptyEntries).Where(token => token is not ("(" or ")"))];
-            if (tokens.Find(token => token[0] == '[' && !ListOpsExpression.Operators.Contains(token)) is { } unknown) throw new PermafrostException($"{path}:{number}: the run was not trained on '{unknown}'");
-            if (!layout.Published && tokens.Count > layout.Length) throw new PermafrostException($"{path}:{number}: {tokens.Count} tokens, more than the {layout.Length} that the run was trained on");
+            if (tokens.Find(token => token[0] == '[' && !ListOpsExpression.Operators.Contains(token)) is { } unknown) throw new PermafrostException($"{TextInput.Name(path, number)}: the run was not trained on '{unknown}'");
+            if (!layout.Published && tokens.Count > layout.Length) throw new PermafrostException($"{TextInput.Name(path, number)}: {tokens.Count} tokens, more than the {layout.Length} that the run was trained on");
             rows.Add(tokens);
         }
-        if (rows.Count == 0) throw new PermafrostException($"{path} holds no input; expected are {InputFormat}");
+        if (rows.Count == 0) throw new PermafrostException($"{TextInput.Name(path)} holds no input; expected are {InputFormat}");
         return new Given(layout, rows);
     }
 
@@ -133,7 +134,19 @@ public sealed class ListOps : TaskDefinition
     {
         public int Length => Published ? PublishedLength : Longest - 1;
 
-        public TaskShape Shape => new() { Vocabulary = Published ? 15 : 16, SequenceLength = Length, Classes = 10 };
+        public TaskShape Shape => new()
+        {
+            Vocabulary = Published ? 15 : 16,
+            SequenceLength = Length,
+            Classes = 10,
+            Preprocessing = new Dictionary<string, string>
+            {
+                ["input"] = Published ? $"an expression without its closing brackets, cut at {PublishedLength} tokens" : "an expression, tokens apart by spaces",
+                // In the order of their ids.
+                ["tokens"] = string.Join(' ', [Padding, .. ListOpsExpression.Operators, .. Enumerable.Range(0, 10).Select(digit => $"{digit}"), .. Published ? Array.Empty<string>() : ["]"]]),
+                ["padding"] = Published ? $"to {PublishedLength} with {Padding}, not masked" : "masked",
+            },
+        };
 
         public Batch Encode(IReadOnlyList<List<string>> rows, long[] targets)
         {

@@ -61,6 +61,13 @@ public sealed class Mnist : TaskDefinition
         SequenceLength = side / Patch * (side / Patch),
         Classes = 10,
         Labels = [.. Enumerable.Range(0, 10).Select(digit => digit.ToString())],
+        Preprocessing = new Dictionary<string, string>
+        {
+            ["input"] = "28x28 grey bytes, ink bright",
+            ["scale"] = "divided by 255",
+            ["canvas"] = $"{side}x{side}, zeros around the middle",
+            ["token"] = $"a patch of {Patch}x{Patch}, row by row; patches row by row",
+        },
     };
 
     private static Images Labelled(string folder, string split, int side)

@@ -8,10 +8,9 @@ namespace Permafrost.Tasks;
 /// <param name="ValidationFraction">Share of the training examples held out for validation, where the task has no split of its own.</param>
 /// <param name="TestFraction">Share held out for testing, likewise.</param>
 /// <param name="NumClasses">Overrides the number of classes, where a task reads it from its data.</param>
-/// <param name="Readout">The run's readout, where a task needs to know it.</param>
 public sealed record TaskOptions(
     string? DataPath = null, string Reading = "", IReadOnlyDictionary<string, string>? Settings = null, long Seed = 0,
-    double ValidationFraction = 0.1, double TestFraction = 0.1, int? NumClasses = null, string? Readout = null)
+    double ValidationFraction = 0.1, double TestFraction = 0.1, int? NumClasses = null)
 {
     /// <summary>A whole-number setting.</summary>
     /// <exception cref="UsageException">It is no number, or out of range.</exception>

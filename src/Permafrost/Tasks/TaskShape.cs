@@ -24,6 +24,9 @@ public sealed record TaskShape
     /// <summary>The classes' names; empty when they are just numbers.</summary>
     public IReadOnlyList<string> Labels { get; init; } = [];
 
+    /// <summary>How raw inputs become tokens, for whoever feeds the adapter from other software; written into its configuration.</summary>
+    public IReadOnlyDictionary<string, string> Preprocessing { get; init; } = new Dictionary<string, string>();
+
     /// <summary>Name of the accuracy over <see cref="Batch.Hard"/> answers; null when the task has none.</summary>
     public string? HardMetric { get; init; }
 

@@ -54,6 +54,7 @@ public sealed class TensorsTask : TaskDefinition
             Targets = all.Targets,
             Classes = classes,
             Readout = all.Targets == 1 ? "last" : $"last:{all.Targets}",
+            Preprocessing = new Dictionary<string, string> { ["input"] = "none: tensors as given" },
         };
 
         // What the file does not split itself is held out at random, the same for every run.
@@ -120,7 +121,7 @@ public sealed class TensorsTask : TaskDefinition
         return rows;
     }
 
-    private sealed class Rows(Tensor inputs, Tensor targets, Tensor? mask) : IExamples
+    private sealed class Rows(Tensor inputs, Tensor targets, Tensor? mask) : IExamples, IDisposable
     {
         public long? Count => inputs.Size(0);
 
@@ -133,6 +134,13 @@ public sealed class TensorsTask : TaskDefinition
         public int Targets => (int)targets.Size(1);
 
         public long LargestTarget { get; } = Math.Max(0, targets.Max().ToInt64());
+
+        public void Dispose()
+        {
+            inputs.Dispose();
+            targets.Dispose();
+            mask?.Dispose();
+        }
 
         public Batch Get(ReadOnlySpan<long> indices)
         {

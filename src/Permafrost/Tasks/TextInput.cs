@@ -1,3 +1,5 @@
+using Permafrost.Formats;
+
 namespace Permafrost.Tasks;
 
 /// <summary>The lines of a text file, or of standard input for <c>-</c>, that are not empty, with their numbers.</summary>
@@ -13,6 +15,9 @@ internal static class TextInput
         }
     }
 
+    /// <summary>What errors call the file, or a line of it.</summary>
+    public static string Name(string path, int? line = null) => path == "-" ? "standard input" + (line is null ? "" : $", line {line}") : line is null ? path : $"{path}:{line}";
+
     private static IEnumerable<string> StandardInput()
     {
         while (Console.In.ReadLine() is { } line) yield return line;
@@ -24,13 +29,9 @@ internal static class TextInput
         {
             return File.ReadAllLines(path);
         }
-        catch (Exception error) when (error is FileNotFoundException or DirectoryNotFoundException)
+        catch (Exception error) when (ReadFailure.Is(error))
         {
-            throw new PermafrostException($"{path} does not exist");
-        }
-        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
-        {
-            throw new PermafrostException($"cannot read {path}: {error.Message.TrimEnd('.')}");
+            throw ReadFailure.Of(path, error);
         }
     }
 }

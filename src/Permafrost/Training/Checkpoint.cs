@@ -104,7 +104,7 @@ public static class Checkpoint
     /// <exception cref="PermafrostException">A file is missing or damaged, or the checkpoint is from a newer version.</exception>
     public static void Verify(string path)
     {
-        if (!Directory.Exists(path)) throw new PermafrostException($"{path} does not exist");
+        if (!Directory.Exists(path)) throw new PermafrostException(File.Exists(path) ? $"{path} is a file, not a checkpoint's folder" : $"{path} does not exist");
         string manifest = Path.Combine(path, Manifest);
         if (!File.Exists(manifest)) throw new PermafrostException($"{path} is no whole checkpoint: it has no {Manifest}");
         JsonObject json = JsonFile.Read(manifest);

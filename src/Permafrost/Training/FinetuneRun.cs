@@ -52,7 +52,7 @@ public sealed class FinetuneRun : IDisposable
         if (options.Threads > 0) Engine.Threads = options.Threads;
         Device = ParseDevice(options.Device);
         double fallback = options.Shuffle ? 0.1 : 0;
-        TaskOptions = new TaskOptions(options.Data, reading, options.TaskOptions, options.Seed, options.ValidationFraction ?? fallback, options.TestFraction ?? fallback, options.NumClasses, options.Readout);
+        TaskOptions = new TaskOptions(options.Data, reading, options.TaskOptions, options.Seed, options.ValidationFraction ?? fallback, options.TestFraction ?? fallback, options.NumClasses);
         source = BackboneSource.Resolve(options.Backbone);
 
         IReadOnlyDictionary<string, Tensor>? start = options.InitAdapter is null ? null : AdapterFolder.ReadFile(options.InitAdapter);
@@ -66,18 +66,8 @@ public sealed class FinetuneRun : IDisposable
         if (knownShape is not null && Data is not null && (Data.Shape.VectorSize != shape.VectorSize || Data.Shape.Vocabulary > shape.Vocabulary || Data.Shape.Targets != shape.Targets || Data.Shape.Classes > shape.Classes))
             throw new PermafrostException($"the data of {Task.Name} has another shape than the run was trained on (inputs, number of answers or classes); give the data of the run with --data");
         FrozenType = ParseFrozenType(options.FrozenDtype, Device);
-        var policy = Policy.Parse(options.Policy);
-        var hashes = new List<(string Name, byte[] Hash)>();
-        Backbone backbone = source.Load(options.Init, options.InitSeed, (body, name, parameter) =>
-        {
-            hashes.Add((name, BackboneSource.Sha256(name, parameter)));
-            if (!wholeBackbone) TunedModel.Settle(body, name, parameter, policy, options.InputLayer == "pretrained-embedding", FrozenType, Device);
-        });
-        BackboneSha256 = BackboneSource.Sha256(hashes);
-        if (options.InputLayer == "pretrained-embedding" && shape.Vocabulary > backbone.Config.Int("vocab_size", int.MaxValue))
-            throw new PermafrostException($"the task feeds ids up to {shape.Vocabulary - 1}, but the backbone's token table has {backbone.Config.Int("vocab_size", 0)} rows; use --input-layer new");
-        Model = new TunedModel(backbone, shape, Tuning.Readout.Parse(options.Readout ?? shape.Readout), policy, options.InputLayer == "pretrained-embedding", options.Dropout, options.Seed, Device, FrozenType);
-        backbone.GradientCheckpointing = options.GradientCheckpointing;
+        (Model, BackboneSha256) = Tune(shape, wholeBackbone);
+        Model.Backbone.GradientCheckpointing = options.GradientCheckpointing;
         if (start is not null)
         {
             Model.LoadAdapter(start, options.InitAdapter!, complete: false);
@@ -158,15 +148,18 @@ public sealed class FinetuneRun : IDisposable
     /// <param name="observer">Told of progress.</param>
     /// <param name="stop">Asked to stop through this, the run saves a checkpoint and ends with <see cref="StoppedException"/>.</param>
     /// <param name="checkpoint">A verified checkpoint of the same run to go on from; null to begin.</param>
+    /// <param name="clock">Tells the time of day, for the log, and how long things take, for everything else.</param>
     /// <returns>What results.json holds.</returns>
     /// <exception cref="StoppedException">It was asked to stop.</exception>
     /// <exception cref="DivergedException">The loss is not finite.</exception>
     /// <exception cref="PermafrostException">A file cannot be written, or a promise about frozen weights is broken.</exception>
-    public JsonObject Train(RunFolder folder, string command, ITrainingObserver observer, StopRequest stop, string? checkpoint = null)
+    public JsonObject Train(RunFolder folder, string command, ITrainingObserver observer, StopRequest stop, string? checkpoint = null, TimeProvider? clock = null)
     {
         if (trained) throw new InvalidOperationException("a run trains once");
         trained = true;
+        clock ??= TimeProvider.System;
         TaskData data = Data ?? throw new InvalidOperationException("the run was opened without data");
+        AtomicFile.RemoveLeftovers(folder.Path);
         if (checkpoint is null)
         {
             AtomicFile.WriteText(folder.Config, RunConfig.ToYaml(Options, $"{command}\nAgain: permafrost finetune --config {folder.Config} --output-dir ANOTHER"));
@@ -176,9 +169,9 @@ public sealed class FinetuneRun : IDisposable
         string frozenBefore = Model.FrozenSha256();
         observer.Started(this, Steps);
         Model.Train(true);
-        using var loop = new TrainingLoop(this, folder, observer, stop, checkpoint);
+        using var loop = new TrainingLoop(this, folder, observer, stop, checkpoint, clock);
         TrainerState state = loop.State;
-        using var log = new MetricsLog(folder.Metrics, state.LogBytes);
+        using var log = new MetricsLog(folder.Metrics, state.LogBytes, clock);
         loop.Run(log);
         if (Model.FrozenSha256() != frozenBefore) throw new PermafrostException("frozen weights changed during training; this is a defect of permafrost: please report it with the run's config.yaml and env.json");
 
@@ -283,8 +276,37 @@ public sealed class FinetuneRun : IDisposable
         };
     }
 
-    /// <summary>Frees the model.</summary>
-    public void Dispose() => Model.Dispose();
+    /// <summary>Frees the model and the data.</summary>
+    public void Dispose()
+    {
+        Model.Dispose();
+        Data?.Dispose();
+    }
+
+    // The model owns the backbone; one that does not fit the task is freed.
+    private (TunedModel Model, string BackboneSha256) Tune(TaskShape shape, bool wholeBackbone)
+    {
+        var policy = Policy.Parse(Options.Policy);
+        bool ownTokens = Options.InputLayer == "pretrained-embedding";
+        var hashes = new List<(string Name, byte[] Hash)>();
+        Backbone backbone = source.Load(Options.Init, Options.InitSeed, (body, name, parameter) =>
+        {
+            hashes.Add((name, BackboneSource.Sha256(name, parameter)));
+            if (!wholeBackbone) TunedModel.Settle(body, name, parameter, policy, ownTokens, FrozenType, Device);
+        });
+        try
+        {
+            if (ownTokens && shape.Vocabulary > backbone.Config.Int("vocab_size", int.MaxValue))
+                throw new PermafrostException($"the task feeds ids up to {shape.Vocabulary - 1}, but the backbone's token table has {backbone.Config.Int("vocab_size", 0)} rows; use --input-layer new");
+            var model = new TunedModel(backbone, shape, Tuning.Readout.Parse(Options.Readout ?? shape.Readout), policy, ownTokens, Options.Dropout, Options.Seed, Device, FrozenType);
+            return (model, BackboneSource.Sha256(hashes));
+        }
+        catch
+        {
+            backbone.Dispose();
+            throw;
+        }
+    }
 
     // Options that change neither what is computed nor on what.
     private static readonly string[] HarmlessOptions =
@@ -388,6 +410,7 @@ public sealed class FinetuneRun : IDisposable
             ["hard_metric"] = Model.Shape.HardMetric,
         },
         ["labels"] = new JsonArray([.. Model.Shape.Labels.Select(label => (JsonNode)label)]),
+        ["preprocessing"] = new JsonObject(Model.Shape.Preprocessing.Select(fact => KeyValuePair.Create(fact.Key, (JsonNode?)fact.Value))),
     };
 
     private static TaskShape ShapeFrom(JsonObject config, string folder)
@@ -418,7 +441,9 @@ public sealed class FinetuneRun : IDisposable
     public static DType ParseFrozenType(string text, Device device) =>
         text == "bfloat16" || text == "auto" && (device.Type == DeviceType.Cuda || Kernels.MultiplyBFloat16) ? DType.BFloat16 : DType.Float32;
 
-    private static Device ParseDevice(string text)
+    /// <summary>The device of <c>--device</c>.</summary>
+    /// <exception cref="UsageException">It does not exist.</exception>
+    public static Device ParseDevice(string text)
     {
         try
         {

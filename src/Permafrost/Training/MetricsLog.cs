@@ -11,14 +11,17 @@ public sealed class MetricsLog : IDisposable
     private readonly FileStream stream;
     private readonly string path;
     private readonly TensorBoardEvents events;
+    private readonly TimeProvider clock;
 
     /// <summary>Opens the file for appending.</summary>
     /// <param name="path">The file.</param>
     /// <param name="keep">Bytes to keep of what is there: a resumed run writes again what came after its checkpoint.</param>
+    /// <param name="clock">Tells the time of day; it may jump, and nothing but the lines' times goes by it.</param>
     /// <exception cref="PermafrostException">It cannot be written.</exception>
-    public MetricsLog(string path, long keep = 0)
+    public MetricsLog(string path, long keep = 0, TimeProvider? clock = null)
     {
         this.path = path;
+        this.clock = clock ?? TimeProvider.System;
         string folder = Path.GetDirectoryName(Path.GetFullPath(path))!;
         try
         {
@@ -70,9 +73,9 @@ public sealed class MetricsLog : IDisposable
             stream.Flush();
             WriteEvent(json);
         }
-        catch (IOException error)
+        catch (Exception error) when (AtomicFile.IsRefusal(error))
         {
-            throw new PermafrostException($"cannot write {path}: {error.Message.TrimEnd('.')}; free some space");
+            throw new PermafrostException($"cannot write {path}: {AtomicFile.Reason(error)}; free some space and go on with --resume-from-checkpoint", error);
         }
     }
 
@@ -84,13 +87,13 @@ public sealed class MetricsLog : IDisposable
             stream.Dispose();
             events.Dispose();
         }
-        catch (IOException)
+        catch (Exception error) when (AtomicFile.IsRefusal(error))
         {
             // Everything written was flushed line by line; what could not be was reported then.
         }
     }
 
-    private static double Now() => Math.Round(DateTimeOffset.UtcNow.ToUnixTimeMilliseconds() / 1000.0, 3);
+    private double Now() => Math.Round(clock.GetUtcNow().ToUnixTimeMilliseconds() / 1000.0, 3);
 
     private void WriteEvent(JsonObject line)
     {

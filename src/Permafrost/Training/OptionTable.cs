@@ -28,7 +28,7 @@ public sealed record OptionField(string Key, string Help, PropertyInfo Property)
     {
         null => "",
         bool flag => flag ? "true" : "false",
-        double number => number.ToString("R", CultureInfo.InvariantCulture),
+        double number => number.ToString("R", CultureInfo.InvariantCulture).Replace('E', 'e'),
         object value => Convert.ToString(value, CultureInfo.InvariantCulture)!,
     };
 
@@ -43,6 +43,7 @@ public sealed record OptionField(string Key, string Help, PropertyInfo Property)
     /// <exception cref="UsageException">The text is no value of the option's type.</exception>
     internal void Set(RunOptions options, string text, string where)
     {
+        if (text.Contains('\0', StringComparison.Ordinal)) throw new UsageException($"{where}: the value of {Key} holds a null character");
         Type? inner = Nullable.GetUnderlyingType(Property.PropertyType);
         bool optional = inner is not null || new NullabilityInfoContext().Create(Property).WriteState == NullabilityState.Nullable;
         if (optional && text is "" or "null" or "~") { Property.SetValue(options, null); return; }

@@ -1,4 +1,5 @@
 using System.Text;
+using Permafrost.Formats;
 using YamlDotNet.Core;
 using YamlDotNet.RepresentationModel;
 
@@ -17,13 +18,9 @@ public static class RunConfig
         {
             text = File.ReadAllText(path);
         }
-        catch (Exception error) when (error is FileNotFoundException or DirectoryNotFoundException)
+        catch (Exception error) when (ReadFailure.Is(error))
         {
-            throw new PermafrostException($"{path} does not exist");
-        }
-        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
-        {
-            throw new PermafrostException($"cannot read {path}: {error.Message.TrimEnd('.')}");
+            throw ReadFailure.Of(path, error);
         }
         return Parse(text, path, options);
     }

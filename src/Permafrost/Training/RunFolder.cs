@@ -73,10 +73,14 @@ public sealed class RunFolder
     public static RunFolder Open(string path)
     {
         var folder = new RunFolder(path);
+        if (File.Exists(path)) throw new PermafrostException($"{path} is a file, not a run's folder; `permafrost ls runs` lists the runs");
         if (!Directory.Exists(path)) throw new PermafrostException($"{path} does not exist; `permafrost ls runs` lists the runs");
         if (!File.Exists(folder.Config)) throw new PermafrostException($"{path} is no run: it has no config.yaml");
         return folder;
     }
+
+    /// <summary>A path for something new: itself, or with -2, -3, ... where it is taken, as when two runs begin within a second or the clock was set back.</summary>
+    public static string Unused(string path) => !System.IO.Path.Exists(path) ? path : Enumerable.Range(2, int.MaxValue - 2).Select(i => $"{path}-{i}").First(other => !System.IO.Path.Exists(other));
 
     /// <summary>The default place: <c>runs/task-backbone-policy-sSEED-time</c>.</summary>
     public static string DefaultPath(RunOptions options, DateTime now)

@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using Permafrost.Formats;
 using Permafrost.Models;
 using Permafrost.Tasks;
@@ -29,13 +28,15 @@ internal sealed class TrainingLoop : IDisposable
     private readonly Dictionary<string, string> startHashes;
     private readonly long steps;
     private readonly long warmup;
-    private readonly Stopwatch sinceSave = Stopwatch.StartNew();
+    private readonly TimeProvider clock;
+    private long savedAt;
     private long savedStep = -1;
 
     /// <summary>Prepares a training from the start, or from a verified checkpoint.</summary>
-    public TrainingLoop(FinetuneRun run, RunFolder folder, ITrainingObserver observer, StopRequest stop, string? checkpoint)
+    public TrainingLoop(FinetuneRun run, RunFolder folder, ITrainingObserver observer, StopRequest stop, string? checkpoint, TimeProvider clock)
     {
-        (this.run, this.folder, this.observer, this.stop) = (run, folder, observer, stop);
+        (this.run, this.folder, this.observer, this.stop, this.clock) = (run, folder, observer, stop, clock);
+        savedAt = clock.GetTimestamp();
         (options, model, data, steps) = (run.Options, run.Model, run.Data!, run.Steps);
         warmup = options.WarmupSteps > 0 ? options.WarmupSteps : (long)Math.Ceiling(options.WarmupRatio * steps);
         order = new DataOrder(data.Train.Count, run.GlobalBatchSize, options.Shuffle, options.Seed);
@@ -55,17 +56,17 @@ internal sealed class TrainingLoop : IDisposable
     /// <exception cref="DivergedException">The loss or the gradients are not finite.</exception>
     public void Run(MetricsLog log)
     {
-        var clock = Stopwatch.StartNew();
+        long began = clock.GetTimestamp();
         ValidateIfDue(log);  // a stop may have come between a step and its validation
         (double reportedSeconds, long reportedTokens, double waited) = (State.Seconds, State.Tokens, 0);
         while (State.Step < steps && !StoppedEarly)
         {
-            if (clock.Elapsed > options.MaxDuration) stop.Ask(StopReason.OutOfTime);
+            if (clock.GetElapsedTime(began) > options.MaxDuration) stop.Ask(StopReason.OutOfTime);
             if (stop.Reason != StopReason.None) throw Stop(log);
-            long started = Stopwatch.GetTimestamp();
+            long started = clock.GetTimestamp();
             double factor = LearningRateSchedule.Factor(options.LrSchedulerType, State.Step, warmup, steps);
             waited += Step(factor);
-            State.Seconds += Stopwatch.GetElapsedTime(started).TotalSeconds;
+            State.Seconds += clock.GetElapsedTime(started).TotalSeconds;
             if (State.Step % options.LoggingSteps == 0 || State.Step == steps)
             {
                 double speed = (State.Tokens - reportedTokens) / Math.Max(1e-9, State.Seconds - reportedSeconds);
@@ -76,7 +77,7 @@ internal sealed class TrainingLoop : IDisposable
                 (reportedSeconds, reportedTokens, waited) = (State.Seconds, State.Tokens, 0);
             }
             ValidateIfDue(log);
-            bool due = (options.SaveSteps > 0 && State.Step % options.SaveSteps == 0) || (options.SaveMinutes > 0 && sinceSave.Elapsed.TotalMinutes >= options.SaveMinutes);
+            bool due = (options.SaveSteps > 0 && State.Step % options.SaveSteps == 0) || (options.SaveMinutes > 0 && clock.GetElapsedTime(savedAt).TotalMinutes >= options.SaveMinutes);
             if (due && State.Step < steps) Save(log);
         }
         Save(log);
@@ -91,10 +92,10 @@ internal sealed class TrainingLoop : IDisposable
     private double Step(double factor)
     {
         using var scope = new TensorScope();
-        long started = Stopwatch.GetTimestamp();
+        long started = clock.GetTimestamp();
         var batches = new List<Batch>();
         foreach (long[] part in order.Step(State.Step).Chunk(options.PerDeviceTrainBatchSize)) batches.Add(data.Train.Get(part).To(run.Device));
-        double waited = Stopwatch.GetElapsedTime(started).TotalSeconds;
+        double waited = clock.GetElapsedTime(started).TotalSeconds;
         (double loss, double norm) = TrainStep.Run(model, optimizer, batches, factor, options.MaxGradNorm);
         if (!double.IsFinite(loss)) throw Diverged("loss", loss, factor);
         if (!double.IsFinite(norm)) throw Diverged("gradient norm", norm, factor);
@@ -138,7 +139,7 @@ internal sealed class TrainingLoop : IDisposable
         Checkpoint.Write(folder, State, model, optimizer, run.Identity(), run.Device);
         Checkpoint.Prune(folder, options.SaveTotalLimit);
         savedStep = State.Step;
-        sinceSave.Restart();
+        savedAt = clock.GetTimestamp();
     }
 
     private StoppedException Stop(MetricsLog log)

@@ -29,9 +29,21 @@ internal static class Cli
     }
 
     /// <summary>Starts, for tests that watch it or send it signals.</summary>
-    public static CliProcess Start(CliSettings settings, params string[] arguments)
+    public static CliProcess Start(CliSettings settings, params string[] arguments) => Start(settings, Host, arguments.Prepend(Program), arguments);
+
+    /// <summary>Runs a line of bash, to which `permafrost` and `./permafrost` are the program.</summary>
+    public static CliResult Shell(CliSettings settings, string line)
     {
-        var start = new ProcessStartInfo(Environment.GetEnvironmentVariable("DOTNET_HOST_PATH") is { Length: > 0 } host ? host : "dotnet")
+        string functions = $"permafrost() {{ '{Host}' '{Program}' \"$@\"; }}; ./permafrost() {{ permafrost \"$@\"; }}; export -f permafrost";
+        using CliProcess process = Start(settings, "bash", ["-c", $"{functions}; {line}"], [line]);
+        return process.WaitForExit(settings.Timeout);
+    }
+
+    private static string Host => Environment.GetEnvironmentVariable("DOTNET_HOST_PATH") is { Length: > 0 } host ? host : "dotnet";
+
+    private static CliProcess Start(CliSettings settings, string program, IEnumerable<string> words, string[] shown)
+    {
+        var start = new ProcessStartInfo(program)
         {
             RedirectStandardInput = true,
             RedirectStandardOutput = true,
@@ -40,8 +52,7 @@ internal static class Cli
             StandardErrorEncoding = Encoding.UTF8,
             WorkingDirectory = settings.WorkingDirectory ?? Path.GetTempPath(),
         };
-        start.ArgumentList.Add(Program);
-        foreach (string argument in arguments) start.ArgumentList.Add(argument);
+        foreach (string word in words) start.ArgumentList.Add(word);
         // One thread each: tests run side by side. Caches that are not there: what the developer has downloaded must not matter.
         string nowhere = Path.Combine(Path.GetTempPath(), "permafrost-tests-have-no-such-folder");
         start.Environment["OMP_NUM_THREADS"] = "1";
@@ -53,7 +64,7 @@ internal static class Cli
             if (value is null) start.Environment.Remove(name);
             else start.Environment[name] = value;
         }
-        return new CliProcess(Process.Start(start)!, arguments, settings.Input);
+        return new CliProcess(Process.Start(start)!, shown, settings.Input);
     }
 }
 

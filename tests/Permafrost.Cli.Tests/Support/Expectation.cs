@@ -1,21 +1,18 @@
-using System.Runtime.CompilerServices;
+using Permafrost.Tests.Shared;
 
 namespace Permafrost.Cli.Tests;
 
 /// <summary>
-/// Compares a text with a file of Expectations/. With PERMAFROST_UPDATE_EXPECTATIONS=1 the files are written instead: look at the difference before
+/// Compares a text with a file of the repository. With PERMAFROST_UPDATE_EXPECTATIONS=1 the files are written instead: look at the difference before
 /// it is committed.
 /// </summary>
 internal static class Expectation
 {
-    private static readonly string Folder = Path.GetFullPath(Path.Combine(Path.GetDirectoryName(ThisFile())!, "..", "Expectations"));
-
     public static void Check(string name, string actual)
     {
-        string path = Path.Combine(Folder, name);
+        string path = Path.Combine(Repository.Root, name);
         if (Environment.GetEnvironmentVariable("PERMAFROST_UPDATE_EXPECTATIONS") == "1")
         {
-            Directory.CreateDirectory(Folder);
             File.WriteAllText(path, actual);
             return;
         }
@@ -29,6 +26,4 @@ internal static class Expectation
     }
 
     private static string At(string[] lines, int line) => line < lines.Length ? lines[line] : "(the end)";
-
-    private static string ThisFile([CallerFilePath] string path = "") => path;
 }

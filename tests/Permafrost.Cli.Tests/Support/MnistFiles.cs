@@ -59,6 +59,6 @@ internal static class MnistFiles
             BinaryPrimitives.WriteInt32BigEndian(word, size);
             stream.Write(word);
         }
-        stream.Write(file.Data.AsSpan(0, count * file.EntryBytes));
+        stream.Write(file.Data.AsSpan(0, count * file.Shape.Skip(1).Aggregate(1, (product, size) => product * size)));
     }
 }

@@ -61,4 +61,15 @@ public class AtomicFileTests : IDisposable
         Refusal.Of(folder["taken"], () => AtomicFile.WriteText(folder["taken"], "x"));
         Assert.Empty(Directory.GetFiles(folder.Path));
     }
+
+    [Fact]
+    public void What_a_killed_process_left_half_written_is_removed_and_nothing_else()
+    {
+        string own = folder.Write("notes.tmp", "mine");
+        string whole = folder.Write(Path.Combine("adapter", "model.safetensors"), "whole");
+        folder.Write("predictions.jsonl.4711.tmp", "half");
+        folder.Write(Path.Combine("adapter", "model.safetensors.12.tmp"), "half");
+        AtomicFile.RemoveLeftovers(folder.Path);
+        Assert.Equal([own, whole], Directory.GetFiles(folder.Path, "*", SearchOption.AllDirectories).Order(StringComparer.Ordinal).Reverse());
+    }
 }

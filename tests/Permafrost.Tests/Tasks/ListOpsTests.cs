@@ -97,6 +97,22 @@ public class ListOpsTests
     }
 
     [Fact]
+    public void Preprocessing_names_the_token_of_each_id()
+    {
+        using var scope = new TensorScope();
+        using var folder = new TemporaryFolder();
+        const string expression = "[MAX 4 [SM 7 5 ] [MIN 0 9 ] [MED 1 2 3 ] 8 6 ]";
+        File.WriteAllText(folder["in.txt"], expression);
+        var options = new TaskOptions(Settings: new Dictionary<string, string> { ["max_length"] = "30" });
+        TaskShape shape = new ListOps().Load(options).Shape;
+        string[] tokens = shape.Preprocessing["tokens"].Split(' ');
+        Assert.Equal(shape.Vocabulary, tokens.Length);
+        long[] ids = new ListOps().ReadInputs(folder["in.txt"], shape, options).Get([0]).Inputs.ToArray<long>();
+        Assert.Equal(expression, string.Join(' ', ids.Select(id => tokens[id])));
+        Assert.Equal(15, new ListOps().Load(new TaskOptions(Reading: "published")).Shape.Preprocessing["tokens"].Split(' ').Length);
+    }
+
+    [Fact]
     public void No_expression_is_in_two_splits()
     {
         using var scope = new TensorScope();

@@ -48,6 +48,10 @@ public class FinetuneRunTests : IDisposable
         Assert.True((bool)saved["frozen_unchanged"]!);
         Assert.Equal((10, 1000), ((int)saved["parameters"]!["position_rows_used"]!, (int)saved["metrics"]!["test"]!["count"]!));
 
+        JsonObject adapter = JsonFile.Read(Path.Combine(folder.Adapter, "adapter_config.json"));
+        Assert.All(["task", "policy", "backbone", "backbone_sha256", "shape", "labels", "preprocessing"], key => Assert.True(adapter.ContainsKey(key), key));
+        Assert.Equal("one bit, 0 or 1", (string?)adapter["preprocessing"]!["token"]);
+
         JsonObject[] lines = [.. File.ReadLines(folder.Metrics).Select(line => JsonNode.Parse(line)!.AsObject())];
         Assert.Equal([1, 2, 3], lines.Where(line => line.ContainsKey("train/loss")).Select(line => (int)line["step"]!));
         Assert.Equal([2, 3], lines.Where(line => line.ContainsKey("eval/accuracy")).Select(line => (int)line["step"]!));

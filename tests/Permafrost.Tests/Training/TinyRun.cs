@@ -45,13 +45,13 @@ internal sealed class TinyRun : IDisposable, ITrainingObserver
     public string this[string name] => folder[name];
 
     /// <summary>Trains, and returns the run's folder and results.</summary>
-    public (RunFolder Folder, JsonObject Results) Train(RunOptions options)
+    public (RunFolder Folder, JsonObject Results) Train(RunOptions options, TimeProvider? clock = null)
     {
         RunFolder target = RunFolder.Create(NewFolder());
         Reports.Clear();
         using FinetuneRun run = FinetuneRun.Prepare(options);
         using var stop = new StopRequest();
-        return (target, run.Train(target, "permafrost finetune (a test)", this, stop));
+        return (target, run.Train(target, "permafrost finetune (a test)", this, stop, clock: clock));
     }
 
     /// <summary>The bytes of a run's adapter.</summary>

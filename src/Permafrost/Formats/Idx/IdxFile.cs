@@ -14,9 +14,6 @@ public sealed record IdxFile(int[] Shape, byte[] Data)
     // More than any real IDX file; a hostile header must not make us allocate without limit.
     private const long MaxBytes = 1L << 31;
 
-    /// <summary>Bytes of one entry along the first dimension.</summary>
-    public int EntryBytes => Shape.Skip(1).Aggregate(1, (product, size) => product * size);
-
     /// <summary>Reads a file.</summary>
     /// <exception cref="PermafrostException">The file is missing, corrupt, truncated or not an IDX file of bytes.</exception>
     public static IdxFile Read(string path)
@@ -27,17 +24,13 @@ public sealed record IdxFile(int[] Shape, byte[] Data)
             using Stream stream = path.EndsWith(".gz", StringComparison.OrdinalIgnoreCase) ? new GZipStream(file, CompressionMode.Decompress) : file;
             return Read(stream, path);
         }
-        catch (Exception error) when (error is FileNotFoundException or DirectoryNotFoundException)
-        {
-            throw new PermafrostException($"{path} does not exist");
-        }
         catch (InvalidDataException error)
         {
             throw new PermafrostException($"{path} is a damaged gzip file ({error.Message.TrimEnd('.')}); fetch it again");
         }
-        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+        catch (Exception error) when (ReadFailure.Is(error))
         {
-            throw new PermafrostException($"cannot read {path}: {error.Message.TrimEnd('.')}");
+            throw ReadFailure.Of(path, error);
         }
     }
 

@@ -40,13 +40,9 @@ public sealed unsafe class SafetensorsFile : IDisposable
             }
             map = MemoryMappedFile.CreateFromFile(stream, null, 0, MemoryMappedFileAccess.Read, HandleInheritability.None, leaveOpen: false);
         }
-        catch (Exception error) when (error is FileNotFoundException or DirectoryNotFoundException)
+        catch (Exception error) when (ReadFailure.Is(error))
         {
-            throw new PermafrostException($"{path} does not exist");
-        }
-        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
-        {
-            throw new PermafrostException($"cannot read {path}: {error.Message.TrimEnd('.')}");
+            throw ReadFailure.Of(path, error);
         }
         view = map.CreateViewAccessor(0, length, MemoryMappedFileAccess.Read);
         view.SafeMemoryMappedViewHandle.AcquirePointer(ref start);

@@ -1,0 +1,102 @@
+using System.Text.RegularExpressions;
+using Permafrost.Formats.Idx;
+using Permafrost.Models;
+using Permafrost.Tests.Shared;
+using Permafrost.Torch;
+
+namespace Permafrost.Cli.Tests;
+
+/// <summary>Every command that README.md and docs/ show is run as bash would run it, in a short form; cli.md is the program's own and has none.</summary>
+public partial class DocumentedCommandTests
+{
+    // What is run elsewhere, and where.
+    private static readonly Dictionary<string, string> Elsewhere = new()
+    {
+        ["./test"] = "this very run",
+        ["./permafrost quickstart"] = nameof(QuickstartTests.Pretrains_freezes_and_compares),
+        ["./permafrost data fetch mnist"] = nameof(DataTests.Fetch_keeps_what_a_good_server_sends),
+    };
+
+    // How a command becomes a short one, and what its placeholders stand for.
+    private static readonly (string Pattern, string Replacement)[] Shorter =
+    [
+        (@"--max-steps \d+", "--max-steps 4"),
+        (@"^(.*permafrost finetune(?!.*(--max-steps|--resume-from-checkpoint|--dry-run)).*)$", "$1 --max-steps 4"),
+        (@"^(.*permafrost floors listops.*)$", "$1 --set task_options.max_length=50"),
+        (@"^(.*--resume-from-checkpoint runs/mine)$", "$1 --max-steps 100 --max-time 1h"),
+        (@"^(.*permafrost bench)$", "$1 fpt-step --backbone gpt2-tiny --batch 1 --tokens 4 --rounds 1"),
+        (@"^(.*permafrost bench) \[CASE\.\.\.\]$", "$1 door --rounds 1"),
+        (@"\b(TASK|mytask)\b", "bit-xor"),
+        (@"\bANOTHER\b", "runs/another"),
+        // A verb that cannot go without arguments is mentioned, not shown.
+        (@"^permafrost (forward|predict|report)$", "$0 --help"),
+    ];
+
+    [Fact]
+    public void Every_command_works()
+    {
+        using var scratch = new Scratch();
+        Furnish(scratch);
+        string[] commands = [.. Documents().SelectMany(Commands).Distinct()];
+        Assert.True(commands.Length > 15, $"only {commands.Length} commands were found: {string.Join('\n', commands)}");
+        Assert.All(Elsewhere.Keys, command => Assert.Contains(command, commands));
+        string home = scratch.Path;
+        var settings = new CliSettings { WorkingDirectory = home, Environment = new Dictionary<string, string?> { ["HOME"] = home, ["PERMAFROST_HOME"] = scratch["cache"] } };
+        var failures = new List<string>();
+        foreach (string command in commands.Where(command => !Elsewhere.ContainsKey(command)))
+        {
+            string line = Shorter.Aggregate(command, (text, rule) => Regex.Replace(text, rule.Pattern, rule.Replacement));
+            CliResult result = Cli.Shell(settings, line);
+            if (result.ExitCode != 0) failures.Add($"{command}\nas {line}: {result}");
+        }
+        Assert.True(failures.Count == 0, string.Join("\n\n", failures));
+    }
+
+    private static IEnumerable<string> Documents() =>
+        Directory.GetFiles(Path.Combine(Repository.Root, "docs"), "*.md").Where(path => Path.GetFileName(path) != "cli.md").Order(StringComparer.Ordinal).Prepend(Path.Combine(Repository.Root, "README.md"));
+
+    // The lines of ```sh blocks without their remarks, and `permafrost ...` in the text.
+    private static IEnumerable<string> Commands(string document)
+    {
+        string text = File.ReadAllText(document);
+        IEnumerable<string> shown = ShellBlock().Matches(text).SelectMany(block => block.Groups[1].Value.Split('\n'));
+        IEnumerable<string> inline = Inline().Matches(Block().Replace(text, "")).Select(match => match.Groups[1].Value);
+        return shown.Concat(inline).Select(line => Remark().Replace(line, "").Trim()).Where(line => line.Length > 0);
+    }
+
+    // What the commands find: a small model, small data, images in the cache, and a run that was stopped.
+    private static void Furnish(Scratch scratch)
+    {
+        using var tensors = new TensorScope();
+        string model = Directory.CreateDirectory(scratch["models", "gpt2"]).FullName;
+        File.WriteAllText(Path.Combine(model, "config.json"), """{"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], "n_layer": 2, "n_embd": 16, "n_head": 2, "n_positions": 32, "vocab_size": 40}""");
+        BackboneFolder.Save(BackboneSource.Resolve(model).Load("random", 0), model);
+        Tensor ids = Tensor.From([.. Enumerable.Range(0, 12).Select(i => (long)i)], 2, 6);
+        TensorFile.Write(scratch["in.safetensors"], ("input_ids", ids), ("labels", ids));
+        TensorFile.Write(scratch["mine.safetensors"], ("inputs", Tensor.Ones([40, 3, 2])), ("targets", Tensor.From([.. Enumerable.Range(0, 40).Select(i => i % 2L)], 40)));
+        string mnist = Directory.CreateDirectory(scratch["cache", "data", "mnist"]).FullName;
+        var random = new Random(1);
+        foreach ((string images, string labels, int count) in new[] { (MnistFiles.TrainImages, MnistFiles.TrainLabels, 200), (MnistFiles.TestImages, MnistFiles.TestLabels, 50) })
+        {
+            var pixels = new byte[count * 28 * 28];
+            random.NextBytes(pixels);
+            MnistFiles.Write(Path.Combine(mnist, images), new IdxFile([count, 28, 28], pixels), count);
+            MnistFiles.Write(Path.Combine(mnist, labels), new IdxFile([count], [.. Enumerable.Range(0, count).Select(i => (byte)(i % 10))]), count);
+        }
+        Cli.Run("finetune", "--task", "bit-xor", "--backbone", model, "--max-steps", "1000000", "--max-time", "0.05s", "--no-floors", "--output-dir", scratch["runs", "mine"]).Failed(75);
+        string config = File.ReadAllText(scratch["runs", "mine", "config.yaml"]).Replace("max_steps: 1000000", "max_steps: 10", StringComparison.Ordinal);
+        scratch.Write("config.yaml", config);
+    }
+
+    [GeneratedRegex("```sh\n(.*?)```", RegexOptions.Singleline)]
+    private static partial Regex ShellBlock();
+
+    [GeneratedRegex("```.*?```", RegexOptions.Singleline)]
+    private static partial Regex Block();
+
+    [GeneratedRegex(@"`((?:\./)?permafrost [^`]+|\./test[^`]*)`")]
+    private static partial Regex Inline();
+
+    [GeneratedRegex(@"(^|\s+)#\s.*$")]
+    private static partial Regex Remark();
+}
