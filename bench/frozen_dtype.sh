@@ -1,17 +1,18 @@
 #!/usr/bin/env bash
 # Does it cost accuracy to hold frozen weights in bfloat16? Three tasks that neither way saturates, trained both ways with the same five seeds:
-#   bench/frozen_dtype.sh [CSV]        (MNIST must be there: ./permafrost data fetch mnist)
+#   bench/frozen_dtype.sh [CSV]        (MNIST must be there: ./permafrost data fetch mnist; PERMAFROST names another program than ./permafrost)
 # Writes one line a run, and prints for each task the mean difference of test accuracies with its 95 % interval (Student's t, 4 degrees of freedom).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 csv=${1:-bench/results/frozen-dtype.csv}
+read -ra permafrost <<<"${PERMAFROST:-./permafrost}"
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 
 train() {  # task seed dtype options...
   local task=$1 seed=$2 dtype=$3
   shift 3
-  ./permafrost finetune --task "$task" --backbone gpt2-tiny --init random --init-seed "$seed" --seed "$seed" --frozen-dtype "$dtype" "$@" \
+  "${permafrost[@]}" finetune --task "$task" --backbone gpt2-tiny --init random --init-seed "$seed" --seed "$seed" --frozen-dtype "$dtype" "$@" \
     --eval-steps 0 --no-floors --output-dir "$scratch/$task-$seed-$dtype" --json 2>"$scratch/log" >"$scratch/out" || { cat "$scratch/log" >&2; exit 1; }
   printf '%s,%s,%s,%s\n' "$task" "$seed" "$dtype" "$(sed -n '/"test"/,/}/s/.*"accuracy": \([0-9.]*\).*/\1/p' "$scratch/out")"
 }
