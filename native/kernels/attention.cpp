@@ -262,10 +262,10 @@ void forward_of(const Attention& a, int64_t begin, int64_t end) {
                     sum[t] = sum[t] * shrink + total;
                     E* probability = probabilities + t * kBlock;
                     if (a.dropout.probability > 0) {
-                        const uint64_t index = static_cast<uint64_t>((item * a.queries + t0 + t) * a.keys + s0);
-                        const Keep keep(a.dropout, index);
+                        const Keep keep(a.dropout, static_cast<uint64_t>(item) << 32);
+                        const uint32_t first = static_cast<uint32_t>((t0 + t) * a.keys + s0);
 #pragma omp simd
-                        for (int64_t s = 0; s < columns; s++) probability[s] = from_float<E>(score[s] * keep.factor(static_cast<uint32_t>(index) + static_cast<uint32_t>(s)));
+                        for (int64_t s = 0; s < columns; s++) probability[s] = from_float<E>(score[s] * keep.factor(first + static_cast<uint32_t>(s)));
                     } else {
 #pragma omp simd
                         for (int64_t s = 0; s < columns; s++) probability[s] = from_float<E>(score[s]);
@@ -280,12 +280,12 @@ void forward_of(const Attention& a, int64_t begin, int64_t end) {
             }
             for (int64_t t = 0; t < count; t++) {
                 // A query that sees no key has no sum: it gives zeros, and backward an exponent of minus infinity.
-                const float scale = sum[t] > 0 ? 1.0f / sum[t] : 0.0f;
+                const float scale = sum[t] == 0 ? 0.0f : 1.0f / sum[t];
                 In* to = static_cast<In*>(a.out) + ((batch * a.queries + t0 + t) * a.heads + head) * a.head_size;
                 const float* row = out + t * size.head;
 #pragma omp simd
                 for (int64_t d = 0; d < a.head_size; d++) to[d] = from_float<In>(row[d] * scale);
-                a.log_sum[item * a.queries + t0 + t] = sum[t] > 0 ? maximum[t] + std::log(sum[t]) : std::numeric_limits<float>::infinity();
+                a.log_sum[item * a.queries + t0 + t] = sum[t] == 0 ? std::numeric_limits<float>::infinity() : maximum[t] + std::log(sum[t]);
             }
         }
     }
@@ -362,9 +362,8 @@ void backward_of(const Attention& a, int64_t begin, int64_t end) {
                     const float* minus = delta + t0;
                     const int32_t* limit = limits + t0;
                     if (a.dropout.probability > 0) {
-                        const uint64_t index = static_cast<uint64_t>((item * a.queries + t0) * a.keys + s0 + s);
-                        const Keep keep(a.dropout, index);
-                        const uint32_t first = static_cast<uint32_t>(index), step = static_cast<uint32_t>(a.keys);
+                        const Keep keep(a.dropout, static_cast<uint64_t>(item) << 32);
+                        const uint32_t first = static_cast<uint32_t>(t0 * a.keys + s0 + s), step = static_cast<uint32_t>(a.keys);
 #pragma omp simd
                         for (int64_t t = 0; t < queries; t++) {
                             float p = exponential(score[t] * a.scale + hidden - lse[t]);

@@ -132,7 +132,7 @@ struct CrossAttention : torch::autograd::Function<CrossAttention> {
 at::Tensor composed(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const Settings& settings, double p) {
     const int64_t batch = q.size(0), queries = q.size(1), keys = k.size(1), size = q.size(2) / settings.heads;
     const auto split = [&](const at::Tensor& tensor) { return tensor.reshape({batch, tensor.size(1), settings.heads, size}).transpose(1, 2); };
-    at::Tensor scores = at::matmul(split(q), split(k).transpose(2, 3)).to(at::kFloat) * settings.scale;
+    at::Tensor scores = wide(at::matmul(split(q), split(k).transpose(2, 3))) * settings.scale;
     const at::Tensor key_index = at::arange(keys, q.options().dtype(at::kLong));
     if (settings.causal) {
         const at::Tensor limits = settings.positions.defined() ? settings.positions.view({batch, 1, queries, 1}) : at::arange(queries, key_index.options()).view({1, 1, queries, 1});
@@ -147,14 +147,29 @@ at::Tensor composed(const at::Tensor& q, const at::Tensor& k, const at::Tensor& 
 
 void check(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, int64_t heads, const c10::optional<at::Tensor>& positions, const c10::optional<at::Tensor>& key_mask) {
     TORCH_CHECK(q.dim() == 3 && k.dim() == 3 && v.dim() == 3 && k.sizes() == v.sizes() && q.size(0) == k.size(0) && q.size(2) == k.size(2), "queries ", q.sizes(), ", keys ", k.sizes(), " and values ", v.sizes(), " do not belong together");
+    check_floating(q, "attention's input");
+    TORCH_CHECK(k.scalar_type() == q.scalar_type() && v.scalar_type() == q.scalar_type(), "queries are ", q.scalar_type(), ", keys ", k.scalar_type(), " and values ", v.scalar_type());
+    check_device(q, k, "the key");
+    check_device(q, v, "the value");
     TORCH_CHECK(heads > 0 && q.size(2) % heads == 0, q.size(2), " numbers cannot be shared by ", heads, " heads");
-    TORCH_CHECK(!positions.has_value() || !positions->defined() || (positions->scalar_type() == at::kLong && positions->dim() == 2 && positions->size(0) == q.size(0) && positions->size(1) == q.size(1)), "positions must be int64 and (batch, queries)");
-    TORCH_CHECK(!key_mask.has_value() || !key_mask->defined() || (key_mask->dim() == 2 && key_mask->size(0) == k.size(0) && key_mask->size(1) == k.size(1)), "the key mask must be (batch, keys)");
+    if (positions.has_value() && positions->defined()) {
+        TORCH_CHECK(positions->scalar_type() == at::kLong && positions->dim() == 2 && positions->size(0) == q.size(0) && positions->size(1) == q.size(1), "positions must be int64 and (batch, queries), not ", positions->scalar_type(), " ", positions->sizes());
+        check_device(q, *positions, "positions");
+        // Not on other devices, which would have to be waited for.
+        if (positions->is_cpu() && positions->numel() > 0) {
+            const int64_t low = positions->min().item<int64_t>(), high = positions->max().item<int64_t>();
+            TORCH_CHECK(low >= 0 && high < k.size(1), "positions from ", low, " to ", high, " are not all among the ", k.size(1), " keys");
+        }
+    }
+    if (key_mask.has_value() && key_mask->defined()) {
+        TORCH_CHECK(key_mask->dim() == 2 && key_mask->size(0) == k.size(0) && key_mask->size(1) == k.size(1), "the key mask must be (batch, keys), not ", key_mask->sizes());
+        check_device(q, *key_mask, "the key mask");
+    }
 }
 
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, int64_t heads, double scale, bool causal, const c10::optional<at::Tensor>& positions, const c10::optional<at::Tensor>& key_mask, double p) {
     check(q, k, v, heads, positions, key_mask);
-    if (has_kernel(q) && q.scalar_type() == k.scalar_type() && q.scalar_type() == v.scalar_type()) return CrossAttention::apply(q, k, v, heads, scale, causal, positions, key_mask, p);
+    if (has_kernel(q)) return CrossAttention::apply(q, k, v, heads, scale, causal, positions, key_mask, p);
     return composed(q, k, v, settings_of(heads, scale, causal, positions, key_mask), p);
 }
 

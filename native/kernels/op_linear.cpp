@@ -10,6 +10,7 @@ namespace {
 
 void run_product(const kernels::Product& product) {
     const kernels::Kernels& set = kernels::active();
+    TORCH_CHECK(set.product != nullptr, "packed weights need a processor that multiplies bfloat16, and the kernels '", set.name, "' do not");
     const int64_t width = product.transposed ? product.inputs : product.outputs;
     const int64_t panels = (width + kernels::kPanel - 1) / kernels::kPanel;
     const int64_t work = product.rows * product.inputs * product.outputs;
@@ -53,6 +54,7 @@ at::Tensor packed_product(const at::Tensor& x, const at::Tensor& weight, const f
 
 // A (inputs, outputs) matrix of float32 or bfloat16 in packed order.
 at::Tensor packed(const at::Tensor& matrix) {
+    TORCH_CHECK(kernels::active().pack != nullptr, "packing weights needs a processor that multiplies bfloat16, and the kernels '", kernels::active().name, "' do not");
     const int64_t inputs = matrix.size(0), outputs = matrix.size(1);
     at::Tensor result = at::empty({kernels::packed_elements(inputs, outputs)}, matrix.options().dtype(at::kBFloat16).requires_grad(false));
     const int64_t panels = (kernels::round_up(outputs, 16) + kernels::kPanel - 1) / kernels::kPanel;
@@ -202,13 +204,18 @@ struct PlainLinear : torch::autograd::Function<PlainLinear> {
 };
 
 at::Tensor pack(const at::Tensor& weight, bool transposed) {
-    TORCH_CHECK(kernels::active().pack != nullptr, "this processor has no bfloat16 products, so there is nothing to pack weights for");
-    TORCH_CHECK(weight.dim() == 2 && weight.scalar_type() == at::kFloat && weight.is_cpu(), "pack wants a float32 matrix on the CPU");
+    TORCH_CHECK(weight.dim() == 2 && weight.numel() > 0 && weight.scalar_type() == at::kFloat && weight.is_cpu(), "pack wants a float32 matrix on the CPU");
     return packed(transposed ? weight.t() : weight);
 }
 
+void check_packed(const at::Tensor& packed, int64_t inputs, int64_t outputs) {
+    TORCH_CHECK(inputs > 0 && outputs > 0 && packed.dim() == 1 && packed.scalar_type() == at::kBFloat16 && packed.is_cpu() && packed.is_contiguous() && packed.numel() == kernels::packed_elements(inputs, outputs),
+                "the packed weight does not belong to ", inputs, " inputs and ", outputs, " outputs");
+}
+
 at::Tensor unpack(const at::Tensor& packed, int64_t inputs, int64_t outputs) {
-    TORCH_CHECK(kernels::active().unpack != nullptr && packed.numel() == kernels::packed_elements(inputs, outputs), "these are not the packed weights of ", inputs, " x ", outputs);
+    TORCH_CHECK(kernels::active().unpack != nullptr, "this processor has no bfloat16 products, so it has packed no weights");
+    check_packed(packed, inputs, outputs);
     at::Tensor weight = at::empty({inputs, outputs}, packed.options().dtype(at::kFloat));
     const int64_t panels = (kernels::round_up(outputs, 16) + kernels::kPanel - 1) / kernels::kPanel;
     at::parallel_for(0, panels, 1, [&](int64_t begin, int64_t end) { kernels::active().unpack(bf16_data(packed), inputs, outputs, weight.data_ptr<float>(), begin, end); });
@@ -217,16 +224,24 @@ at::Tensor unpack(const at::Tensor& packed, int64_t inputs, int64_t outputs) {
 
 at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const c10::optional<at::Tensor>& bias, int64_t outputs, c10::string_view activation_name, at::ScalarType type) {
     const kernels::Activation activation = activation_of(std::string(activation_name));
-    TORCH_CHECK(x.dim() >= 1, "linear wants at least one dimension");
-    TORCH_CHECK(!bias.has_value() || !bias->defined() || (bias->numel() == outputs && bias->is_contiguous()), "the bias has not ", outputs, " numbers in a row");
+    TORCH_CHECK(x.dim() >= 1 && x.size(-1) > 0 && outputs > 0, "linear wants at least one dimension, and at least one number in and out of a row");
+    check_floating(x, "the input");
+    check_floating(type);
+    check_device(x, weight, "the weight");
+    if (bias.has_value() && bias->defined()) {
+        TORCH_CHECK(bias->dim() == 1 && bias->numel() == outputs && bias->is_contiguous(), "the bias must be ", outputs, " numbers in a row");
+        check_floating(*bias, "the bias");
+        check_device(x, *bias, "the bias");
+    }
     if (weight.dim() == 1) {
-        TORCH_CHECK(weight.scalar_type() == at::kBFloat16 && weight.numel() == kernels::packed_elements(x.size(-1), outputs), "the packed weight does not belong to ", x.size(-1), " inputs and ", outputs, " outputs");
-        if (has_kernel(x) && kernels::active().product != nullptr) return PackedLinear::apply(x, weight, bias, outputs, static_cast<int64_t>(activation), type);
+        check_packed(weight, x.size(-1), outputs);
+        if (has_kernel(x, type) && kernels::active().product != nullptr) return PackedLinear::apply(x, weight, bias, outputs, static_cast<int64_t>(activation), type);
         TORCH_CHECK(kernels::active().unpack != nullptr, "packed weights need a processor that multiplies bfloat16");
         const at::Tensor y = at::matmul(x.to(at::kFloat), unpack(weight, x.size(-1), outputs));
         return activate(bias.has_value() ? y + *bias : y, activation).to(type);
     }
     TORCH_CHECK(weight.dim() == 2 && weight.size(0) == x.size(-1) && weight.size(1) == outputs, "the weight is not (", x.size(-1), ", ", outputs, ")");
+    check_floating(weight, "the weight");
     if (has_kernel(x) && weight.scalar_type() == at::kFloat && type == at::kBFloat16 && kernels::active().product != nullptr) return MixedLinear::apply(x, weight, bias, static_cast<int64_t>(activation), type);
     if (has_kernel(x) && weight.scalar_type() == at::kFloat) {
         const at::Tensor y = PlainLinear::apply(x, weight, bias, static_cast<int64_t>(activation));

@@ -45,9 +45,7 @@ kernels::Activation activation_of(const std::string& name) {
 
 at::Tensor activate(const at::Tensor& x, kernels::Activation activation) {
     switch (activation) {
-#if TORCH_VERSION_MAJOR > 1 || TORCH_VERSION_MINOR >= 12
         case kernels::Activation::GeluTanh: return at::gelu(x, "tanh");
-#endif
         case kernels::Activation::GeluErf: return at::gelu(x);
         case kernels::Activation::Relu: return at::relu(x);
         default: return x;
@@ -80,6 +78,7 @@ struct DropoutFunction : torch::autograd::Function<DropoutFunction> {
 };
 
 at::Tensor dropout(const at::Tensor& x, double p) {
+    check_floating(x, "the input");
     if (p == 0) return x;
     return has_kernel(x) ? DropoutFunction::apply(x, p) : at::dropout(x, p, true);
 }
@@ -88,7 +87,7 @@ void adam(at::TensorList parameters, at::TensorList gradients, at::TensorList fi
     TORCH_CHECK(settings.size() == 8 && parameters.size() == gradients.size() && parameters.size() == first.size() && parameters.size() == second.size(), "adam_ wants lists of one length and 8 settings");
     for (size_t i = 0; i < parameters.size(); i++) {
         const at::Tensor &p = parameters[i], g = as_type(gradients[i], at::kFloat), &m = first[i], &v = second[i];
-        TORCH_CHECK(p.is_cpu() && p.scalar_type() == at::kFloat && p.is_contiguous() && m.is_contiguous() && v.is_contiguous() && p.numel() == g.numel(), "adam_ wants contiguous float32 tensors on the CPU");
+        TORCH_CHECK(p.is_cpu() && p.scalar_type() == at::kFloat && p.is_contiguous() && m.is_contiguous() && v.is_contiguous() && p.numel() == g.numel() && p.numel() == m.numel() && p.numel() == v.numel(), "adam_ wants contiguous float32 tensors on the CPU");
         at::parallel_for(0, p.numel(), 16384, [&](int64_t begin, int64_t end) { kernels::active().adam(p.data_ptr<float>(), g.data_ptr<float>(), m.data_ptr<float>(), v.data_ptr<float>(), settings.data(), begin, end); });
     }
 }

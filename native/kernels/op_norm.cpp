@@ -13,8 +13,8 @@ kernels::Dropout saved_dropout(AutogradContext* context) {
 
 // Without y there is no residual, and x itself is what is normalised.
 struct ResidualNorm : torch::autograd::Function<ResidualNorm> {
-    static variable_list forward(AutogradContext* context, const at::Tensor& x_given, const c10::optional<at::Tensor>& y_given, const at::Tensor& weight, const at::Tensor& bias, double epsilon, double p, at::ScalarType type) {
-        const at::Tensor x = as_type(x_given, at::kFloat);
+    static variable_list forward(AutogradContext* context, const at::Tensor& x_given, const c10::optional<at::Tensor>& y_given, const at::Tensor& weight_given, const at::Tensor& bias_given, double epsilon, double p, at::ScalarType type) {
+        const at::Tensor x = as_type(x_given, at::kFloat), weight = as_type(weight_given, at::kFloat), bias = as_type(bias_given, at::kFloat);
         const bool residual = y_given.has_value();
         const at::Tensor y = residual ? y_given->contiguous() : at::Tensor();
         const int64_t width = x.size(-1), rows = width == 0 ? 0 : x.numel() / width;
@@ -43,7 +43,7 @@ struct ResidualNorm : torch::autograd::Function<ResidualNorm> {
         context->saved_data["residual"] = residual;
         context->saved_data["x"] = static_cast<int64_t>(x_given.scalar_type());
         context->saved_data["y"] = static_cast<int64_t>(residual ? y.scalar_type() : at::kFloat);
-        context->saved_data["affine"] = weight.requires_grad() || bias.requires_grad();
+        context->saved_data["affine"] = weight_given.requires_grad() || bias_given.requires_grad();
         context->saved_data["gradient"] = x_given.requires_grad() || (residual && y_given->requires_grad());
         context->set_materialize_grads(false);
         if (!residual) return {normed};
@@ -95,10 +95,26 @@ struct ResidualNorm : torch::autograd::Function<ResidualNorm> {
     }
 };
 
+void check(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, at::ScalarType type) {
+    TORCH_CHECK(x.dim() >= 1, "a norm wants at least one dimension");
+    check_floating(x, "the input");
+    check_floating(type);
+    const auto check_one = [&](const at::Tensor& tensor, const char* name) {
+        TORCH_CHECK(tensor.dim() == 1 && tensor.size(0) == x.size(-1), name, " has the shape ", tensor.sizes(), ", and a row ", x.size(-1), " numbers");
+        check_floating(tensor, name);
+        check_device(x, tensor, name);
+    };
+    check_one(weight, "the gain");
+    check_one(bias, "the bias");
+}
+
 std::tuple<at::Tensor, at::Tensor> residual_norm(const at::Tensor& x, const at::Tensor& y, const at::Tensor& weight, const at::Tensor& bias, double epsilon, double p, at::ScalarType type) {
     TORCH_CHECK(x.sizes() == y.sizes(), "what is added has the shape ", y.sizes(), ", the stream ", x.sizes());
-    if (!has_kernel(x)) {
-        const at::Tensor sum = x + at::dropout(y, p, p > 0);
+    check(x, weight, bias, type);
+    check_floating(y, "what is added");
+    check_device(x, y, "what is added");
+    if (!has_kernel(x, type) || !has_kernel(y)) {
+        const at::Tensor sum = wide(x) + at::dropout(wide(y), p, p > 0);
         return {sum, at::layer_norm(sum, {sum.size(-1)}, weight, bias, epsilon).to(type)};
     }
     const variable_list results = ResidualNorm::apply(x, c10::optional<at::Tensor>(y), weight, bias, epsilon, p, type);
@@ -106,7 +122,8 @@ std::tuple<at::Tensor, at::Tensor> residual_norm(const at::Tensor& x, const at::
 }
 
 at::Tensor norm(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, double epsilon, at::ScalarType type) {
-    if (!has_kernel(x)) return at::layer_norm(x, {x.size(-1)}, weight, bias, epsilon).to(type);
+    check(x, weight, bias, type);
+    if (!has_kernel(x, type)) return at::layer_norm(wide(x), {x.size(-1)}, weight, bias, epsilon).to(type);
     return ResidualNorm::apply(x, c10::optional<at::Tensor>(), weight, bias, epsilon, 0.0, type)[0];
 }
 

@@ -102,7 +102,7 @@ PERMAFROST_INLINE Value activation(float x) {
         const float phi = 0.5f * (1.0f + error_function(x * 0.7071067811865475f));
         return {x * phi, phi + x * 0.3989422804014327f * exponential(-0.5f * x * x)};
     } else if constexpr (A == Activation::Relu) {
-        return {x > 0 ? x : 0.0f, x > 0 ? 1.0f : 0.0f};
+        return {x <= 0 ? 0.0f : x, x <= 0 ? 0.0f : 1.0f};  // a NaN stays one
     } else {
         return {x, 1.0f};
     }
