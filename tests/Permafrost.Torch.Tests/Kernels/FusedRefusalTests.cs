@@ -63,7 +63,7 @@ public class FusedRefusalTests : IDisposable
         if (!KernelSets.Multiplying.Contains(set))
         {
             Refused("multiplies bfloat16", () => X.FusedLinear(bare, null, 50, "none", DType.Float32));
-            Refused("no bfloat16 products", () => Weight.Pack());
+            Refused("multiplies bfloat16", () => Weight.Pack());
             Refused("no bfloat16 products", () => bare.Unpack(33, 50));
             return;
         }
@@ -93,6 +93,11 @@ public class FusedRefusalTests : IDisposable
         x.RequiresGrad = true;
         Tensor y;
         using (KernelSets.Use(KernelSets.Multiplying[0])) y = x.FusedLinear(Weight.Pack(), null, 50, "none", DType.Float32).Sum();
+        using (KernelSets.Use("portable")) Refused("the kernels 'portable' do not", () => y.Backward());
+        // Nor gradients of weights that were packed for a step only.
+        Tensor weight = Weight;
+        weight.RequiresGrad = true;
+        using (KernelSets.Use(KernelSets.Multiplying[0])) y = X.FusedLinear(weight, null, 50, "none", DType.BFloat16).Sum();
         using (KernelSets.Use("portable")) Refused("the kernels 'portable' do not", () => y.Backward());
     }
 
