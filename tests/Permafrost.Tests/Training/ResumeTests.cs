@@ -21,19 +21,21 @@ public class ResumeTests : IDisposable
     private RunOptions Options => tiny.Options with { MaxSteps = 9, EvalSteps = 4, SaveSteps = 5, LrSchedulerType = "linear", WarmupSteps = 3, WeightDecay = 0.01, Optim = "adamw" };
 
     [Theory]
-    [InlineData(1)]
-    [InlineData(4)]  // right before a validation
-    [InlineData(5)]  // at a regular checkpoint
-    [InlineData(8)]
-    public void A_run_stopped_at_any_step_goes_on_as_if_it_never_was(int stopAt)
+    [InlineData(1, "float32")]
+    [InlineData(4, "bfloat16")]  // right before a validation
+    [InlineData(5, "float32")]  // at a regular checkpoint
+    [InlineData(5, "bfloat16")]
+    [InlineData(8, "bfloat16")]
+    public void A_run_stopped_at_any_step_goes_on_as_if_it_never_was(int stopAt, string frozen)
     {
-        (RunFolder whole, JsonObject expected) = tiny.Train(Options);
-        RunFolder folder = Stopped(Options, stopAt);
+        RunOptions options = Options with { FrozenDtype = frozen };
+        (RunFolder whole, JsonObject expected) = tiny.Train(options);
+        RunFolder folder = Stopped(options, stopAt);
         Assert.Equal([$"checkpoint-{stopAt}"], Checkpoint.All(folder).Select(Path.GetFileName).TakeLast(1));
         Assert.False(Directory.Exists(folder.Adapter));
         RandomState.Seed(12345);  // what another process would have drawn
 
-        JsonObject results = Resume(Options, folder);
+        JsonObject results = Resume(options, folder);
         Assert.Equal(TinyRun.AdapterBytes(whole), TinyRun.AdapterBytes(folder));
         Assert.Equal(expected["metrics"]!.ToJsonString(), results["metrics"]!.ToJsonString());
         Assert.Equal(File.ReadAllText(Path.Combine(whole.Path, "predictions.jsonl")), File.ReadAllText(Path.Combine(folder.Path, "predictions.jsonl")));
@@ -54,7 +56,7 @@ public class ResumeTests : IDisposable
     public void A_checkpoint_of_another_run_is_refused_with_what_differs()
     {
         RunFolder folder = Stopped(Options, 2);
-        foreach ((string name, RunOptions other) in new[] { ("seed", Options with { Seed = 1 }), ("learning_rate", Options with { LearningRate = 0.5 }), ("backbone_sha256", Options with { InitSeed = 3 }) })
+        foreach ((string name, RunOptions other) in new[] { ("seed", Options with { Seed = 1 }), ("frozen_dtype", Options with { FrozenDtype = "float32" }), ("learning_rate", Options with { LearningRate = 0.5 }), ("backbone_sha256", Options with { InitSeed = 3 }) })
         {
             using FinetuneRun run = FinetuneRun.Prepare(other);
             Refusal.OfUsage($"{name} was ", () => run.CheckSameRun(Checkpoint.All(folder)[^1], []));

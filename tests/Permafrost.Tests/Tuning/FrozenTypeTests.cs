@@ -1,0 +1,224 @@
+using Permafrost.Formats.Safetensors;
+using Permafrost.Models;
+using Permafrost.Nn;
+using Permafrost.Tasks;
+using Permafrost.Tests.Models;
+using Permafrost.Tests.Shared;
+using Permafrost.Torch;
+using Permafrost.Tuning;
+
+namespace Permafrost.Tests.Tuning;
+
+/// <summary>Frozen weights in bfloat16: the gradients that training follows, and what becomes of weights in memory. The kernels are the whole process's choice.</summary>
+[Collection(ProcessWide.Name)]
+public class FrozenTypeTests : IDisposable
+{
+    private readonly TemporaryFolder folder = new();
+    private readonly TensorScope scope = new();
+
+    public static TheoryData<string, string> FixturesAndKernels()
+    {
+        var cases = new TheoryData<string, string>();
+        foreach (string fixture in new[] { "gpt2_a", "gpt2_b", "fpt_bitxor", "fpt_image", "fpt_tokens" })
+            foreach (string kernels in Kernels.Available) cases.Add(fixture, kernels);
+        return cases;
+    }
+
+    public void Dispose()
+    {
+        scope.Dispose();
+        folder.Dispose();
+        GC.SuppressFinalize(this);
+    }
+
+    // Without instructions for bfloat16 (avx512, avx2, portable) weights are rounded but not packed: the fallback is held to the same numbers.
+    [SkippableTheory]
+    [MemberData(nameof(FixturesAndKernels))]
+    public void Gradients_and_outputs_are_those_of_float32_within_bfloat16s_rounding(string fixture, string kernels)
+    {
+        Case one = Load(fixture);
+        string before = Kernels.Name;
+        (Tensor logits, Dictionary<string, Tensor> gradients) = Compute(one, DType.Float32, out int packed);
+        Assert.Equal(0, packed);
+        try
+        {
+            Kernels.Select(Kernels.Available[0]);
+            Kernels.Select(kernels);
+            (Tensor rounded, Dictionary<string, Tensor> roundedGradients) = Compute(one, DType.BFloat16, out packed);
+            Assert.Equal(Kernels.MultiplyBFloat16, packed > 0);
+            Assert.True(Cosine([logits], [rounded]) >= 0.999, $"logits: cosine {Cosine([logits], [rounded]):F5}");
+            Assert.InRange((logits - rounded).Abs().Max().ToDouble() / Golden.Largest(logits), 1e-6, 0.04);  // not the same numbers, but close
+            string[] names = [.. gradients.Keys];
+            Assert.Equal(names, roundedGradients.Keys);
+            double all = Cosine([.. names.Select(name => gradients[name])], [.. names.Select(name => roundedGradients[name])]);
+            Assert.True(all >= 0.999, $"all gradients together: cosine {all:F5}");
+            double largest = gradients.Values.Max(gradient => gradient.Norm().ToDouble());
+            foreach (string name in names.Where(name => gradients[name].Norm().ToDouble() > 0.01 * largest))
+            {
+                double cosine = Cosine([gradients[name]], [roundedGradients[name]]);
+                Assert.True(cosine >= 0.99, $"{name}: cosine {cosine:F5}");
+            }
+        }
+        finally
+        {
+            Kernels.Select(before);
+        }
+    }
+
+    [Fact]
+    public void Frozen_matrices_are_packed_and_everything_else_stays_float32()
+    {
+        using TunedModel model = Tiny(DType.BFloat16, "fpt");
+        foreach (TunedParameter parameter in model.Parameters.Where(parameter => parameter.Parameter.HasValue))
+        {
+            bool matrix = !parameter.Trained && parameter.Parameter.Layout != MatrixLayout.None;
+            Assert.Equal(matrix ? DType.BFloat16 : DType.Float32, parameter.Parameter.Stored.DType);
+            if (matrix && Kernels.MultiplyBFloat16) Assert.Contains("packed", Assert.Throws<InvalidOperationException>(() => parameter.Parameter.Value).Message, StringComparison.Ordinal);
+            else Assert.Equal(parameter.Parameter.Shape, parameter.Parameter.Value.Shape);
+        }
+        // What trains is never rounded, even where it is a matrix.
+        using TunedModel wider = Tiny(DType.BFloat16, "fpt,attn");
+        Assert.All(wider.Parameters.Where(parameter => parameter.Name.Contains(".attn.", StringComparison.Ordinal)), parameter => Assert.Equal((DType.Float32, true), (parameter.Parameter.Value.DType, parameter.Parameter.Value.RequiresGrad)));
+    }
+
+    [Fact]
+    public void The_frozen_hash_sees_packed_weights()
+    {
+        using TunedModel one = Tiny(DType.BFloat16, "fpt"), same = Tiny(DType.BFloat16, "fpt"), other = Tiny(DType.BFloat16, "fpt", initSeed: 1), wide = Tiny(DType.Float32, "fpt");
+        string before = one.FrozenSha256();
+        Assert.Equal(before, same.FrozenSha256());
+        Assert.NotEqual(before, other.FrozenSha256());
+        Assert.NotEqual(before, wide.FrozenSha256());
+        one.Loss(one.Forward(Tensor.Ones([2, 6, 1]), null), Tensor.Zeros([2, 3], DType.Int64)).Backward();
+        Assert.Equal(before, one.FrozenSha256());
+        // One bit of one packed weight.
+        Parameter changed = one.Parameters.Single(parameter => parameter.Name == "h.0.mlp.c_fc.weight").Parameter;
+        using (new NoGrad()) changed.Stored.View(-1).Narrow(0, 3, 1).MulInPlace(-1);
+        Assert.NotEqual(before, one.FrozenSha256());
+    }
+
+    [Theory]
+    [InlineData("last", "none")]
+    [InlineData("last", "right")]
+    [InlineData("last", "left")]
+    [InlineData("last:3", "none")]
+    [InlineData("last:3", "right")]
+    [InlineData("last:3", "left")]
+    [InlineData("first", "none")]
+    [InlineData("first", "right")]
+    [InlineData("first", "left")]
+    public void Positions_that_are_read_are_computed_as_if_all_were(string readout, string padding)
+    {
+        foreach (int layers in new[] { 1, 3 })
+            foreach (DType type in new[] { DType.Float32, DType.BFloat16 })
+            {
+                using Backbone backbone = BackboneSource.Resolve(TinyGpt2.Save(folder, TinyGpt2.Json(layers, width: 24))).Load("pretrained", 0);
+                backbone.UseActivationType(type);
+                foreach ((string name, Parameter parameter) in backbone.NamedParameters())
+                    if (type == DType.BFloat16) parameter.FreezeAsBFloat16();
+                Tensor? mask = padding == "none" ? null : Tensor.From<long>(padding == "right" ? [1L, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 1, 1, 1, 0, 0, 0] : [0L, 0, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 1, 1, 1], 2, 9);
+                Tensor positions = Readout.Parse(readout).Positions(mask, 2, 9, Device.Cpu)!;
+                (Tensor all, Dictionary<string, Tensor> expected) = Read(backbone, mask, null, positions);
+                (Tensor read, Dictionary<string, Tensor> gradients) = Read(backbone, mask, positions, positions);
+                string where = $"{layers} layers, {type}";
+                Assert.Equal([2, positions.Size(1), 24], read.Shape);
+                double rounding = type == DType.Float32 ? 5e-6 : 0.02;
+                Golden.Close($"{where}: states", read, all, rounding * Golden.Largest(all));
+                Assert.Equal(expected.Keys, gradients.Keys);
+                double largest = expected.Values.Max(Golden.Largest);
+                foreach ((string name, Tensor gradient) in expected) Golden.Close($"{where}: gradient of {name}", gradients[name], gradient, rounding * Golden.Largest(gradient) + 0.2 * rounding * largest);
+            }
+    }
+
+    [Fact]
+    public void A_token_table_that_no_input_reaches_is_freed_as_soon_as_it_is_there()
+    {
+        string path = TinyGpt2.Configure(folder, TinyGpt2.Json());
+        foreach (DType type in new[] { DType.Float32, DType.BFloat16 })
+            foreach (bool ownTokens in new[] { false, true })
+            {
+                using Backbone backbone = BackboneSource.Resolve(path).Load("random", 0, (body, name, parameter) => TunedModel.Settle(body, name, parameter, Policy.Parse("fpt"), ownTokens, type, Device.Cpu));
+                Dictionary<string, Parameter> parameters = backbone.NamedParameters().ToDictionary(pair => pair.Name, pair => pair.Parameter);
+                Assert.Equal(ownTokens, parameters["wte.weight"].HasValue);
+                Assert.Equal(type, parameters["h.0.attn.c_attn.weight"].Stored.DType);
+                Assert.Equal(DType.Float32, parameters["h.0.attn.c_attn.bias"].Stored.DType);
+                Assert.All(parameters.Where(pair => pair.Key != "wte.weight"), pair => Assert.True(pair.Value.HasValue, pair.Key));
+            }
+        // A whole float32 backbone never is in memory: what settles leaves before the next one comes.
+        long before = Engine.LiveTensors;
+        using (BackboneSource.Resolve(path).Load("random", 0, (body, name, parameter) => TunedModel.Settle(body, name, parameter, Policy.Parse("fpt"), false, DType.BFloat16, Device.Cpu)))
+            Assert.Equal(before + 15, Engine.LiveTensors);  // of 16 parameters
+        Assert.Equal(before, Engine.LiveTensors);
+    }
+
+    [Fact]
+    public void Settled_and_whole_backbones_make_the_same_model()
+    {
+        string path = TinyGpt2.Configure(folder, TinyGpt2.Json(layers: 2));
+        foreach (DType type in new[] { DType.Float32, DType.BFloat16 })
+        {
+            TunedModel Make(bool settle) => new(
+                BackboneSource.Resolve(path).Load("random", 0, settle ? (body, name, parameter) => TunedModel.Settle(body, name, parameter, Policy.Parse("fpt,ff[-1]"), false, type, Device.Cpu) : null),
+                Shape, Readout.Parse("last:3"), Policy.Parse("fpt,ff[-1]"), ownTokens: false, 0, 0, Device.Cpu, type);
+            using TunedModel whole = Make(false), settled = Make(true);
+            Assert.Equal(whole.Counts, settled.Counts);
+            Tensor inputs = Tensor.Arange(12, DType.Float32).View(2, 6, 1);
+            Assert.True(whole.Forward(inputs, null).ValuesEqual(settled.Forward(inputs, null)));
+            Assert.Equal(whole.Trained.Select(parameter => parameter.Name), settled.Trained.Select(parameter => parameter.Name));
+        }
+    }
+
+    private static TaskShape Shape => new() { VectorSize = 1, SequenceLength = 6, Targets = 3, Classes = 2, Readout = "last:3" };
+
+    private TunedModel Tiny(DType type, string policy, long initSeed = 0) =>
+        new(BackboneSource.Resolve(TinyGpt2.Configure(folder, TinyGpt2.Json())).Load("random", initSeed), Shape, Readout.Parse("last:3"), Policy.Parse(policy), ownTokens: false, 0, 0, Device.Cpu, type);
+
+    // The states at the positions, and the gradients of positions, norms and input.
+    private static (Tensor States, Dictionary<string, Tensor> Gradients) Read(Backbone backbone, Tensor? mask, Tensor? asked, Tensor positions)
+    {
+        using var random = new RandomState(1);
+        Tensor vectors = Tensor.Empty([2, 9, 24]).NormalInPlace(0, 1, random), weight = Tensor.Empty([2, positions.Size(1), 24]).NormalInPlace(0, 1, random);
+        vectors.RequiresGrad = true;
+        (string Name, Tensor Value)[] trained = [("in", vectors), .. backbone.NamedParameters().Where(pair => pair.Name.Contains("ln_", StringComparison.Ordinal) || pair.Name == "wpe.weight").Select(pair => (pair.Name, pair.Parameter.Value))];
+        foreach ((_, Tensor value) in trained) (value.RequiresGrad, value.Grad) = (true, null);
+        Tensor hidden = backbone.Forward(new BackboneInput(InputsEmbeds: vectors, AttentionMask: mask, ReadPositions: asked)).LastHiddenState;
+        if (asked is null) hidden = hidden.Rows(positions);
+        (hidden * weight).Sum().Backward();
+        return (hidden.Detach(), trained.ToDictionary(one => one.Name, one => one.Value.Grad!));
+    }
+
+    private sealed record Case(string Folder, TaskShape Shape, Readout Readout, bool OwnTokens, Tensor Inputs, Tensor? Mask, Tensor Targets, IReadOnlyDictionary<string, Tensor> Start);
+
+    private static Case Load(string fixture)
+    {
+        using var expected = new SafetensorsFile(Repository.Fixture(fixture, "expected.safetensors"));
+        string path = Repository.Fixture(fixture);
+        if (fixture.StartsWith("fpt", StringComparison.Ordinal))
+        {
+            using var initial = new SafetensorsFile(Repository.Fixture(fixture, "initial.safetensors"));
+            using TunedModel model = FptFixture.Model(fixture, expected);
+            return new Case(path, model.Shape, model.Readout, false, FptFixture.Inputs(fixture, expected.Read("batch.0/x")), null, FptFixture.Targets(expected.Read("batch.0/y")), FptFixture.StartValues(initial));
+        }
+        // Padded sentences through the model's own token table; any answer makes a gradient.
+        Tensor ids = expected.Read("right_padded/in.input_ids");
+        var shape = new TaskShape { Vocabulary = 80, SequenceLength = (int)ids.Size(1), Targets = 1, Classes = 5 };
+        return new Case(path, shape, Readout.Parse("last"), true, ids, expected.Read("right_padded/in.attention_mask"), Tensor.From([0L, 3, 1], 3, 1), new Dictionary<string, Tensor>());
+    }
+
+    private static (Tensor Logits, Dictionary<string, Tensor> Gradients) Compute(Case one, DType type, out int packed)
+    {
+        using TunedModel model = new(BackboneSource.Resolve(one.Folder).Load("pretrained", 0), one.Shape, one.Readout, Policy.Parse("fpt"), one.OwnTokens, dropout: 0, seed: 0, Device.Cpu, type);
+        model.LoadAdapter(one.Start, "start values", complete: false);
+        packed = model.Frozen.Count(parameter => parameter.Parameter.HasValue && parameter.Parameter.Stored is { DType: DType.BFloat16, Dimensions: 1 });
+        model.Train(true);
+        Tensor logits = model.Forward(one.Inputs, one.Mask);
+        model.Loss(logits, one.Targets).Backward();
+        return (logits.Detach(), model.Trained.ToDictionary(parameter => parameter.Name, parameter => parameter.Parameter.Value.Grad!));
+    }
+
+    private static double Cosine(Tensor[] left, Tensor[] right)
+    {
+        double Dot(Tensor[] a, Tensor[] b) => a.Zip(b).Sum(pair => (pair.First.To(DType.Float64) * pair.Second.To(DType.Float64)).Sum().ToDouble());
+        return Dot(left, right) / Math.Sqrt(Dot(left, left) * Dot(right, right));
+    }
+}
