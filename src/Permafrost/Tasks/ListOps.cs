@@ -178,6 +178,8 @@ public sealed class ListOps : TaskDefinition
     {
         public long? Count => count;
 
+        public IReadOnlyList<int>? Lengths => Published ? null : [.. Enumerable.Range(0, checked((int)count)).AsParallel().AsOrdered().Select(index => Expression(index).Count)];
+
         public bool Published => layout.Published;
 
         public Batch Get(ReadOnlySpan<long> indices)

@@ -40,6 +40,7 @@ public sealed class FinetuneRun : IDisposable
 {
     private readonly BackboneSource source;
     private readonly string reading;
+    private readonly IReadOnlyList<int>? lengths;
     private bool trained;
 
     private FinetuneRun(RunOptions options, TaskShape? knownShape, bool withData, bool wholeBackbone = false)
@@ -58,6 +59,7 @@ public sealed class FinetuneRun : IDisposable
         IReadOnlyDictionary<string, Tensor>? start = options.InitAdapter is null ? null : AdapterFolder.ReadFile(options.InitAdapter);
         if (withData) Data = Task.Load(TaskOptions);
         if (withData) _ = Steps;
+        if (withData && knownShape is null && options.GroupByLength) lengths = CheckLengths(Data!.Train);
         TaskShape shape = knownShape ?? Data!.Shape;
         if (options.NumClasses is { } classes && classes != shape.Classes) throw new UsageException($"--num-classes {classes}: the task {Task.Name} has {shape.Classes} classes");
         // A start value for the input table may have more rows than the ids that happen to occur.
@@ -106,7 +108,7 @@ public sealed class FinetuneRun : IDisposable
         {
             if (Options.MaxSteps is { } steps) return steps;
             if (Options.NumTrainEpochs is not { } epochs) return 2000;
-            long perEpoch = new DataOrder(Data!.Train.Count, GlobalBatchSize, Options.Shuffle, Options.Seed).StepsPerEpoch ?? throw new UsageException($"--num-train-epochs: the task {Task.Name} generates examples without end; use --max-steps");
+            long perEpoch = Order.StepsPerEpoch ?? throw new UsageException($"--num-train-epochs: the task {Task.Name} generates examples without end; use --max-steps");
             return Math.Max(1, (long)Math.Ceiling(epochs * perEpoch));
         }
     }
@@ -218,6 +220,9 @@ public sealed class FinetuneRun : IDisposable
         return results;
     }
 
+    /// <summary>Which examples each step sees.</summary>
+    internal DataOrder Order => new(Data!.Train.Count, GlobalBatchSize, Options.Shuffle, Options.Seed, lengths);
+
     /// <summary>Examples of one update: batch size times accumulation.</summary>
     public int GlobalBatchSize => checked(Options.PerDeviceTrainBatchSize * Options.GradientAccumulationSteps);
 
@@ -256,7 +261,8 @@ public sealed class FinetuneRun : IDisposable
             else
                 foreach ((string option, JsonNode? text) in value!.AsObject())
                     if (!HarmlessOptions.Contains(option) && !(option is "max_steps" or "num_train_epochs" && Options.LrSchedulerType is "constant" or "constant_with_warmup" && Options.WarmupRatio == 0))
-                        Compare(option, saved["options"]?[option], text);
+                        // An option that is younger than the checkpoint was at its default.
+                        Compare(option, saved["options"]?[option] ?? OptionTable.All.First(field => field.Key == option).DefaultText, text);
         }
         if (differences.Count > 0)
             throw new UsageException($"{checkpoint} belongs to another run: {string.Join("; ", differences)}; undo the change, start anew in another --output-dir, or accept it with --allow-changes NAME where the shapes allow");
@@ -440,6 +446,13 @@ public sealed class FinetuneRun : IDisposable
     /// <summary>What --frozen-dtype means here; auto: bfloat16 where the processor or the GPU multiplies it natively.</summary>
     public static DType ParseFrozenType(string text, Device device) =>
         text == "bfloat16" || text == "auto" && (device.Type == DeviceType.Cuda || Kernels.MultiplyBFloat16) ? DType.BFloat16 : DType.Float32;
+
+    private IReadOnlyList<int> CheckLengths(IExamples train)
+    {
+        if (train.Count is null) throw new UsageException($"--group-by-length: the task {Options.Task} generates examples without end, which cannot be sorted; leave it out");
+        IReadOnlyList<int>? found = train.Lengths;
+        return found is not null && found.Distinct().Skip(1).Any() ? found : throw new UsageException($"--group-by-length: the training examples of {Options.Task} all have the same length; leave it out");
+    }
 
     /// <summary>The device of <c>--device</c>.</summary>
     /// <exception cref="UsageException">It does not exist.</exception>

@@ -144,6 +144,10 @@ public sealed record RunOptions
     [Option("shuffle the training data every epoch; --no-shuffle feeds rows in order")]
     public bool Shuffle { get; init; } = true;
 
+    /// <summary>Batches by length.</summary>
+    [Option("put training examples of about the same length into a batch, so that little is padded (for tasks whose examples differ in length)")]
+    public bool GroupByLength { get; init; }
+
     /// <summary>Validation share.</summary>
     [Option("share of the data held out for validation, for tasks without a split of their own (0 with --no-shuffle)")]
     public double? ValidationFraction { get; init; }
@@ -219,6 +223,7 @@ public sealed record RunOptions
         OneOf("--frozen-dtype", FrozenDtype, "auto", "float32", "bfloat16");
         OneOf("--optim", Optim, "adam", "adamw", "sgd");
         OneOf("--lr-scheduler-type", LrSchedulerType, [.. LearningRateSchedule.Names]);
+        if (GroupByLength && !Shuffle) throw new UsageException("--group-by-length sorts what was shuffled, and --no-shuffle feeds rows in order; leave one of them out");
         Between("--dropout", Dropout, 0, 0.999);
         Between("--learning-rate", LearningRate, 0, 1e6);
         Between("--warmup-ratio", WarmupRatio, 0, 1);

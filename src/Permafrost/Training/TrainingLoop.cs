@@ -39,7 +39,7 @@ internal sealed class TrainingLoop : IDisposable
         savedAt = clock.GetTimestamp();
         (options, model, data, steps) = (run.Options, run.Model, run.Data!, run.Steps);
         warmup = options.WarmupSteps > 0 ? options.WarmupSteps : (long)Math.Ceiling(options.WarmupRatio * steps);
-        order = new DataOrder(data.Train.Count, run.GlobalBatchSize, options.Shuffle, options.Seed);
+        order = run.Order;
         startHashes = model.Trained.ToDictionary(p => p.Name, Hash);
         optimizer = MakeOptimizer();
         RandomState.Seed((ulong)options.Seed);
