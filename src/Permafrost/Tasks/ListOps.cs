@@ -49,6 +49,9 @@ public sealed class ListOps : TaskDefinition
     private const int TrainDefault = 96_000;
 
     /// <inheritdoc/>
+    public override bool IsGenerated => true;
+
+    /// <inheritdoc/>
     public override TaskData Load(TaskOptions options)
     {
         Layout layout = Settings(options);

@@ -126,6 +126,9 @@ public sealed class TunedModel : IDisposable
         Training = training;
     }
 
+    /// <summary>Whether <see cref="Read"/> gives the same at every step: nothing below the output layer trains, and nothing is dropped at random.</summary>
+    public bool ReadsConstants => Dropout == 0 && Trained.All(parameter => parameter.Group == GroupName.Output);
+
     /// <summary>Whether dropout is on.</summary>
     public bool Training { get; private set; }
 
@@ -135,6 +138,9 @@ public sealed class TunedModel : IDisposable
         using var scope = new TensorScope();
         return scope.Keep(Answer(Read(inputs, mask)));
     }
+
+    /// <summary>(B, P, C) logits of a batch, of inputs or of what was read from them before.</summary>
+    public Tensor Forward(Batch batch) => batch.ReadFrom is null ? Forward(batch.Inputs, batch.Mask) : Answer(batch.Inputs);
 
     /// <summary>(B, K, C) hidden states that the output layer reads.</summary>
     public Tensor Read(Tensor inputs, Tensor? mask)
