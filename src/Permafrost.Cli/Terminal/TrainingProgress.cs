@@ -12,6 +12,7 @@ internal sealed class TrainingProgress : ITrainingObserver
     private readonly Stopwatch clock = Stopwatch.StartNew();
     private ProgressTask? bar;
     private TimeSpan? lastLine;
+    private TimeSpan lastProgress;
     private (long Step, TimeSpan At)? first;
     private string score = "";
 
@@ -34,8 +35,26 @@ internal sealed class TrainingProgress : ITrainingObserver
 
     public void Phase(string what)
     {
+        lastProgress = clock.Elapsed;
         if (context is null) Output.Note(what);
         else if (bar is not null) bar.Description = Markup.Escape(what);
+    }
+
+    public void Progress(string what, double part)
+    {
+        string text = FormattableString.Invariant($"{what}: {100 * part:F0} %");
+        if (bar is not null) bar.Description = Markup.Escape(text);
+        else if (context is null && clock.Elapsed - lastProgress >= TimeSpan.FromSeconds(10))
+        {
+            lastProgress = clock.Elapsed;
+            Output.Note(text);
+        }
+    }
+
+    public void Note(string what)
+    {
+        if (context is null) Output.Note(what);
+        else Output.Error.WriteLine(what);  // above the bar
     }
 
     public void Started(FinetuneRun run, long steps)

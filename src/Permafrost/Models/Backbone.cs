@@ -36,6 +36,9 @@ public abstract class Backbone : Module
     /// <summary>The longest sequence; null when there is no bound.</summary>
     public abstract int? MaxPositions { get; }
 
+    /// <summary>Whether a token only sees those before it, so that what follows the last token that counts may be left away.</summary>
+    public virtual bool Causal => false;
+
     /// <summary>The group of every parameter.</summary>
     public abstract IReadOnlyList<GroupRule> Groups { get; }
 

@@ -194,6 +194,9 @@ public sealed class Gpt2Model : Backbone
     public override int? MaxPositions => config.Positions;
 
     /// <inheritdoc/>
+    public override bool Causal => true;
+
+    /// <inheritdoc/>
     public override IReadOnlyList<GroupRule> Groups { get; } =
     [
         new("wte.weight", GroupName.Embed),

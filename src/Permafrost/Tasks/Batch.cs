@@ -9,12 +9,17 @@ namespace Permafrost.Tasks;
 /// <param name="Hard">(B, P) int64, 1 for answers that the input does not simply show; null when the task makes no difference.</param>
 public sealed record Batch(Tensor Inputs, Tensor Targets, Tensor? Mask = null, Tensor? Hard = null)
 {
+    /// <summary>
+    /// The tokens that <see cref="Inputs"/> stand for, where they are no inputs but the hidden states (B, K, C) that a frozen body computed from them; null for inputs.
+    /// </summary>
+    public long? ReadFrom { get; init; }
+
     /// <summary>B.</summary>
     public long Count => Inputs.Size(0);
 
     /// <summary>B times T, padding included.</summary>
-    public long Tokens => Inputs.Size(0) * Inputs.Size(1);
+    public long Tokens => ReadFrom ?? Inputs.Size(0) * Inputs.Size(1);
 
     /// <summary>The same examples on a device.</summary>
-    public Batch To(Device device) => device.Type == DeviceType.Cpu ? this : new Batch(Inputs.To(device), Targets.To(device), Mask?.To(device), Hard?.To(device));
+    public Batch To(Device device) => device.Type == DeviceType.Cpu ? this : this with { Inputs = Inputs.To(device), Targets = Targets.To(device), Mask = Mask?.To(device), Hard = Hard?.To(device) };
 }

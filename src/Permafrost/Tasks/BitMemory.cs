@@ -35,6 +35,9 @@ public sealed class BitMemory : TaskDefinition
     public override string InputFormat => "text lines of all bits in order, shown strings then the masked one, as 0, 1 and ? for a masked bit";
 
     /// <inheritdoc/>
+    public override bool IsGenerated => true;
+
+    /// <inheritdoc/>
     public override TaskData Load(TaskOptions options)
     {
         Layout layout = Settings(options);

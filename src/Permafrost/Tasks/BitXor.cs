@@ -34,6 +34,9 @@ public sealed class BitXor : TaskDefinition
     public override string InputFormat => "text lines of `patterns x length` bits, such as 0110110001";
 
     /// <inheritdoc/>
+    public override bool IsGenerated => true;
+
+    /// <inheritdoc/>
     public override TaskData Load(TaskOptions options)
     {
         (int length, int patterns) = Settings(options);

@@ -6,6 +6,9 @@ public interface IExamples
     /// <summary>How many there are; null when they are generated without end.</summary>
     long? Count { get; }
 
+    /// <summary>Of each example, how many tokens it needs; null where all need the same, or there is no end of them.</summary>
+    IReadOnlyList<int>? Lengths => null;
+
     /// <summary>The examples with these numbers, as one batch in this order, on the CPU.</summary>
     Batch Get(ReadOnlySpan<long> indices);
 }
@@ -17,6 +20,9 @@ public sealed class ExampleSubset(IExamples source, long[] chosen) : IExamples, 
 {
     /// <inheritdoc/>
     public long? Count => chosen.Length;
+
+    /// <inheritdoc/>
+    public IReadOnlyList<int>? Lengths => source.Lengths is { } lengths ? [.. chosen.Select(index => lengths[checked((int)index)])] : null;
 
     /// <inheritdoc/>
     public Batch Get(ReadOnlySpan<long> indices)

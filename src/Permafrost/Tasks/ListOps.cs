@@ -49,6 +49,9 @@ public sealed class ListOps : TaskDefinition
     private const int TrainDefault = 96_000;
 
     /// <inheritdoc/>
+    public override bool IsGenerated => true;
+
+    /// <inheritdoc/>
     public override TaskData Load(TaskOptions options)
     {
         Layout layout = Settings(options);
@@ -177,6 +180,8 @@ public sealed class ListOps : TaskDefinition
     private sealed class Generated(Layout layout, string split, long count) : IExamples
     {
         public long? Count => count;
+
+        public IReadOnlyList<int>? Lengths => Published ? null : [.. Enumerable.Range(0, checked((int)count)).AsParallel().AsOrdered().Select(index => Expression(index).Count)];
 
         public bool Published => layout.Published;
 

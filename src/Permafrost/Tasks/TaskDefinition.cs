@@ -50,6 +50,9 @@ public abstract class TaskDefinition
     /// <summary>What <see cref="ReadInputs"/> accepts, for <c>permafrost predict --help</c> and errors.</summary>
     public abstract string InputFormat { get; }
 
+    /// <summary>Whether the examples follow from version and options alone, without any file.</summary>
+    public virtual bool IsGenerated => false;
+
     /// <summary>Loads or prepares the data.</summary>
     /// <exception cref="PermafrostException">The data is missing or damaged.</exception>
     public abstract TaskData Load(TaskOptions options);

@@ -125,6 +125,18 @@ public sealed class TensorsTask : TaskDefinition
     {
         public long? Count => inputs.Size(0);
 
+        // Up to the last token that is no padding: what stands before the first one has to be computed too.
+        public IReadOnlyList<int>? Lengths
+        {
+            get
+            {
+                if (mask is null) return null;
+                using var scope = new TensorScope();
+                Tensor last = (mask.Ne(0).To(DType.Int64) * Tensor.Arange(mask.Size(1))).Argmax(1) + 1;
+                return [.. last.ToArray<long>().Select(length => (int)length)];
+            }
+        }
+
         public int? VectorSize => inputs.Dimensions == 3 ? (int)inputs.Size(2) : null;
 
         public int? Vocabulary { get; } = inputs.Dimensions == 3 ? null : checked((int)inputs.Max().ToInt64() + 1);

@@ -6,7 +6,12 @@ namespace Permafrost.Training;
 /// Which examples each step sees, as a function of the step alone: a run that stops and goes on sees what it would have seen. Finite data is
 /// permuted anew every epoch, and an epoch's last batch may be smaller; endless data is taken in order.
 /// </summary>
-public sealed class DataOrder(long? count, int batchSize, bool shuffle, long seed)
+/// <param name="count">Examples; null when there is no end of them.</param>
+/// <param name="batchSize">Examples of a step.</param>
+/// <param name="shuffle">Permute finite data.</param>
+/// <param name="seed">Of the permutations.</param>
+/// <param name="lengths">Of each example: shuffled data is then grouped by length; null to leave it as it is shuffled.</param>
+public sealed class DataOrder(long? count, int batchSize, bool shuffle, long seed, IReadOnlyList<int>? lengths = null)
 {
     private long cachedEpoch = -1;
     private long[] cachedOrder = [];
@@ -21,8 +26,20 @@ public sealed class DataOrder(long? count, int batchSize, bool shuffle, long see
         (long epoch, long within) = Math.DivRem(step, steps);
         int size = (int)Math.Min(batchSize, count!.Value - within * batchSize);
         if (!shuffle) return Range(within * batchSize, size);
-        if (epoch != cachedEpoch) (cachedEpoch, cachedOrder) = (epoch, new CounterRandom("order", seed, epoch).Permutation(count.Value));
+        if (epoch != cachedEpoch) (cachedEpoch, cachedOrder) = (epoch, Grouped(new CounterRandom("order", seed, epoch).Permutation(count.Value)));
         return cachedOrder.AsSpan((int)(within * batchSize), size).ToArray();
+    }
+
+    // Hugging Face's get_length_grouped_indices (transformers 4.30, trainer_pt_utils.py): the shuffled data in pieces of up to 50 batches, each sorted by
+    // length, longest first; and the longest example of all at the very beginning, so that what is too long for the memory shows at once.
+    private long[] Grouped(long[] order)
+    {
+        if (lengths is null) return order;
+        int piece = batchSize * (int)Math.Clamp(order.Length / (batchSize * 4L), 1, 50);
+        long[] grouped = [.. order.Chunk(piece).SelectMany(part => part.OrderByDescending(index => lengths[(int)index]))];
+        int longest = Enumerable.Range(0, (order.Length + piece - 1) / piece).Select(number => number * piece).MaxBy(first => lengths[(int)grouped[first]]);
+        (grouped[0], grouped[longest]) = (grouped[longest], grouped[0]);
+        return grouped;
     }
 
     private static long[] Range(long start, int length)

@@ -82,7 +82,7 @@ public static class Evaluator
                 using var noGrad = new NoGrad();
                 using var scope = new TensorScope();
                 Batch batch = examples.Get([.. Enumerable.Range(0, (int)Math.Min(batchSize, count - start)).Select(i => start + i)]).To(device);
-                yield return (start, model.Forward(batch.Inputs, batch.Mask), batch.Targets, batch.Hard);
+                yield return (start, model.Forward(batch), batch.Targets, batch.Hard);
             }
         }
         finally

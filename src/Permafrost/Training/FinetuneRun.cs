@@ -25,6 +25,12 @@ public interface ITrainingObserver
     /// <summary>Something that takes a while begins, in a few words.</summary>
     void Phase(string what);
 
+    /// <summary>A part of the present phase is done, from 0 to 1.</summary>
+    void Progress(string what, double part) { }
+
+    /// <summary>Something worth knowing that stays to be read.</summary>
+    void Note(string what) { }
+
     /// <summary>Training begins.</summary>
     void Started(FinetuneRun run, long steps);
 
@@ -40,14 +46,15 @@ public sealed class FinetuneRun : IDisposable
 {
     private readonly BackboneSource source;
     private readonly string reading;
+    private readonly FeatureStore features;
+    private readonly IReadOnlyList<int>? lengths;
     private bool trained;
 
     private FinetuneRun(RunOptions options, TaskShape? knownShape, bool withData, bool wholeBackbone = false)
     {
         options.Validate();
-        Options = options;
+        Options = options with { Dropout = options.Dropout ?? (Policy.Parse(options.Policy).IsOutputOnly ? 0 : 0.1) };
         (Task, reading) = TaskRegistry.Find(options.Task);
-        _ = Policy.Parse(options.Policy);
         _ = Tuning.Readout.Parse(options.Readout ?? "last");
         if (options.Threads > 0) Engine.Threads = options.Threads;
         Device = ParseDevice(options.Device);
@@ -58,6 +65,7 @@ public sealed class FinetuneRun : IDisposable
         IReadOnlyDictionary<string, Tensor>? start = options.InitAdapter is null ? null : AdapterFolder.ReadFile(options.InitAdapter);
         if (withData) Data = Task.Load(TaskOptions);
         if (withData) _ = Steps;
+        if (withData && knownShape is null && options.GroupByLength) lengths = CheckLengths(Data!.Train);
         TaskShape shape = knownShape ?? Data!.Shape;
         if (options.NumClasses is { } classes && classes != shape.Classes) throw new UsageException($"--num-classes {classes}: the task {Task.Name} has {shape.Classes} classes");
         // A start value for the input table may have more rows than the ids that happen to occur.
@@ -67,6 +75,7 @@ public sealed class FinetuneRun : IDisposable
             throw new PermafrostException($"the data of {Task.Name} has another shape than the run was trained on (inputs, number of answers or classes); give the data of the run with --data");
         FrozenType = ParseFrozenType(options.FrozenDtype, Device);
         (Model, BackboneSha256) = Tune(shape, wholeBackbone);
+        features = new FeatureStore(this);
         Model.Backbone.GradientCheckpointing = options.GradientCheckpointing;
         if (start is not null)
         {
@@ -99,6 +108,24 @@ public sealed class FinetuneRun : IDisposable
     /// <summary>SHA-256 of the backbone's weights before training.</summary>
     public string BackboneSha256 { get; }
 
+    /// <summary>
+    /// The examples of a split as the model takes them: where what the body computes from them never changes (<see cref="TunedModel.ReadsConstants"/>), the hidden
+    /// states that the output layer reads, computed once and kept; else as they are.
+    /// </summary>
+    /// <param name="split"><c>train</c>, <c>validation</c> or <c>test</c>.</param>
+    /// <param name="observer">Told of progress; null for nobody.</param>
+    /// <param name="cancellation">Ends the computing.</param>
+    /// <returns>Null when the data has no such split.</returns>
+    /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
+    public IExamples? Examples(string split, ITrainingObserver? observer = null, CancellationToken cancellation = default)
+    {
+        IExamples? examples = split switch { "train" => Data?.Train, "validation" => Data?.Validation, "test" => Data?.Test, _ => throw new ArgumentException(split, nameof(split)) };
+        return examples is null ? null : features.Of(split, examples, observer, cancellation);
+    }
+
+    /// <summary>Bytes of the features of a split; 0 where <see cref="Examples"/> gives the examples as they are.</summary>
+    internal long FeatureBytes(IExamples? examples) => features.Bytes(examples);
+
     /// <summary>Updates that the options ask for.</summary>
     public long Steps
     {
@@ -106,7 +133,7 @@ public sealed class FinetuneRun : IDisposable
         {
             if (Options.MaxSteps is { } steps) return steps;
             if (Options.NumTrainEpochs is not { } epochs) return 2000;
-            long perEpoch = new DataOrder(Data!.Train.Count, GlobalBatchSize, Options.Shuffle, Options.Seed).StepsPerEpoch ?? throw new UsageException($"--num-train-epochs: the task {Task.Name} generates examples without end; use --max-steps");
+            long perEpoch = Order.StepsPerEpoch ?? throw new UsageException($"--num-train-epochs: the task {Task.Name} generates examples without end; use --max-steps");
             return Math.Max(1, (long)Math.Ceiling(epochs * perEpoch));
         }
     }
@@ -186,8 +213,8 @@ public sealed class FinetuneRun : IDisposable
         try
         {
             var metrics = new JsonObject();
-            if (data.Validation is not null) metrics["validation"] = Score("validation", data.Validation, step, log, observer, null, stop.Token).ToJson();
-            if (data.Test is not null && Options.ScoreTest) metrics["test"] = ScoreTest(data.Test, folder, step, log, observer, stop.Token).ToJson();
+            if (Examples("validation", observer, stop.Token) is { } validation) metrics["validation"] = Score("validation", validation, step, log, observer, null, stop.Token).ToJson();
+            if (Options.ScoreTest && Examples("test", observer, stop.Token) is { } test) metrics["test"] = ScoreTest(test, folder, step, log, observer, stop.Token).ToJson();
             var floors = new JsonObject();
             if (Options.Floors && Options.ScoreTest)
             {
@@ -195,6 +222,7 @@ public sealed class FinetuneRun : IDisposable
                 foreach ((string rule, double score) in Floors.Measure(Task, data)) floors[rule] = score;
             }
             JsonObject results = Results(state, step, metrics, floors);
+            if (features.Active) results["feature_seconds"] = Math.Round(features.Seconds, 3);
             RunFolder.WriteJson(folder.Results, results);
             return results;
         }
@@ -212,11 +240,14 @@ public sealed class FinetuneRun : IDisposable
         RunFolder folder = RunFolder.Open(path);
         JsonObject results = JsonFile.Read(folder.Results);
         using FinetuneRun run = Open(path, withData: true);
-        if (run.Data!.Test is { } test) results["metrics"]!.AsObject()["test"] = Evaluator.Evaluate(run.Model, test, run.Options.PerDeviceEvalBatchSize, run.Device, cancellation: cancellation).ToJson();
-        results["floors"] = new JsonObject(Floors.Measure(run.Task, run.Data).Select(floor => KeyValuePair.Create(floor.Key, (JsonNode?)floor.Value)));
+        if (run.Examples("test", null, cancellation) is { } test) results["metrics"]!.AsObject()["test"] = Evaluator.Evaluate(run.Model, test, run.Options.PerDeviceEvalBatchSize, run.Device, cancellation: cancellation).ToJson();
+        results["floors"] = new JsonObject(Floors.Measure(run.Task, run.Data!).Select(floor => KeyValuePair.Create(floor.Key, (JsonNode?)floor.Value)));
         RunFolder.WriteJson(folder.Results, results);
         return results;
     }
+
+    /// <summary>Which examples each step sees.</summary>
+    internal DataOrder Order => new(Data!.Train.Count, GlobalBatchSize, Options.Shuffle, Options.Seed, lengths);
 
     /// <summary>Examples of one update: batch size times accumulation.</summary>
     public int GlobalBatchSize => checked(Options.PerDeviceTrainBatchSize * Options.GradientAccumulationSteps);
@@ -234,6 +265,8 @@ public sealed class FinetuneRun : IDisposable
             ["data_sha256"] = DataSha256(),
             ["permafrost_version"] = EnvironmentInfo.Version.Split('+')[0],
             ["libtorch_version"] = Engine.Version,
+            // Batches of their own give other rounding than the batches of the steps.
+            ["features"] = features.Active ? "computed once" : EveryStep,
         };
     }
 
@@ -252,11 +285,13 @@ public sealed class FinetuneRun : IDisposable
         }
         foreach ((string key, JsonNode? value) in own)
         {
-            if (key != "options") Compare(key, saved[key], value);
+            if (key == "features") Compare(key, saved[key] ?? EveryStep, value);
+            else if (key != "options") Compare(key, saved[key], value);
             else
                 foreach ((string option, JsonNode? text) in value!.AsObject())
                     if (!HarmlessOptions.Contains(option) && !(option is "max_steps" or "num_train_epochs" && Options.LrSchedulerType is "constant" or "constant_with_warmup" && Options.WarmupRatio == 0))
-                        Compare(option, saved["options"]?[option], text);
+                        // An option that is younger than the checkpoint was at its default.
+                        Compare(option, saved["options"]?[option] ?? OptionTable.All.First(field => field.Key == option).DefaultText, text);
         }
         if (differences.Count > 0)
             throw new UsageException($"{checkpoint} belongs to another run: {string.Join("; ", differences)}; undo the change, start anew in another --output-dir, or accept it with --allow-changes NAME where the shapes allow");
@@ -279,6 +314,7 @@ public sealed class FinetuneRun : IDisposable
     /// <summary>Frees the model and the data.</summary>
     public void Dispose()
     {
+        features.Dispose();
         Model.Dispose();
         Data?.Dispose();
     }
@@ -298,7 +334,7 @@ public sealed class FinetuneRun : IDisposable
         {
             if (ownTokens && shape.Vocabulary > backbone.Config.Int("vocab_size", int.MaxValue))
                 throw new PermafrostException($"the task feeds ids up to {shape.Vocabulary - 1}, but the backbone's token table has {backbone.Config.Int("vocab_size", 0)} rows; use --input-layer new");
-            var model = new TunedModel(backbone, shape, Tuning.Readout.Parse(Options.Readout ?? shape.Readout), policy, ownTokens, Options.Dropout, Options.Seed, Device, FrozenType);
+            var model = new TunedModel(backbone, shape, Tuning.Readout.Parse(Options.Readout ?? shape.Readout), policy, ownTokens, Options.Dropout!.Value, Options.Seed, Device, FrozenType);
             return (model, BackboneSource.Sha256(hashes));
         }
         catch
@@ -308,9 +344,11 @@ public sealed class FinetuneRun : IDisposable
         }
     }
 
+    private const string EveryStep = "computed at every step";
+
     // Options that change neither what is computed nor on what.
     private static readonly string[] HarmlessOptions =
-        ["output_dir", "logging_steps", "save_steps", "save_minutes", "save_total_limit", "max_time", "floors", "per_device_eval_batch_size", "data", "backbone", "init_adapter"];
+        ["output_dir", "logging_steps", "save_steps", "save_minutes", "save_total_limit", "max_time", "floors", "per_device_eval_batch_size", "feature_cache", "data", "backbone", "init_adapter"];
 
     private static string Short(JsonNode? node) => node?.ToString() is { Length: > 0 } text ? text.Length > 24 ? text[..12] + "..." : text : "not set";
 
@@ -440,6 +478,13 @@ public sealed class FinetuneRun : IDisposable
     /// <summary>What --frozen-dtype means here; auto: bfloat16 where the processor or the GPU multiplies it natively.</summary>
     public static DType ParseFrozenType(string text, Device device) =>
         text == "bfloat16" || text == "auto" && (device.Type == DeviceType.Cuda || Kernels.MultiplyBFloat16) ? DType.BFloat16 : DType.Float32;
+
+    private IReadOnlyList<int> CheckLengths(IExamples train)
+    {
+        if (train.Count is null) throw new UsageException($"--group-by-length: the task {Options.Task} generates examples without end, which cannot be sorted; leave it out");
+        IReadOnlyList<int>? found = train.Lengths;
+        return found is not null && found.Distinct().Skip(1).Any() ? found : throw new UsageException($"--group-by-length: the training examples of {Options.Task} all have the same length; leave it out");
+    }
 
     /// <summary>The device of <c>--device</c>.</summary>
     /// <exception cref="UsageException">It does not exist.</exception>

@@ -6,7 +6,7 @@ namespace Permafrost.Training;
 /// <param name="Loaded">Bytes resident after loading: program, libtorch, weights, data.</param>
 /// <param name="Gradients">Bytes of the trained parameters' gradients.</param>
 /// <param name="Optimizer">Bytes of the optimiser's state.</param>
-/// <param name="Activations">Bytes that one micro-batch keeps for its gradient, or that one validation batch takes, whichever is more.</param>
+/// <param name="Activations">Bytes that one micro-batch keeps for its gradient, or that one validation batch takes, whichever is more; and the features that are computed once.</param>
 /// <param name="Peak">The most that was resident while loading.</param>
 public sealed record MemoryEstimate(long Loaded, long Gradients, long Optimizer, long Activations, long Peak)
 {
@@ -26,7 +26,9 @@ public sealed record MemoryEstimate(long Loaded, long Gradients, long Optimizer,
         long training = TrainingBytes(run, options.PerDeviceTrainBatchSize);
         long scored = Math.Max(run.Data?.Validation?.Count ?? 0, run.Data?.Test?.Count ?? 0);
         long validation = model.Backbone.ForwardBytes(Math.Min(options.PerDeviceEvalBatchSize, scored), model.Shape.SequenceLength);
-        return new MemoryEstimate(EnvironmentInfo.ResidentMemoryBytes, trained, state, Math.Max(training, validation), EnvironmentInfo.PeakMemoryBytes);
+        long features = run.FeatureBytes(run.Data?.Train) + run.FeatureBytes(run.Data?.Validation) + run.FeatureBytes(run.Data?.Test);
+        if (run.FeatureBytes(run.Data?.Train) > 0) training = validation = model.Backbone.ForwardBytes(Math.Min(FeatureStore.BatchSize, run.Data!.Train.Count!.Value), model.Shape.SequenceLength);
+        return new MemoryEstimate(EnvironmentInfo.ResidentMemoryBytes, trained, state, Math.Max(training, validation) + features, EnvironmentInfo.PeakMemoryBytes);
     }
 
     /// <summary>
@@ -36,6 +38,7 @@ public sealed record MemoryEstimate(long Loaded, long Gradients, long Optimizer,
     public static RunOptions Fit(FinetuneRun run, long available)
     {
         RunOptions options = run.Options;
+        if (run.FeatureBytes(run.Data?.Train) > 0) return options;  // the steps do not run the body
         MemoryEstimate estimate = Of(run);
         int batch = options.PerDeviceTrainBatchSize, parts = 1;
         while (batch % 2 == 0 && estimate.Loaded + estimate.Gradients + estimate.Optimizer + TrainingBytes(run, batch) > estimate.Loaded + 0.9 * available)

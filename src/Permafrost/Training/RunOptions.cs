@@ -57,8 +57,12 @@ public sealed record RunOptions
     public int? NumClasses { get; init; }
 
     /// <summary>Dropout.</summary>
-    [Option("probability of every dropout, in the body and after a linear input layer")]
-    public double Dropout { get; init; } = 0.1;
+    [Option("probability of every dropout, in the body and after a linear input layer; default 0.1, or 0 where only the output layer trains")]
+    public double? Dropout { get; init; }
+
+    /// <summary>Feature cache.</summary>
+    [Option("where only the output layer trains without dropout, what the body computes is kept: disk, memory, or none: computed at every step")]
+    public string FeatureCache { get; init; } = "disk";
 
     /// <summary>Frozen type.</summary>
     [Option("number format of frozen weights: float32, bfloat16 (faster, half the memory), or auto: bfloat16 where the hardware multiplies it natively")]
@@ -144,6 +148,10 @@ public sealed record RunOptions
     [Option("shuffle the training data every epoch; --no-shuffle feeds rows in order")]
     public bool Shuffle { get; init; } = true;
 
+    /// <summary>Batches by length.</summary>
+    [Option("put training examples of about the same length into a batch, so that little is padded (for tasks whose examples differ in length)")]
+    public bool GroupByLength { get; init; }
+
     /// <summary>Validation share.</summary>
     [Option("share of the data held out for validation, for tasks without a split of their own (0 with --no-shuffle)")]
     public double? ValidationFraction { get; init; }
@@ -217,9 +225,11 @@ public sealed record RunOptions
         if (Backbone.Length == 0) throw new UsageException("--backbone is missing; give a model folder, or a preset with --init random, such as --backbone gpt2-mini --init random");
         OneOf("--input-layer", InputLayer, "new", "pretrained-embedding");
         OneOf("--frozen-dtype", FrozenDtype, "auto", "float32", "bfloat16");
+        OneOf("--feature-cache", FeatureCache, "disk", "memory", "none");
         OneOf("--optim", Optim, "adam", "adamw", "sgd");
         OneOf("--lr-scheduler-type", LrSchedulerType, [.. LearningRateSchedule.Names]);
-        Between("--dropout", Dropout, 0, 0.999);
+        if (GroupByLength && !Shuffle) throw new UsageException("--group-by-length sorts what was shuffled, and --no-shuffle feeds rows in order; leave one of them out");
+        Between("--dropout", Dropout ?? 0, 0, 0.999);
         Between("--learning-rate", LearningRate, 0, 1e6);
         Between("--warmup-ratio", WarmupRatio, 0, 1);
         Between("--weight-decay", WeightDecay, 0, 1e6);

@@ -23,7 +23,7 @@ public static class TrainStep
         {
             if (answers[i] == 0) continue;  // the mean over no answers would be 0/0
             using var scope = new TensorScope();
-            Tensor loss = model.Loss(model.Forward(batches[i].Inputs, batches[i].Mask), batches[i].Targets);
+            Tensor loss = model.Loss(model.Forward(batches[i]), batches[i].Targets);
             if (batches.Count > 1) loss *= answers[i] / answers.Sum();
             double value = loss.ToDouble();
             total += value;

@@ -31,6 +31,7 @@ internal sealed class TrainingLoop : IDisposable
     private readonly TimeProvider clock;
     private long savedAt;
     private long savedStep = -1;
+    private IExamples train;
 
     /// <summary>Prepares a training from the start, or from a verified checkpoint.</summary>
     public TrainingLoop(FinetuneRun run, RunFolder folder, ITrainingObserver observer, StopRequest stop, string? checkpoint, TimeProvider clock)
@@ -39,7 +40,7 @@ internal sealed class TrainingLoop : IDisposable
         savedAt = clock.GetTimestamp();
         (options, model, data, steps) = (run.Options, run.Model, run.Data!, run.Steps);
         warmup = options.WarmupSteps > 0 ? options.WarmupSteps : (long)Math.Ceiling(options.WarmupRatio * steps);
-        order = new DataOrder(data.Train.Count, run.GlobalBatchSize, options.Shuffle, options.Seed);
+        (order, train) = (run.Order, data.Train);
         startHashes = model.Trained.ToDictionary(p => p.Name, Hash);
         optimizer = MakeOptimizer();
         RandomState.Seed((ulong)options.Seed);
@@ -57,6 +58,7 @@ internal sealed class TrainingLoop : IDisposable
     public void Run(MetricsLog log)
     {
         long began = clock.GetTimestamp();
+        train = Prepared(log);
         ValidateIfDue(log);  // a stop may have come between a step and its validation
         (double reportedSeconds, long reportedTokens, double waited) = (State.Seconds, State.Tokens, 0);
         while (State.Step < steps && !StoppedEarly)
@@ -86,6 +88,19 @@ internal sealed class TrainingLoop : IDisposable
 
     public void Dispose() => optimizer.Dispose();
 
+    // Stopped meanwhile, a run begins there again; what was kept on disk by then need not be computed again.
+    private IExamples Prepared(MetricsLog log)
+    {
+        try
+        {
+            return run.Examples("train", observer, stop.Token)!;
+        }
+        catch (OperationCanceledException)
+        {
+            throw Stop(log);
+        }
+    }
+
     private bool StoppedEarly => options.EarlyStoppingPatience > 0 && State.SinceBest >= options.EarlyStoppingPatience;
 
     // One update; returns the seconds spent waiting for data.
@@ -94,7 +109,7 @@ internal sealed class TrainingLoop : IDisposable
         using var scope = new TensorScope();
         long started = clock.GetTimestamp();
         var batches = new List<Batch>();
-        foreach (long[] part in order.Step(State.Step).Chunk(options.PerDeviceTrainBatchSize)) batches.Add(data.Train.Get(part).To(run.Device));
+        foreach (long[] part in order.Step(State.Step).Chunk(options.PerDeviceTrainBatchSize)) batches.Add(train.Get(part).To(run.Device));
         double waited = clock.GetElapsedTime(started).TotalSeconds;
         (double loss, double norm) = TrainStep.Run(model, optimizer, batches, factor, options.MaxGradNorm);
         if (!double.IsFinite(loss)) throw Diverged("loss", loss, factor);
@@ -116,7 +131,7 @@ internal sealed class TrainingLoop : IDisposable
         if (!due || data.Validation is null || State.EvaluatedStep == State.Step) return;
         try
         {
-            Metrics metrics = Evaluator.Evaluate(model, data.Validation, options.PerDeviceEvalBatchSize, run.Device, cancellation: stop.Token);
+            Metrics metrics = Evaluator.Evaluate(model, run.Examples("validation", observer, stop.Token)!, options.PerDeviceEvalBatchSize, run.Device, cancellation: stop.Token);
             log.Write(State.Step, metrics.ToLog("eval"));
             observer.Evaluated("validation", State.Step, metrics);
             State.EvaluatedStep = State.Step;

@@ -69,6 +69,9 @@ public sealed partial record Policy
     /// <summary>Whether a parameter of this group and layer trains in a model of <paramref name="layers"/> layers.</summary>
     public bool Trains(GroupName group, int layer, int layers) => Selectors.Any(selector => selector.Matches(group, layer, layers));
 
+    /// <summary>Whether the output layer alone trains, whatever the model.</summary>
+    public bool IsOutputOnly => Selectors.All(selector => selector.Group == GroupName.Output);
+
     /// <summary>Refuses layers that a model does not have.</summary>
     /// <exception cref="UsageException">A selector's layers lie outside the model, or are the wrong way round.</exception>
     public void CheckLayers(int layers)

@@ -126,6 +126,9 @@ public sealed class TunedModel : IDisposable
         Training = training;
     }
 
+    /// <summary>Whether <see cref="Read"/> gives the same at every step: nothing below the output layer trains, and nothing is dropped at random.</summary>
+    public bool ReadsConstants => Dropout == 0 && Trained.All(parameter => parameter.Group == GroupName.Output);
+
     /// <summary>Whether dropout is on.</summary>
     public bool Training { get; private set; }
 
@@ -133,13 +136,37 @@ public sealed class TunedModel : IDisposable
     public Tensor Forward(Tensor inputs, Tensor? mask)
     {
         using var scope = new TensorScope();
+        return scope.Keep(Answer(Read(inputs, mask)));
+    }
+
+    /// <summary>(B, P, C) logits of a batch, of inputs or of what was read from them before.</summary>
+    public Tensor Forward(Batch batch) => batch.ReadFrom is null ? Forward(batch.Inputs, batch.Mask) : Answer(batch.Inputs);
+
+    /// <summary>(B, K, C) hidden states that the output layer reads.</summary>
+    public Tensor Read(Tensor inputs, Tensor? mask)
+    {
+        using var scope = new TensorScope();
+        if (mask is not null && Backbone.Causal) (inputs, mask) = WithoutPaddedTail(inputs, mask);
         Tensor vectors = inputLinear is not null ? inputLinear.Forward(inputs).Dropout(Dropout, Training)
             : inputTable is not null ? inputTable.Forward(inputs)
             : Backbone.EmbedTokens(inputs);  // (B, T, width)
         Tensor? positions = Readout.Positions(mask, vectors.Size(0), vectors.Size(1), vectors.Device);
         Tensor hidden = Backbone.Forward(new BackboneInput(InputsEmbeds: vectors, AttentionMask: mask, ReadPositions: positions)).LastHiddenState;
-        Tensor read = positions is null ? Readout.Read(hidden, mask) : hidden;  // (B, K, width)
-        return scope.Keep(outputLayer.Forward(read).Reshape(inputs.Size(0), Shape.Targets, Shape.Classes));
+        return scope.Keep(positions is null ? Readout.Read(hidden, mask) : hidden);
+    }
+
+    /// <summary>(B, P, C) logits from what <see cref="Read"/> gives: the output layer alone.</summary>
+    public Tensor Answer(Tensor read) => outputLayer.Forward(read).Reshape(read.Size(0), Shape.Targets, Shape.Classes);
+
+    // Tokens after the last one of the batch that counts: none that counts sees them, so they need not be computed.
+    private static (Tensor Inputs, Tensor? Mask) WithoutPaddedTail(Tensor inputs, Tensor mask)
+    {
+        long[] counts = mask.Ne(0).To(DType.Int64).Sum(0).ToArray<long>();
+        int used = Array.FindLastIndex(counts, count => count > 0) + 1;
+        if (used == 0) return (inputs, mask);
+        // Without padding there is no mask to look at either.
+        bool full = counts.AsSpan(0, used).IndexOfAnyExcept(mask.Size(0)) < 0;
+        return (inputs.Narrow(1, 0, used).Contiguous(), full ? null : mask.Narrow(1, 0, used).Contiguous());
     }
 
     /// <summary>Mean cross entropy in nats over all answers of a batch.</summary>

@@ -30,6 +30,16 @@ public class ListOpsTests
     public void Refuses_what_is_no_expression(string text) => Assert.Throws<FormatException>(() => ListOpsExpression.Evaluate(text));
 
     [Fact]
+    public void Lengths_are_those_of_the_expressions()
+    {
+        using var scope = new TensorScope();
+        var options = new TaskOptions(Settings: new Dictionary<string, string> { ["max_length"] = "40", ["min_length"] = "5", ["train_examples"] = "30" });
+        IExamples train = new ListOps().Load(options).Train;
+        Assert.Equal(train.Get([.. Enumerable.Range(0, 30).Select(i => (long)i)]).Mask!.Sum(1).ToArray<long>(), train.Lengths!.Select(length => (long)length));
+        Assert.Null(new ListOps().Load(new TaskOptions(Reading: "published")).Train.Lengths);
+    }
+
+    [Fact]
     public void Refuses_nesting_that_would_break_the_stack() =>
         Assert.Throws<FormatException>(() => ListOpsExpression.Evaluate(string.Concat(Enumerable.Repeat("[MAX ", 100_000)) + "1" + string.Concat(Enumerable.Repeat(" ]", 100_000))));
 

@@ -46,6 +46,15 @@ public class TensorsTaskTests : IDisposable
     }
 
     [Fact]
+    public void A_rows_length_reaches_to_its_last_token()
+    {
+        Save(("inputs", Tensor.Ones([4, 3, 1])), ("targets", Tensor.From([0L, 1, 0, 1])), ("mask", Tensor.From([1L, 0, 0, 1, 1, 0, 0, 1, 1, 1, 1, 1], 4, 3)));
+        Assert.Equal([1, 2, 3, 3], Load(Replay).Train.Lengths!);
+        Save(("inputs", Tensor.Ones([4, 3, 1])), ("targets", Tensor.From([0L, 1, 0, 1])));
+        Assert.Null(Load(Replay).Train.Lengths);
+    }
+
+    [Fact]
     public void Half_and_double_precision_vectors_become_single()
     {
         Save(("inputs", Tensor.From([0.5, 0.25], 1, 1, 2)), ("targets", Tensor.From([0L])));

@@ -59,4 +59,39 @@ public class DataOrderTests
         Assert.Equal([0L, 1, 2], order.Step(0));
         Assert.Equal([3_000_000_000L, 3_000_000_001, 3_000_000_002], order.Step(1_000_000_000));
     }
+
+    private static readonly int[] Lengths = [.. Enumerable.Range(0, 1003).Select(i => 1 + i * 37 % 101)];
+
+    [Fact]
+    public void Grouped_by_length_every_example_comes_once_and_little_is_padded()
+    {
+        var grouped = new DataOrder(Lengths.Length, 5, shuffle: true, seed: 1, Lengths);
+        var plain = new DataOrder(Lengths.Length, 5, shuffle: true, seed: 1);
+        for (long epoch = 0; epoch < 2; epoch++)
+        {
+            long[][] batches = Epoch(grouped, epoch);
+            Assert.Equal(Enumerable.Range(0, Lengths.Length).Select(i => (long)i), batches.SelectMany(batch => batch).Order());
+            Assert.Equal(101, Lengths[batches[0][0]]);  // the longest first
+            // Pieces of 50 batches, each from its longest to its shortest, but for the one example that went to the front.
+            foreach (long[] piece in batches.SelectMany(batch => batch).Chunk(250)) Assert.True(piece.Skip(1).Zip(piece.Skip(2)).Count(pair => Lengths[pair.First] < Lengths[pair.Second]) <= 1);
+            Assert.True(Padding(batches) * 10 < Padding(Epoch(plain, epoch)));
+        }
+        Assert.NotEqual(Epoch(grouped, 0), Epoch(grouped, 1));
+        Assert.NotEqual(Epoch(grouped, 0), Epoch(new DataOrder(Lengths.Length, 5, shuffle: true, seed: 2, Lengths), 0));
+
+        static long[][] Epoch(DataOrder order, long epoch) => [.. Enumerable.Range(0, (int)order.StepsPerEpoch!).Select(step => order.Step(epoch * order.StepsPerEpoch!.Value + step))];
+        static long Padding(long[][] batches) => batches.Sum(batch => batch.Sum(i => batch.Max(j => Lengths[j]) - Lengths[i]));
+    }
+
+    [Theory]
+    [InlineData(1, 3)]
+    [InlineData(11, 3)]
+    [InlineData(1003, 5)]
+    public void Grouped_by_length_a_step_is_known_by_its_number_alone(int count, int batch)
+    {
+        var forward = new DataOrder(count, batch, shuffle: true, seed: 1, Lengths);
+        long[][] steps = [.. Enumerable.Range(0, (int)forward.StepsPerEpoch! * 2).Select(step => forward.Step(step))];
+        var backward = new DataOrder(count, batch, shuffle: true, seed: 1, Lengths);
+        for (int step = steps.Length - 1; step >= 0; step--) Assert.Equal(steps[step], backward.Step(step));
+    }
 }

@@ -34,7 +34,7 @@ public class OptionTableTests
     {
         RunOptions options = new() { Task = "bit-xor", Backbone = "gpt2" };
         options.Validate();
-        Assert.Equal(("adam", "constant", 1e-3, 1.0, 0.1, 16, "fpt"), (options.Optim, options.LrSchedulerType, options.LearningRate, options.MaxGradNorm, options.Dropout, options.PerDeviceTrainBatchSize, options.Policy));
+        Assert.Equal(("adam", "constant", 1e-3, 1.0, (double?)null, 16, "fpt"), (options.Optim, options.LrSchedulerType, options.LearningRate, options.MaxGradNorm, options.Dropout, options.PerDeviceTrainBatchSize, options.Policy));
     }
 
     [Fact]

@@ -43,6 +43,37 @@ public class ResumeTests : IDisposable
     }
 
     [Fact]
+    public void A_run_with_batches_by_length_goes_on_as_if_it_never_stopped()
+    {
+        RunOptions options = ByLength() with { MaxSteps = 9 };
+        (RunFolder whole, _) = tiny.Train(options);
+        RunFolder folder = Stopped(options, 4);
+        Resume(options, folder);
+        Assert.Equal(TinyRun.AdapterBytes(whole), TinyRun.AdapterBytes(folder));
+        Assert.Equal(Lines(whole), Lines(folder));
+        Assert.NotEqual(TinyRun.AdapterBytes(whole), TinyRun.AdapterBytes(tiny.Train(options with { GroupByLength = false }).Folder));
+        using FinetuneRun other = FinetuneRun.Prepare(options with { GroupByLength = false });
+        Refusal.OfUsage("group_by_length was true, is false", () => other.CheckSameRun(Checkpoint.All(folder)[^1], []));
+    }
+
+    [Fact]
+    public void Batches_by_length_are_refused_where_there_are_no_lengths()
+    {
+        Refusal.OfUsage("--group-by-length: the task bit-xor generates examples without end", () => FinetuneRun.Prepare(Options with { GroupByLength = true }));
+        Refusal.OfUsage("--no-shuffle", () => FinetuneRun.Prepare(ByLength() with { Shuffle = false }));
+        Refusal.OfUsage("--group-by-length: the training examples of listops@published all have the same length",
+            () => FinetuneRun.Prepare(Options with { Task = "listops@published", GroupByLength = true, TaskOptions = new Dictionary<string, string> { ["train_examples"] = "9" } }));
+        RunOptions unmasked = tiny.On(("inputs", Tensor.Ones([10, 2, 1])), ("targets", Tensor.Zeros([10], DType.Int64))) with { Shuffle = true, GroupByLength = true };
+        Refusal.OfUsage("--group-by-length: the training examples of tensors all have the same length", () => FinetuneRun.Prepare(unmasked));
+    }
+
+    // 40 rows of 1 to 5 tokens, the rest padding.
+    private RunOptions ByLength() => tiny.On(
+        ("inputs", Tensor.Arange(40 * 5 * 2, DType.Float32).View(40, 5, 2) * 0.01), ("targets", Tensor.From([.. Enumerable.Range(0, 40).Select(i => i % 3L)], 40)),
+        ("mask", Tensor.From([.. Enumerable.Range(0, 200).Select(i => i % 5 <= i / 5 * 7 % 5 ? 1L : 0)], 40, 5))) with
+    { Shuffle = true, GroupByLength = true, PerDeviceTrainBatchSize = 3, EvalSteps = 4, Dropout = 0.1 };
+
+    [Fact]
     public void A_run_may_stop_again_and_again()
     {
         (RunFolder whole, _) = tiny.Train(Options);

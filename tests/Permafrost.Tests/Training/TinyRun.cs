@@ -15,6 +15,15 @@ internal sealed class TinyRun : IDisposable, ITrainingObserver
     /// <summary>The steps' reports of the last run.</summary>
     public List<StepReport> Reports { get; } = [];
 
+    /// <summary>The phases of the last run.</summary>
+    public List<string> Phases { get; } = [];
+
+    /// <summary>Its notes.</summary>
+    public List<string> Notes { get; } = [];
+
+    /// <summary>Called within a phase.</summary>
+    public Action? OnProgress { get; set; }
+
     /// <summary>Called after every report.</summary>
     public Action<StepReport>? OnStep { get; set; }
 
@@ -29,6 +38,7 @@ internal sealed class TinyRun : IDisposable, ITrainingObserver
         LoggingSteps = 1,
         Floors = false,
         Device = "cpu",
+        FeatureCache = "memory",
     };
 
     /// <summary>Training data of one's own, fed in order.</summary>
@@ -49,6 +59,8 @@ internal sealed class TinyRun : IDisposable, ITrainingObserver
     {
         RunFolder target = RunFolder.Create(NewFolder());
         Reports.Clear();
+        Phases.Clear();
+        Notes.Clear();
         using FinetuneRun run = FinetuneRun.Prepare(options);
         using var stop = new StopRequest();
         return (target, run.Train(target, "permafrost finetune (a test)", this, stop, clock: clock));
@@ -57,7 +69,11 @@ internal sealed class TinyRun : IDisposable, ITrainingObserver
     /// <summary>The bytes of a run's adapter.</summary>
     public static byte[] AdapterBytes(RunFolder run) => File.ReadAllBytes(Path.Combine(run.Adapter, "adapter_model.safetensors"));
 
-    public void Phase(string what) { }
+    public void Phase(string what) => Phases.Add(what);
+
+    public void Progress(string what, double part) => OnProgress?.Invoke();
+
+    public void Note(string what) => Notes.Add(what);
 
     public void Started(FinetuneRun run, long steps) { }
 

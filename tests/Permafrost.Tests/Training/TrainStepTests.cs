@@ -74,6 +74,7 @@ public class TrainStepTests : IDisposable
         using (var tiny = new TinyRun())
         {
             tiny.Train(tiny.Options with { Floors = true, EvalSteps = 2 });
+            tiny.Train(tiny.Options with { Policy = "output" });  // with features of validation and test
             Assert.ThrowsAny<PermafrostException>(() => tiny.Train(tiny.Options with { Policy = "cross" }));
         }
         Settle();

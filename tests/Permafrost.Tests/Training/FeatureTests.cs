@@ -1,0 +1,263 @@
+using System.Text.Json.Nodes;
+using Permafrost.Formats.Safetensors;
+using Permafrost.Torch;
+using Permafrost.Training;
+
+namespace Permafrost.Tests.Training;
+
+/// <summary>Where only the output layer trains, what the body computes is computed once: the same bits, from wherever it comes. The cache's folder is the whole process's.</summary>
+[Collection(ProcessWide.Name)]
+public class FeatureTests : IDisposable
+{
+    private const int Rows = 150;
+
+    private readonly TinyRun tiny = new();
+    private readonly TensorScope scope = new();
+    private readonly string? home = Environment.GetEnvironmentVariable("PERMAFROST_HOME");
+
+    public FeatureTests() => Environment.SetEnvironmentVariable("PERMAFROST_HOME", tiny["home"]);
+
+    public void Dispose()
+    {
+        Environment.SetEnvironmentVariable("PERMAFROST_HOME", home);
+        scope.Dispose();
+        tiny.Dispose();
+        GC.SuppressFinalize(this);
+    }
+
+    private string[] Files => Directory.Exists(FeatureCache.Folder) ? [.. Directory.GetFiles(FeatureCache.Folder).Order(StringComparer.Ordinal)] : [];
+
+    // Rows of 1 to 5 tokens with two answers each, one of them now and then left out, and splits of their own.
+    private RunOptions Options(Action<float[]>? change = null)
+    {
+        float[] numbers = [.. Enumerable.Range(0, Rows * 5 * 2).Select(i => MathF.Sin(i))];
+        change?.Invoke(numbers);
+        Tensor inputs = Tensor.From(numbers, Rows, 5, 2);
+        Tensor targets = Tensor.From([.. Enumerable.Range(0, 2 * Rows).Select(i => i % 13 == 0 ? -100 : i * i % 3L)], Rows, 2);
+        Tensor mask = Tensor.From([.. Enumerable.Range(0, Rows * 5).Select(i => i % 5 <= i / 5 * 7 % 5 ? 1L : 0)], Rows, 5);
+        (string, Tensor)[] Split(string prefix, int rows) => [($"{prefix}inputs", inputs.Narrow(0, 0, rows)), ($"{prefix}targets", targets.Narrow(0, 0, rows)), ($"{prefix}mask", mask.Narrow(0, 0, rows))];
+        return tiny.On([.. Split("", Rows), .. Split("validation.", 70), .. Split("test.", 65)]) with
+        {
+            Shuffle = true,
+            Policy = "output",
+            Readout = "mean",
+            FrozenDtype = "float32",
+            FeatureCache = "disk",
+            MaxSteps = 12,
+            EvalSteps = 5,
+            PerDeviceTrainBatchSize = 7,
+            LearningRate = 0.05,
+        };
+    }
+
+    [Fact]
+    public void The_default_dropout_is_none_where_only_the_output_layer_trains()
+    {
+        double? Resolved(RunOptions options)
+        {
+            using FinetuneRun run = FinetuneRun.Prepare(options);
+            Assert.Equal(run.Model.Dropout, run.Options.Dropout);
+            return run.Options.Dropout;
+        }
+        Assert.Equal(0, Resolved(tiny.Options with { Policy = "output" }));
+        Assert.Equal(0.1, Resolved(tiny.Options));
+        Assert.Equal(0.1, Resolved(tiny.Options with { Policy = "input,output" }));
+        Assert.Equal(0.3, Resolved(tiny.Options with { Policy = "output", Dropout = 0.3 }));
+        Assert.Equal(0, Resolved(tiny.Options with { Dropout = 0 }));
+        (RunFolder folder, _) = tiny.Train(Options());
+        Assert.Contains("\ndropout: 0\n", File.ReadAllText(folder.Config), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Features_give_the_same_bits_as_computing_at_every_step()
+    {
+        // In the batches in which features are computed: in others, libtorch may round otherwise.
+        RunOptions options = Options() with { Shuffle = false, PerDeviceTrainBatchSize = 64 };
+        (RunFolder each, JsonObject expected) = tiny.Train(options with { FeatureCache = "none" });
+        StepReport[] reports = [.. tiny.Reports];
+        (RunFolder once, JsonObject results) = tiny.Train(options);
+        Assert.Equal(TinyRun.AdapterBytes(each), TinyRun.AdapterBytes(once));
+        Assert.Equal(expected["metrics"]!.ToJsonString(), results["metrics"]!.ToJsonString());
+        Assert.Equal(reports.Select(report => (report.Loss, report.GradientNorm)), tiny.Reports.Select(report => (report.Loss, report.GradientNorm)));
+        Assert.Equal(File.ReadAllText(Path.Combine(each.Path, "predictions.jsonl")), File.ReadAllText(Path.Combine(once.Path, "predictions.jsonl")));
+
+        tiny.Train(Options() with { FeatureCache = "none" });
+        reports = [.. tiny.Reports];
+        tiny.Train(Options());
+        Assert.All(reports.Zip(tiny.Reports), pair => Assert.Equal(pair.First.Loss, pair.Second.Loss, 1e-5));
+    }
+
+    [Fact]
+    public void They_are_the_same_from_memory_and_from_the_disk_and_are_computed_once()
+    {
+        (RunFolder memory, JsonObject expected) = tiny.Train(Options() with { FeatureCache = "memory" });
+        Assert.Empty(Files);
+        Assert.Equal(["train", "validation", "test"], Computed());
+        (RunFolder first, JsonObject results) = tiny.Train(Options());
+        Assert.Equal(3, Files.Length);
+        Assert.Equal(["train", "validation", "test"], Computed());
+        Assert.Contains(FeatureCache.Folder, Assert.Single(tiny.Notes), StringComparison.Ordinal);
+        (RunFolder second, JsonObject again) = tiny.Train(Options() with { LearningRate = 0.05, PerDeviceEvalBatchSize = 64 });
+        Assert.Empty(Computed());
+        Assert.Contains(FeatureCache.Folder, Assert.Single(tiny.Notes), StringComparison.Ordinal);
+        foreach (RunFolder folder in new[] { first, second }) Assert.Equal(TinyRun.AdapterBytes(memory), TinyRun.AdapterBytes(folder));
+        foreach (JsonObject one in new[] { results, again })
+        {
+            Assert.Equal(expected["metrics"]!.ToJsonString(), one["metrics"]!.ToJsonString());
+            Assert.True((double)one["feature_seconds"]! > 0);
+        }
+        // The learning rate is not part of what they are.
+        tiny.Train(Options() with { LearningRate = 0.01, MaxSteps = 3 });
+        Assert.Empty(Computed());
+    }
+
+    [Fact]
+    public void A_finished_run_scores_again_to_the_same_bits()
+    {
+        (RunFolder folder, JsonObject results) = tiny.Train(Options());
+        foreach (string split in new[] { "validation", "test" })
+        {
+            using FinetuneRun run = FinetuneRun.Open(folder.Path, withData: true);
+            Assert.Equal(results["metrics"]![split]!.ToJsonString(), Evaluator.Evaluate(run.Model, run.Examples(split)!, 64, Device.Cpu).ToJson().ToJsonString());
+        }
+        Assert.Equal(3, Files.Length);
+    }
+
+    [Fact]
+    public void Whatever_they_follow_from_gives_others()
+    {
+        var known = new HashSet<string>();
+        void Adds(int files, RunOptions options)
+        {
+            tiny.Train(options with { MaxSteps = 2 });
+            Assert.Equal(files, Files.Count(known.Add));
+        }
+        Adds(3, Options());
+        Adds(0, Options() with { Policy = "output,output", Optim = "sgd", Dropout = 0 });
+        Adds(3, Options() with { Seed = 1 });
+        Adds(3, Options() with { InitSeed = 1 });
+        Adds(3, Options() with { Readout = "last" });
+        Adds(3, Options() with { FrozenDtype = "bfloat16" });
+        Adds(1, Options(numbers => numbers[(75 * 5 * 2) + 1] += 1e-3f));  // in the middle of the training rows only
+        // The same weights, another computation.
+        Directory.CreateDirectory(tiny["other"]);
+        File.WriteAllText(Path.Combine(tiny["other"], "config.json"), File.ReadAllText(Path.Combine(Options().Backbone, "config.json")).Replace("\"n_head\": 2", "\"n_head\": 4", StringComparison.Ordinal));
+        Adds(3, Options() with { Backbone = tiny["other"] });
+    }
+
+    [Theory]
+    [InlineData("cut")]
+    [InlineData("flipped")]
+    [InlineData("empty")]
+    [InlineData("text")]
+    [InlineData("foreign")]
+    [InlineData("renamed")]
+    public void A_file_that_cannot_be_trusted_is_computed_again(string damage)
+    {
+        (RunFolder folder, _) = tiny.Train(Options());
+        Dictionary<string, byte[]> whole = Files.ToDictionary(file => file, File.ReadAllBytes);
+        foreach ((string file, byte[] bytes) in whole)
+        {
+            byte[] spoiled = damage switch
+            {
+                "cut" => bytes[..^9],
+                "flipped" => [.. bytes[..^9], (byte)(bytes[^9] ^ 1), .. bytes[^8..]],
+                "empty" => [],
+                "text" => "not a tensor in sight"u8.ToArray(),
+                "renamed" => whole.First(pair => pair.Key != file).Value,
+                _ => Foreign(),
+            };
+            File.WriteAllBytes(file, spoiled);
+        }
+        Assert.Equal(TinyRun.AdapterBytes(folder), TinyRun.AdapterBytes(tiny.Train(Options()).Folder));
+        Assert.Equal(3, Computed().Length);
+        Assert.All(whole, pair => Assert.Equal(pair.Value, File.ReadAllBytes(pair.Key)));
+
+        byte[] Foreign()
+        {
+            SafetensorsWriter.Write(tiny["foreign.safetensors"], new Dictionary<string, Tensor> { ["features"] = Tensor.Ones([3]) }, new Dictionary<string, string> { ["key"] = "x", ["tokens"] = "y" });
+            return File.ReadAllBytes(tiny["foreign.safetensors"]);
+        }
+    }
+
+    [Fact]
+    public void Without_a_place_to_write_the_run_goes_on_in_memory()
+    {
+        (RunFolder folder, _) = tiny.Train(Options());
+        File.WriteAllText(tiny["file"], "");
+        Environment.SetEnvironmentVariable("PERMAFROST_HOME", tiny["file"]);
+        Assert.Equal(TinyRun.AdapterBytes(folder), TinyRun.AdapterBytes(tiny.Train(Options()).Folder));
+        Assert.Equal(3, tiny.Notes.Count);
+        Assert.All(tiny.Notes, note => Assert.StartsWith("features are kept in memory only: cannot write", note, StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void Endless_examples_and_dropout_are_computed_at_every_step()
+    {
+        RunOptions endless = tiny.Options with { Policy = "output", FeatureCache = "disk" };
+        (RunFolder folder, _) = tiny.Train(endless);
+        Assert.Equal(["validation", "test"], Computed());
+        Assert.Equal(2, Files.Length);
+        Assert.Equal(TinyRun.AdapterBytes(folder), TinyRun.AdapterBytes(tiny.Train(endless with { FeatureCache = "none" }).Folder));
+        foreach (RunOptions options in new[] { Options() with { Dropout = 0.1 }, Options() with { Policy = "output,ln" }, Options() with { FeatureCache = "none" } })
+        {
+            (_, JsonObject results) = tiny.Train(options);
+            Assert.Empty(Computed());
+            Assert.False(results.ContainsKey("feature_seconds"));
+        }
+        Assert.Equal(2, Files.Length);
+        using FinetuneRun run = FinetuneRun.Prepare(endless);
+        run.Model.Train(true);
+        Assert.False(run.Model.Read(Tensor.Ones([2, 10, 1]), null).RequiresGrad);  // nothing below what trains is differentiated
+    }
+
+    [Fact]
+    public void A_stopped_run_goes_on_as_if_it_never_was_wherever_its_features_are()
+    {
+        (RunFolder whole, _) = tiny.Train(Options());
+        foreach ((int stopAt, string cache) in new[] { (0, "memory"), (4, "memory"), (9, "disk") })
+        {
+            RunFolder folder = RunFolder.Create(tiny.NewFolder());
+            Assert.Equal(75, Assert.Throws<StoppedException>(() => Train(Options() with { FeatureCache = stopAt == 0 ? "memory" : "disk" }, folder, stopAt)).ExitCode);
+            string checkpoint = Checkpoint.Newest(folder, message => Assert.Fail(message));
+            Assert.Equal($"checkpoint-{stopAt}", Path.GetFileName(checkpoint));
+            using (FinetuneRun other = FinetuneRun.Prepare(Options() with { FeatureCache = "none" }))
+                Refusal.OfUsage("features was computed on", () => other.CheckSameRun(checkpoint, []));
+            Train(Options() with { FeatureCache = cache }, folder, -1, checkpoint);
+            Assert.Equal(TinyRun.AdapterBytes(whole), TinyRun.AdapterBytes(folder));
+        }
+
+        // 0: while features are computed.
+        void Train(RunOptions options, RunFolder folder, int stopAt, string? checkpoint = null)
+        {
+            using var stop = new StopRequest();
+            tiny.OnStep = report => { if (report.Step == stopAt) stop.Ask(StopReason.Preempted); };
+            tiny.OnProgress = () => { if (stopAt == 0) stop.Ask(StopReason.Preempted); };
+            using FinetuneRun run = FinetuneRun.Prepare(options);
+            if (checkpoint is not null) run.CheckSameRun(checkpoint, []);
+            run.Train(folder, "", tiny, stop, checkpoint);
+        }
+    }
+
+    [Fact]
+    public void The_cache_keeps_what_was_used_last_within_its_bound()
+    {
+        var tensors = new Dictionary<string, Tensor> { ["features"] = Tensor.Ones([1000]) };
+        foreach (string key in new[] { "a", "b", "c" })
+        {
+            FeatureCache.Store(key, tensors, 1);
+            File.SetLastWriteTimeUtc(Path.Combine(FeatureCache.Folder, key + ".safetensors"), new DateTime(2020, 1, 1 + key[0] - 'a', 0, 0, 0, DateTimeKind.Utc));
+        }
+        File.WriteAllText(Path.Combine(FeatureCache.Folder, "left.safetensors.1.tmp"), "");
+        File.SetLastWriteTimeUtc(Path.Combine(FeatureCache.Folder, "left.safetensors.1.tmp"), new DateTime(2020, 1, 1, 0, 0, 0, DateTimeKind.Utc));
+        foreach (Tensor tensor in FeatureCache.Load("a")!.Value.Tensors.Values) tensor.Dispose();  // used again
+        (int files, long bytes) = FeatureCache.Size;
+        Assert.Equal(3, files);
+        FeatureCache.Store("d", tensors, 1, most: bytes);
+        Assert.Equal(["a", "c", "d"], Files.Select(Path.GetFileNameWithoutExtension));
+        FeatureCache.Store("e", tensors, 1, most: 0);
+        Assert.Equal(["e"], Files.Select(Path.GetFileNameWithoutExtension));
+    }
+
+    private string[] Computed() => [.. tiny.Phases.Where(phase => phase.StartsWith("computing features", StringComparison.Ordinal)).Select(phase => phase.Split(' ')[^2])];
+}

@@ -1,0 +1,76 @@
+using Permafrost.Models;
+using Permafrost.Tasks;
+using Permafrost.Tests.Models;
+using Permafrost.Torch;
+using Permafrost.Tuning;
+
+namespace Permafrost.Tests.Tuning;
+
+/// <summary>Tokens that are padding in every row of a batch, at its end, are never computed; nothing else follows from that.</summary>
+public class PaddedTailTests : IDisposable
+{
+    private const int T = 7;
+
+    private readonly TemporaryFolder folder = new();
+    private readonly TensorScope scope = new();
+
+    public void Dispose()
+    {
+        scope.Dispose();
+        folder.Dispose();
+        GC.SuppressFinalize(this);
+    }
+
+    // A third row without padding keeps a batch whole, and its own answers do not count.
+    [Theory]
+    [InlineData("last", 1, 1, 3)]
+    [InlineData("first", 1, 4, 2)]
+    [InlineData("mean", 1, 5, 3)]
+    [InlineData("last:2", 2, 2, 5)]
+    [InlineData("last", 1, 4, 4)]  // what is left has no padding at all
+    public void Losses_answers_and_gradients_are_those_of_the_whole_batch(string readout, int targets, int first, int second)
+    {
+        foreach (bool vectors in new[] { false, true })
+        {
+            Tensor inputs = vectors ? Tensor.From([.. Enumerable.Range(0, 3 * T * 2).Select(i => MathF.Sin(i))], 3, T, 2) : Tensor.From([.. Enumerable.Range(0, 3 * T).Select(i => i * 7L % 11)], 3, T);
+            Tensor mask = Tensor.From([.. new[] { first, second, T }.SelectMany(length => Enumerable.Range(0, T).Select(t => t < length ? 1L : 0))], 3, T);
+            Tensor answers = Tensor.From([.. Enumerable.Range(0, 3 * targets).Select(i => i < 2 * targets ? i % 3L : -100)], 3, targets);
+            (float[] logits, double loss, float[] gradients) cut = Compute(2), whole = Compute(3);
+            Assert.Equal(whole.loss, cut.loss, 1e-6);
+            Assert.True(Difference(cut.logits, whole.logits[..cut.logits.Length]) < 1e-5);
+            Assert.True(Difference(cut.gradients, whole.gradients) < 1e-5);
+            Assert.True(cut.gradients.Max() > 0.01);
+
+            (float[], double, float[]) Compute(int rows)
+            {
+                using TunedModel model = Model(readout, targets, vectors);
+                Tensor logits = model.Forward(inputs.Narrow(0, 0, rows), mask.Narrow(0, 0, rows));
+                Tensor loss = model.Loss(logits, answers.Narrow(0, 0, rows));
+                loss.Backward();
+                return (logits.Detach().ToArray<float>(), loss.ToDouble(), [.. model.Trained.SelectMany(parameter => parameter.Parameter.Value.Grad?.ToArray<float>() ?? new float[parameter.Parameter.Elements])]);
+            }
+        }
+    }
+
+    [Fact]
+    public void The_tail_is_not_computed_and_padding_before_a_token_is_left_alone()
+    {
+        // 20 tokens do not fit this body's 16 positions: only what is computed has to.
+        using TunedModel model = Model("last", 1, vectors: false);
+        Tensor ids = Tensor.Ones([2, 20], DType.Int64);
+        Tensor right = Tensor.Cat([Tensor.Ones([2, 16], DType.Int64), Tensor.Zeros([2, 4], DType.Int64)], 1);
+        Assert.Equal([2, 1, 3], model.Forward(ids, right).Shape);
+        Refusal.Of("20 tokens", () => model.Forward(ids, right.Flip(1)));
+        Refusal.Of("20 tokens", () => model.Forward(ids, Tensor.Cat([right.Narrow(0, 0, 1), right.Narrow(0, 1, 1).Flip(1)])));
+        Refusal.Of("20 tokens", () => model.Forward(ids, null));
+    }
+
+    private static float Difference(float[] a, float[] b) => a.Zip(b).Max(pair => Math.Abs(pair.First - pair.Second));
+
+    private TunedModel Model(string readout, int targets, bool vectors)
+    {
+        Backbone backbone = BackboneSource.Resolve(TinyGpt2.Configure(folder, TinyGpt2.Json(layers: 2))).Load("random", 0);
+        var shape = new TaskShape { VectorSize = vectors ? 2 : null, Vocabulary = vectors ? null : 11, SequenceLength = T, Targets = targets, Classes = 3 };
+        return new TunedModel(backbone, shape, Readout.Parse(readout), Policy.Parse("*"), ownTokens: false, dropout: 0, seed: 0, Device.Cpu);
+    }
+}
