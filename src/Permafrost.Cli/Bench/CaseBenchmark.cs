@@ -152,7 +152,8 @@ internal sealed class CaseBenchmark(BenchCase what, BenchSettings settings, Canc
         {
             SetUp(side, process, null);
             process.Ask(new JsonObject { ["cmd"] = "run", ["steps"] = 1 });  // the first step allocates and packs
-            Steps(side, process, 2);
+            Steps(side, process, 1);
+            if (side.Seconds[0] < 1) Steps(side, process, 1);
             if (side.Seconds.Min() < TurnSeconds / 5) Steps(side, process, (int)Math.Clamp(TurnSeconds / 2 / side.Seconds.Min(), 1, MostSteps));  // two would say nothing
             if (before is { } used) side.PeakBytes.Add(GpuMemory.Used(settings.Device)!.Value - used);
             return (side, process);
