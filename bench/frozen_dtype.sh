@@ -17,7 +17,10 @@ train() {  # task seed dtype options...
   printf '%s,%s,%s,%s\n' "$task" "$seed" "$dtype" "$(sed -n '/"test"/,/}/s/.*"accuracy": \([0-9.]*\).*/\1/p' "$scratch/out")"
 }
 
-echo "task,seed,frozen_dtype,test_accuracy" >"$csv"
+{
+  echo "# $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | sed 1q), $(nproc) cores, kernels $("${permafrost[@]}" env | awk '$1 == "kernels" { print $2; exit }')"
+  echo "task,seed,frozen_dtype,test_accuracy"
+} >"$csv"
 for seed in 0 1 2 3 4; do
   for dtype in float32 bfloat16; do
     train mnist $seed $dtype --max-steps 1500 --learning-rate 3e-3 --per-device-train-batch-size 16
@@ -26,7 +29,7 @@ for seed in 0 1 2 3 4; do
   done
 done >>"$csv"
 
-awk -F, 'NR > 1 { score[$1, $2, $3] = $4; tasks[$1] }
+awk -F, '/^[^#]/ && $2 != "seed" { score[$1, $2, $3] = $4; tasks[$1] }
   END { for (task in tasks) {
     n = 5; sum = squares = mean16 = mean32 = 0
     for (seed = 0; seed < n; seed++) { d = 100 * (score[task, seed, "bfloat16"] - score[task, seed, "float32"]); sum += d; squares += d * d; mean16 += score[task, seed, "bfloat16"] * 100 / n; mean32 += score[task, seed, "float32"] * 100 / n }

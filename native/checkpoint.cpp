@@ -33,24 +33,47 @@ struct Segment : torch::CustomClassHolder {
     }
 };
 
-at::Generator default_generator() { return at::globalContext().defaultGenerator(at::kCPU); }
-
-at::Tensor random_state() {
-    at::Generator generator = default_generator();
-    const std::lock_guard<std::mutex> lock(generator.mutex());
-    return generator.get_state();
+// The generators that dropout draws from: the CPU's, whose numbers seed the kernels, and the device's own.
+std::vector<at::Generator> generators(const at::Device& device) {
+    std::vector<at::Generator> result{at::globalContext().defaultGenerator(at::kCPU)};
+    if (!device.is_cpu()) result.push_back(at::globalContext().defaultGenerator(device));
+    return result;
 }
 
-void set_random_state(const at::Tensor& state) {
-    at::Generator generator = default_generator();
-    const std::lock_guard<std::mutex> lock(generator.mutex());
-    generator.set_state(state);
+variable_list random_states(const at::Device& device) {
+    variable_list states;
+    for (at::Generator& generator : generators(device)) {
+        const std::lock_guard<std::mutex> lock(generator.mutex());
+        states.push_back(generator.get_state());
+    }
+    return states;
 }
+
+void set_random_states(const at::Device& device, const variable_list& states) {
+    auto targets = generators(device);
+    for (size_t i = 0; i < targets.size(); i++) {
+        const std::lock_guard<std::mutex> lock(targets[i].mutex());
+        targets[i].set_state(states[i]);
+    }
+}
+
+// Goes back to earlier random numbers, and in the end, also after an exception, to where they were.
+class Rewound {
+public:
+    Rewound(const at::Device& device, const variable_list& states) : device_(device), now_(random_states(device)) { set_random_states(device_, states); }
+    ~Rewound() { set_random_states(device_, now_); }
+
+private:
+    at::Device device_;
+    variable_list now_;
+};
 
 struct Checkpointed : torch::autograd::Function<Checkpointed> {
     static variable_list forward(AutogradContext* context, c10::intrusive_ptr<Segment> segment, const at::Tensor& stream, const c10::optional<at::Tensor>& update) {
         const at::Tensor second = update.has_value() ? *update : at::Tensor();
-        context->save_for_backward({stream, second, random_state()});
+        variable_list kept{stream, second};
+        for (const at::Tensor& state : random_states(stream.device())) kept.push_back(state);
+        context->save_for_backward(kept);
         context->saved_data["segment"] = c10::IValue::make_capsule(segment);
         context->set_materialize_grads(false);
         return (*segment)(stream, second);
@@ -61,14 +84,12 @@ struct Checkpointed : torch::autograd::Function<Checkpointed> {
         const auto segment = c10::static_intrusive_pointer_cast<Segment>(context->saved_data["segment"].toCapsule());
         const auto leaf = [](const at::Tensor& tensor) { return tensor.defined() ? tensor.detach().requires_grad_(true) : tensor; };
         const at::Tensor stream = leaf(saved[0]), update = leaf(saved[1]);
-        const at::Tensor now = random_state();
-        set_random_state(saved[2]);
         variable_list outputs;
         {
+            const Rewound rewound(stream.device(), variable_list(saved.begin() + 2, saved.end()));
             at::AutoGradMode enable(true);
             outputs = (*segment)(stream, update);
         }
-        set_random_state(now);
         variable_list roots, roots_gradients;
         for (size_t i = 0; i < outputs.size(); i++) {
             if (!gradients[i].defined() || !outputs[i].requires_grad()) continue;

@@ -90,7 +90,7 @@ template <int R, typename E>
 void row_tiles(const E* a, int64_t a_stride, const E* b, int64_t b_columns, int64_t columns, int64_t inner, float* c, int64_t c_stride, bool add) {
     int64_t j = 0;
     // Four vectors of columns (64 keys, 64 numbers of a head) go better as two and two than as three and one.
-    for (; j + kTileColumns * kWidth <= columns && columns - j != 4 * kWidth; j += kTileColumns * kWidth) tile<R, kTileColumns>(a, a_stride, b + j * kGroup<E>, b_columns, inner, c + j, c_stride, add);
+    for (; j + kTileColumns * kWidth <= columns && (kTileColumns < 3 || columns - j != 4 * kWidth); j += kTileColumns * kWidth) tile<R, kTileColumns>(a, a_stride, b + j * kGroup<E>, b_columns, inner, c + j, c_stride, add);
     if constexpr (kTileColumns > 2)
         for (; j + 2 * kWidth <= columns; j += 2 * kWidth) tile<R, 2>(a, a_stride, b + j * kGroup<E>, b_columns, inner, c + j, c_stride, add);
     for (; j < columns; j += kWidth) tile<R, 1>(a, a_stride, b + j * kGroup<E>, b_columns, inner, c + j, c_stride, add);

@@ -1,5 +1,8 @@
 // permafrost::attention and ::self_attention: scaled dot-product attention that keeps its output and one number a query for the gradient.
 #include <torch/library.h>
+#include <torch/version.h>
+
+#include <cmath>
 
 #include "op.h"
 
@@ -132,6 +135,11 @@ struct CrossAttention : torch::autograd::Function<CrossAttention> {
 at::Tensor composed(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const Settings& settings, double p) {
     const int64_t batch = q.size(0), queries = q.size(1), keys = k.size(1), size = q.size(2) / settings.heads;
     const auto split = [&](const at::Tensor& tensor) { return tensor.reshape({batch, tensor.size(1), settings.heads, size}).transpose(1, 2); };
+#if TORCH_VERSION_MAJOR >= 2
+    // libtorch's own kernels, on a GPU; their scale is 1 / sqrt(size), and with masks they differ in what a query gives that sees no key.
+    if (!q.is_cpu() && !settings.positions.defined() && !settings.key_mask.defined() && (!settings.causal || queries == keys))
+        return at::scaled_dot_product_attention(split(q) * (settings.scale * std::sqrt(static_cast<double>(size))), split(k), split(v), {}, p, settings.causal).transpose(1, 2).reshape({batch, queries, q.size(2)});
+#endif
     at::Tensor scores = wide(at::matmul(split(q), split(k).transpose(2, 3))) * settings.scale;
     const at::Tensor key_index = at::arange(keys, q.options().dtype(at::kLong));
     if (settings.causal) {

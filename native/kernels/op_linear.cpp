@@ -94,10 +94,10 @@ at::Tensor times(const at::Tensor& a, const at::Tensor& b) {
 }
 
 struct PackedLinear : torch::autograd::Function<PackedLinear> {
-    static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight, const c10::optional<at::Tensor>& bias, int64_t outputs, int64_t activation, at::ScalarType type) {
+    static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight, const c10::optional<at::Tensor>& bias, int64_t outputs, int64_t activation, at::ScalarType type, bool record) {
         const int64_t inputs = x.size(-1);
         const auto kind = static_cast<kernels::Activation>(activation);
-        const bool needs_slope = kind != kernels::Activation::None && (x.requires_grad() || (bias.has_value() && bias->requires_grad()));
+        const bool needs_slope = record && kind != kernels::Activation::None && (x.requires_grad() || (bias.has_value() && bias->requires_grad()));
         at::Tensor slope;
         const at::Tensor rows = as_type(x, at::kBFloat16).view({-1, inputs});
         const at::Tensor y = packed_product(rows, weight, float_data(bias), inputs, outputs, false, kind, type, needs_slope ? &slope : nullptr);
@@ -124,18 +124,18 @@ struct PackedLinear : torch::autograd::Function<PackedLinear> {
             dx = dx.view(shape);
         }
         if (context->saved_data["bias"].toBool()) d_bias = column_sums(dy);
-        return {dx, Variable(), d_bias, Variable(), Variable(), Variable()};
+        return {dx, Variable(), d_bias, Variable(), Variable(), Variable(), Variable()};
     }
 };
 
 // A float32 weight (inputs, outputs) that trains while bfloat16 flows: packed anew for every step, its gradient summed in float32.
 struct MixedLinear : torch::autograd::Function<MixedLinear> {
-    static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight, const c10::optional<at::Tensor>& bias, int64_t activation, at::ScalarType type) {
+    static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight, const c10::optional<at::Tensor>& bias, int64_t activation, at::ScalarType type, bool record) {
         const int64_t inputs = weight.size(0), outputs = weight.size(1);
         const auto kind = static_cast<kernels::Activation>(activation);
         at::Tensor slope;
         const at::Tensor rows = as_type(x, at::kBFloat16).view({-1, inputs}), ready = packed(weight);
-        const at::Tensor y = packed_product(rows, ready, float_data(bias), inputs, outputs, false, kind, type, kind == kernels::Activation::None ? nullptr : &slope);
+        const at::Tensor y = packed_product(rows, ready, float_data(bias), inputs, outputs, false, kind, type, record && kind != kernels::Activation::None ? &slope : nullptr);
         context->save_for_backward({x.requires_grad() ? ready : at::Tensor(), slope, weight.requires_grad() ? rows : at::Tensor()});
         context->saved_data["inputs"] = inputs;
         context->saved_data["outputs"] = outputs;
@@ -160,18 +160,18 @@ struct MixedLinear : torch::autograd::Function<MixedLinear> {
         }
         if (saved[2].defined()) d_weight = weight_gradient(saved[2], dy);
         if (context->saved_data["bias"].toBool()) d_bias = column_sums(dy);
-        return {dx, d_weight, d_bias, Variable(), Variable()};
+        return {dx, d_weight, d_bias, Variable(), Variable(), Variable()};
     }
 };
 
 // The same in float32, trained or not: libtorch's product, bias and activation in one pass after it.
 struct PlainLinear : torch::autograd::Function<PlainLinear> {
-    static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight, const c10::optional<at::Tensor>& bias, int64_t activation) {
+    static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight, const c10::optional<at::Tensor>& bias, int64_t activation, bool record) {
         const auto kind = static_cast<kernels::Activation>(activation);
         const at::Tensor rows = as_type(x, at::kFloat).view({-1, x.size(-1)});
         at::Tensor y = at::mm(rows, weight);
         at::Tensor slope;
-        const bool gradient = x.requires_grad() || weight.requires_grad() || (bias.has_value() && bias->requires_grad());
+        const bool gradient = record && (x.requires_grad() || weight.requires_grad() || (bias.has_value() && bias->requires_grad()));
         if (kind != kernels::Activation::None && gradient) slope = at::empty_like(y);
         if (kind != kernels::Activation::None || (bias.has_value() && bias->defined())) {
             const int64_t width = y.size(1);
@@ -199,7 +199,7 @@ struct PlainLinear : torch::autograd::Function<PlainLinear> {
         }
         if (saved[2].defined()) d_weight = at::mm(saved[2].t(), dy);
         if (context->saved_data["bias"].toBool()) d_bias = column_sums(dy);
-        return {dx, d_weight, d_bias, Variable()};
+        return {dx, d_weight, d_bias, Variable(), Variable()};
     }
 };
 
@@ -224,6 +224,7 @@ at::Tensor unpack(const at::Tensor& packed, int64_t inputs, int64_t outputs) {
 
 at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const c10::optional<at::Tensor>& bias, int64_t outputs, c10::string_view activation_name, at::ScalarType type) {
     const kernels::Activation activation = activation_of(std::string(activation_name));
+    const bool record = at::GradMode::is_enabled();  // within a custom function it is always off
     TORCH_CHECK(x.dim() >= 1 && x.size(-1) > 0 && outputs > 0, "linear wants at least one dimension, and at least one number in and out of a row");
     check_floating(x, "the input");
     check_floating(type);
@@ -235,16 +236,16 @@ at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const c10::opti
     }
     if (weight.dim() == 1) {
         check_packed(weight, x.size(-1), outputs);
-        if (has_kernel(x, type) && kernels::active().product != nullptr) return PackedLinear::apply(x, weight, bias, outputs, static_cast<int64_t>(activation), type);
+        if (has_kernel(x, type) && kernels::active().product != nullptr) return PackedLinear::apply(x, weight, bias, outputs, static_cast<int64_t>(activation), type, record);
         TORCH_CHECK(kernels::active().unpack != nullptr, "packed weights need a processor that multiplies bfloat16");
         const at::Tensor y = at::matmul(x.to(at::kFloat), unpack(weight, x.size(-1), outputs));
         return activate(bias.has_value() ? y + *bias : y, activation).to(type);
     }
     TORCH_CHECK(weight.dim() == 2 && weight.size(0) == x.size(-1) && weight.size(1) == outputs, "the weight is not (", x.size(-1), ", ", outputs, ")");
     check_floating(weight, "the weight");
-    if (has_kernel(x) && weight.scalar_type() == at::kFloat && type == at::kBFloat16 && kernels::active().product != nullptr) return MixedLinear::apply(x, weight, bias, static_cast<int64_t>(activation), type);
+    if (has_kernel(x) && weight.scalar_type() == at::kFloat && type == at::kBFloat16 && kernels::active().product != nullptr) return MixedLinear::apply(x, weight, bias, static_cast<int64_t>(activation), type, record);
     if (has_kernel(x) && weight.scalar_type() == at::kFloat) {
-        const at::Tensor y = PlainLinear::apply(x, weight, bias, static_cast<int64_t>(activation));
+        const at::Tensor y = PlainLinear::apply(x, weight, bias, static_cast<int64_t>(activation), record);
         return y.scalar_type() == type ? y : y.to(type);
     }
     const at::Tensor y = at::matmul(x.to(weight.scalar_type()), weight);

@@ -86,6 +86,8 @@ at::Tensor dropout(const at::Tensor& x, double p) {
 void adam(at::TensorList parameters, at::TensorList gradients, at::TensorList first, at::TensorList second, at::ArrayRef<double> settings) {
     TORCH_CHECK(settings.size() == 8 && parameters.size() == gradients.size() && parameters.size() == first.size() && parameters.size() == second.size(), "adam_ wants lists of one length and 8 settings");
     for (size_t i = 0; i < parameters.size(); i++) {
+        for (const at::Tensor& tensor : {gradients[i], first[i], second[i]}) check_device(parameters[i], tensor, "a gradient or moment");
+        TORCH_CHECK(first[i].scalar_type() == at::kFloat && second[i].scalar_type() == at::kFloat, "adam_ wants float32 moments");
         const at::Tensor &p = parameters[i], g = as_type(gradients[i], at::kFloat), &m = first[i], &v = second[i];
         TORCH_CHECK(p.is_cpu() && p.scalar_type() == at::kFloat && p.is_contiguous() && m.is_contiguous() && v.is_contiguous() && p.numel() == g.numel() && p.numel() == m.numel() && p.numel() == v.numel(), "adam_ wants contiguous float32 tensors on the CPU");
         at::parallel_for(0, p.numel(), 16384, [&](int64_t begin, int64_t end) { kernels::active().adam(p.data_ptr<float>(), g.data_ptr<float>(), m.data_ptr<float>(), v.data_ptr<float>(), settings.data(), begin, end); });

@@ -49,8 +49,8 @@ public static unsafe class Checkpointing
             var held = (Held)GCHandle.FromIntPtr(state).Target!;
             (Tensor nextStream, Tensor nextUpdate) = held.Segment(first, second, held.Constants);
             // Aliases, whose handles the native side frees; the scope frees the segment's own.
-            outputs[0] = nextStream.Alias().Release();
-            outputs[1] = nextUpdate.Alias().Release();
+            (Tensor one, Tensor two) = (nextStream.Alias(), nextUpdate.Alias());
+            (outputs[0], outputs[1]) = (one.Release(), two.Release());
             return 0;
         }
         catch (Exception error)

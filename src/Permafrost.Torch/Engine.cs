@@ -64,6 +64,16 @@ public static unsafe class Engine
         // Debian's libtorch starts with one thread; PyTorch's habit is one for each core, and OMP_NUM_THREADS goes before both.
         if (string.IsNullOrEmpty(Environment.GetEnvironmentVariable("OMP_NUM_THREADS"))) NativeMethods.Check(NativeMethods.pf_threads_set(Environment.ProcessorCount), "set threads");
         ready = true;
+        if (Environment.GetEnvironmentVariable("PERMAFROST_KERNELS") is not { Length: > 0 } kernels) return;
+        try
+        {
+            Kernels.Select(kernels);
+        }
+        catch (ArgumentException error)
+        {
+            ready = false;
+            throw new TorchException("load", $"the variable PERMAFROST_KERNELS: {error.Message}");
+        }
     }
 
     private static int NativeMethods_Config(nint buffer, long capacity) => NativeMethods.pf_torch_config((byte*)buffer, capacity);

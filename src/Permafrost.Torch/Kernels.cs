@@ -21,6 +21,6 @@ public static class Kernels
     /// <exception cref="ArgumentException">This processor does not have it.</exception>
     public static void Select(string name)
     {
-        if (SelectOp.CallNumber(name) == 0) throw new ArgumentException($"this processor does not run the kernels '{name}'; it runs {string.Join(", ", Available)}", nameof(name));
+        if (SelectOp.CallNumber(name) == 0) throw new ArgumentException($"this processor does not run the kernels '{name}'; it runs {string.Join(", ", Available)}");
     }
 }

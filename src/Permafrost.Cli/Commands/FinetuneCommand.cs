@@ -47,8 +47,8 @@ internal static class FinetuneCommand
         RunFolder? folder = dryRun ? null : RunFolder.Create(path);
         using RunLock? held = dryRun ? null : new RunLock(path);
         using FinetuneRun run = Prepare(options, folder, held);
-        if (run.Options.PerDeviceTrainBatchSize != options.PerDeviceTrainBatchSize)
-            Output.Note($"memory is short ({Output.Bytes(EnvironmentInfo.AvailableMemoryBytes)} free): the batch of {options.PerDeviceTrainBatchSize} goes in parts of {run.Options.PerDeviceTrainBatchSize}, whose gradients are added up; config.yaml says so");
+        if (run.MicroBatchSize < run.Options.PerDeviceTrainBatchSize)
+            Output.Note($"memory is short ({Output.Bytes(EnvironmentInfo.AvailableMemoryBytes)} free): batches of {run.Options.PerDeviceTrainBatchSize} are computed {run.MicroBatchSize} at a time and their gradients added up; --gradient-checkpointing true needs less");
         if (dryRun) return DryRun(run, json);
         Output.Note(run.Model.CountsLine);
         return Print(TrainingProgress.Train(run, folder!, command), path, json);

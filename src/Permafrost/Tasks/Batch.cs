@@ -17,9 +17,15 @@ public sealed record Batch(Tensor Inputs, Tensor Targets, Tensor? Mask = null, T
     /// <summary>B.</summary>
     public long Count => Inputs.Size(0);
 
-    /// <summary>B times T, padding included.</summary>
-    public long Tokens => ReadFrom ?? Inputs.Size(0) * Inputs.Size(1);
+    /// <summary>Tokens that are no padding: B times T where nothing is padded.</summary>
+    public long Tokens => ReadFrom ?? (Mask is null ? Inputs.Size(0) * Inputs.Size(1) : Unpadded(Mask));
 
     /// <summary>The same examples on a device.</summary>
     public Batch To(Device device) => device.Type == DeviceType.Cpu ? this : this with { Inputs = Inputs.To(device), Targets = Targets.To(device), Mask = Mask?.To(device), Hard = Hard?.To(device) };
+
+    private static long Unpadded(Tensor mask)
+    {
+        using var scope = new TensorScope();
+        return mask.Ne(0).Sum().ToInt64();
+    }
 }

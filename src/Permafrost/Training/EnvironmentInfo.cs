@@ -11,7 +11,7 @@ public static class EnvironmentInfo
 {
     // Variables that change what is computed, or how fast.
     private static readonly string[] Variables =
-        ["LIBTORCH", "LIBTORCH_USE_PYTORCH", "PYTHON", "PERMAFROST_NATIVE", "PERMAFROST_HOME", "PERMAFROST_DATA", "OMP_NUM_THREADS", "OMP_WAIT_POLICY", "MKL_NUM_THREADS", "OPENBLAS_THREAD_TIMEOUT", "OPENBLAS_NUM_THREADS",
+        ["LIBTORCH", "LIBTORCH_USE_PYTORCH", "PYTHON", "PERMAFROST_NATIVE", "PERMAFROST_KERNELS", "PERMAFROST_HOME", "PERMAFROST_DATA", "OMP_NUM_THREADS", "OMP_WAIT_POLICY", "MKL_NUM_THREADS", "OPENBLAS_THREAD_TIMEOUT", "OPENBLAS_NUM_THREADS",
          "OPENBLAS_CORETYPE", "ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "CUDA_VISIBLE_DEVICES", "CUBLAS_WORKSPACE_CONFIG", "HF_HOME", "HF_HUB_CACHE"];
 
     /// <summary>This program's version.</summary>
@@ -32,6 +32,7 @@ public static class EnvironmentInfo
             ["native_library"] = Engine.NativeLibraryPath,
             ["blas"] = Engine.Blas is { Length: > 0 } blas ? blas : "not OpenBLAS",
             ["kernels"] = Kernels.Name,
+            ["kernels_available"] = string.Join(" ", Kernels.Available),
             ["fused_attention"] = Tensor.HasScaledDotProductAttention,
             ["cpu"] = CpuName(),
             ["cores"] = Environment.ProcessorCount,
@@ -57,9 +58,10 @@ public static class EnvironmentInfo
             const string Info = "/proc/meminfo";
             string? line = File.Exists(Info) ? File.ReadLines(Info).FirstOrDefault(text => text.StartsWith("MemAvailable:", StringComparison.Ordinal)) : null;
             long system = line is not null && long.TryParse(line["MemAvailable:".Length..].Replace("kB", "", StringComparison.Ordinal).Trim(), out long kilobytes) ? kilobytes * 1024 : long.MaxValue;
-            // A container's or a job's own bound, which .NET knows, goes before the machine's.
-            long bound = GC.GetGCMemoryInfo().TotalAvailableMemoryBytes;
-            return Math.Min(system, Math.Max(0, bound - ResidentMemoryBytes));
+            // A container's or a job's own bound (cgroup v2) goes before the machine's.
+            long Bound(string file) => File.Exists("/sys/fs/cgroup/" + file) && long.TryParse(File.ReadAllText("/sys/fs/cgroup/" + file), out long bytes) ? bytes : -1;
+            (long most, long used) = (Bound("memory.max"), Bound("memory.current"));
+            return most < 0 || used < 0 ? system : Math.Min(system, Math.Max(0, most - used));
         }
     }
 

@@ -54,6 +54,7 @@ public sealed class FinetuneRun : IDisposable
     {
         options.Validate();
         Options = options with { Dropout = options.Dropout ?? (Policy.Parse(options.Policy).IsOutputOnly ? 0 : 0.1) };
+        MicroBatchSize = options.PerDeviceTrainBatchSize;
         (Task, reading) = TaskRegistry.Find(options.Task);
         _ = Tuning.Readout.Parse(options.Readout ?? "last");
         if (options.Threads > 0) Engine.Threads = options.Threads;
@@ -85,7 +86,7 @@ public sealed class FinetuneRun : IDisposable
     }
 
     /// <summary>The options.</summary>
-    public RunOptions Options { get; private set; }
+    public RunOptions Options { get; }
 
     /// <summary>The task.</summary>
     public TaskDefinition Task { get; }
@@ -141,12 +142,12 @@ public sealed class FinetuneRun : IDisposable
     /// <summary>Loads everything that a training needs.</summary>
     /// <param name="options">The run.</param>
     /// <param name="wholeBackbone">Keep also what the run's inputs never reach, to save the backbone afterwards.</param>
-    /// <param name="fitMemory">Where the batch would not fit into memory, take it in parts (<see cref="MemoryEstimate.Fit"/>); <see cref="Options"/> then say so.</param>
+    /// <param name="fitMemory">Where the batch would not fit into memory, take it in parts (<see cref="MemoryEstimate.Fit"/>, <see cref="MicroBatchSize"/>).</param>
     /// <exception cref="PermafrostException">Something is missing, damaged, or does not fit.</exception>
     public static FinetuneRun Prepare(RunOptions options, bool wholeBackbone = false, bool fitMemory = false)
     {
         var run = new FinetuneRun(options, null, withData: true, wholeBackbone);
-        if (fitMemory && run.Device.Type == DeviceType.Cpu) run.Options = MemoryEstimate.Fit(run, EnvironmentInfo.AvailableMemoryBytes);
+        if (fitMemory && run.Device.Type == DeviceType.Cpu) run.MicroBatchSize = MemoryEstimate.Fit(run, EnvironmentInfo.AvailableMemoryBytes);
         return run;
     }
 
@@ -249,6 +250,9 @@ public sealed class FinetuneRun : IDisposable
     /// <summary>Which examples each step sees.</summary>
     internal DataOrder Order => new(Data!.Train.Count, GlobalBatchSize, Options.Shuffle, Options.Seed, lengths);
 
+    /// <summary>Examples computed at a time: the batch, or less where memory is short. A resumed run keeps that of its checkpoint.</summary>
+    public int MicroBatchSize { get; private set; }
+
     /// <summary>Examples of one update: batch size times accumulation.</summary>
     public int GlobalBatchSize => checked(Options.PerDeviceTrainBatchSize * Options.GradientAccumulationSteps);
 
@@ -261,6 +265,7 @@ public sealed class FinetuneRun : IDisposable
         {
             ["options"] = options,
             ["backbone_sha256"] = BackboneSha256,
+            ["micro_batch_size"] = MicroBatchSize,
             ["frozen_type"] = FrozenType.ToString().ToLowerInvariant(),
             ["data_sha256"] = DataSha256(),
             ["permafrost_version"] = EnvironmentInfo.Version.Split('+')[0],
@@ -277,6 +282,7 @@ public sealed class FinetuneRun : IDisposable
     public void CheckSameRun(string checkpoint, IReadOnlyCollection<string> allowed)
     {
         JsonObject saved = Checkpoint.Identity(checkpoint);
+        if (saved["micro_batch_size"] is { } micro) MicroBatchSize = (int)micro;
         JsonObject own = Identity();
         var differences = new List<string>();
         void Compare(string name, JsonNode? then, JsonNode? now)
@@ -414,6 +420,7 @@ public sealed class FinetuneRun : IDisposable
         ["steps"] = state.Step,
         ["scored_step"] = scoredStep,
         ["learning_rate"] = Options.LearningRate,
+        ["micro_batch_size"] = MicroBatchSize,
         ["parameters"] = ParameterCounts(),
         ["metrics"] = metrics,
         ["floors"] = floors,

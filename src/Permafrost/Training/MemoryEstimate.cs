@@ -23,7 +23,7 @@ public sealed record MemoryEstimate(long Loaded, long Gradients, long Optimizer,
         TunedModel model = run.Model;
         long trained = 4 * model.Counts.Trained;
         long state = options.Optim == "sgd" ? options.Momentum > 0 ? trained : 0 : 2 * trained;
-        long training = TrainingBytes(run, options.PerDeviceTrainBatchSize);
+        long training = TrainingBytes(run, run.MicroBatchSize);
         long scored = Math.Max(run.Data?.Validation?.Count ?? 0, run.Data?.Test?.Count ?? 0);
         long validation = model.Backbone.ForwardBytes(Math.Min(options.PerDeviceEvalBatchSize, scored), model.Shape.SequenceLength);
         long features = run.FeatureBytes(run.Data?.Train) + run.FeatureBytes(run.Data?.Validation) + run.FeatureBytes(run.Data?.Test);
@@ -32,21 +32,18 @@ public sealed record MemoryEstimate(long Loaded, long Gradients, long Optimizer,
     }
 
     /// <summary>
-    /// Options whose micro-batch fits: the batch halved, and as many times accumulated, until the prediction is below nine tenths of what is free. The
-    /// gradient of a step stays that of the whole batch. The options themselves where they fit, or where not even one example does.
+    /// How many examples of a batch to take at a time so that the prediction stays below nine tenths of what is free: the batch, or halved until it fits.
+    /// The parts' gradients are added up, each weighted by its answers.
     /// </summary>
-    public static RunOptions Fit(FinetuneRun run, long available)
+    /// <param name="run">The run as it is loaded.</param>
+    /// <param name="available">Bytes that are still free.</param>
+    /// <returns>1 to the batch's size; 1 also where not even that fits.</returns>
+    public static int Fit(FinetuneRun run, long available)
     {
-        RunOptions options = run.Options;
-        if (run.FeatureBytes(run.Data?.Train) > 0) return options;  // the steps do not run the body
         MemoryEstimate estimate = Of(run);
-        int batch = options.PerDeviceTrainBatchSize, parts = 1;
-        while (batch % 2 == 0 && estimate.Loaded + estimate.Gradients + estimate.Optimizer + TrainingBytes(run, batch) > estimate.Loaded + 0.9 * available)
-        {
-            batch /= 2;
-            parts *= 2;
-        }
-        return parts == 1 ? options : options with { PerDeviceTrainBatchSize = batch, GradientAccumulationSteps = checked(options.GradientAccumulationSteps * parts) };
+        int part = run.Options.PerDeviceTrainBatchSize;
+        while (part > 1 && estimate.Gradients + estimate.Optimizer + TrainingBytes(run, part) > 0.9 * available) part = (part + 1) / 2;
+        return part;
     }
 
     private static long TrainingBytes(FinetuneRun run, long batch)

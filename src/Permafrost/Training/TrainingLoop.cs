@@ -58,6 +58,8 @@ internal sealed class TrainingLoop : IDisposable
     public void Run(MetricsLog log)
     {
         long began = clock.GetTimestamp();
+        // Between steps the clock is asked; features and validations, which may take long, are ended by a timer.
+        using ITimer? timer = options.MaxDuration is { } limit && limit < TimeSpan.FromDays(30) ? clock.CreateTimer(_ => stop.Ask(StopReason.OutOfTime), null, limit, Timeout.InfiniteTimeSpan) : null;
         train = Prepared(log);
         ValidateIfDue(log);  // a stop may have come between a step and its validation
         (double reportedSeconds, long reportedTokens, double waited) = (State.Seconds, State.Tokens, 0);
@@ -109,7 +111,8 @@ internal sealed class TrainingLoop : IDisposable
         using var scope = new TensorScope();
         long started = clock.GetTimestamp();
         var batches = new List<Batch>();
-        foreach (long[] part in order.Step(State.Step).Chunk(options.PerDeviceTrainBatchSize)) batches.Add(train.Get(part).To(run.Device));
+        foreach (long[] batch in order.Step(State.Step).Chunk(options.PerDeviceTrainBatchSize))
+            foreach (long[] part in batch.Chunk(run.MicroBatchSize)) batches.Add(train.Get(part).To(run.Device));
         double waited = clock.GetElapsedTime(started).TotalSeconds;
         (double loss, double norm) = TrainStep.Run(model, optimizer, batches, factor, options.MaxGradNorm);
         if (!double.IsFinite(loss)) throw Diverged("loss", loss, factor);

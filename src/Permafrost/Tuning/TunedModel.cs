@@ -146,7 +146,7 @@ public sealed class TunedModel : IDisposable
     public Tensor Read(Tensor inputs, Tensor? mask)
     {
         using var scope = new TensorScope();
-        if (mask is not null && Backbone.Causal) (inputs, mask) = WithoutPaddedTail(inputs, mask);
+        if (mask is not null && Backbone.Causal) (inputs, mask) = WithoutPaddedTail(inputs, mask, Readout.Count);
         Tensor vectors = inputLinear is not null ? inputLinear.Forward(inputs).Dropout(Dropout, Training)
             : inputTable is not null ? inputTable.Forward(inputs)
             : Backbone.EmbedTokens(inputs);  // (B, T, width)
@@ -159,11 +159,12 @@ public sealed class TunedModel : IDisposable
     public Tensor Answer(Tensor read) => outputLayer.Forward(read).Reshape(read.Size(0), Shape.Targets, Shape.Classes);
 
     // Tokens after the last one of the batch that counts: none that counts sees them, so they need not be computed.
-    private static (Tensor Inputs, Tensor? Mask) WithoutPaddedTail(Tensor inputs, Tensor mask)
+    private static (Tensor Inputs, Tensor? Mask) WithoutPaddedTail(Tensor inputs, Tensor mask, int least)
     {
         long[] counts = mask.Ne(0).To(DType.Int64).Sum(0).ToArray<long>();
         int used = Array.FindLastIndex(counts, count => count > 0) + 1;
         if (used == 0) return (inputs, mask);
+        used = Math.Min(counts.Length, Math.Max(used, least));
         // Without padding there is no mask to look at either.
         bool full = counts.AsSpan(0, used).IndexOfAnyExcept(mask.Size(0)) < 0;
         return (inputs.Narrow(1, 0, used).Contiguous(), full ? null : mask.Narrow(1, 0, used).Contiguous());
