@@ -18,7 +18,8 @@ public class FeatureCacheTests
         Assert.All(Scratch.Files(scratch["home"]), file => Assert.EndsWith(".safetensors", file, StringComparison.Ordinal));
         foreach (int i in new[] { 1, 2 }) Assert.Equal(RunFiles.Adapter(scratch["0"]), RunFiles.Adapter(scratch[$"{i}"]));
         foreach (CliResult result in results) Assert.Single(result.Error.Split('\n'), line => line.Contains(scratch["home", "features"], StringComparison.Ordinal));
-        Assert.Contains("computing features of the train split", results[0].Error, StringComparison.Ordinal);
+        // One of them may have been so late that it found what the other had computed.
+        Assert.Contains("computing features of the train split", results[0].Error + results[1].Error, StringComparison.Ordinal);
         Assert.DoesNotContain("computing features", results[2].Error, StringComparison.Ordinal);
 
         void Run(int i) => results[i] = Cli.Run(new CliSettings { Environment = new Dictionary<string, string?> { ["PERMAFROST_HOME"] = scratch["home"] } },

@@ -3,7 +3,7 @@ namespace Permafrost.Cli.Tests;
 /// <summary>A disk that fills up, and has room again.</summary>
 public class FullDiskTests
 {
-    private const string Training = "permafrost finetune --task bit-xor --backbone gpt2-tiny --init random --per-device-train-batch-size 2 --eval-steps 0 --no-floors --no-score-test --max-time 1h";
+    private const string Training = "permafrost finetune --task bit-xor --backbone gpt2-tiny --init random --per-device-train-batch-size 2 --eval-steps 0 --no-floors --no-score-test --feature-cache memory --max-time 1h";
 
     // 4 MB take two checkpoints of 1.6 MB, but not the third before the first is gone; or somebody else fills the disk between two checkpoints.
     [SkippableTheory]
