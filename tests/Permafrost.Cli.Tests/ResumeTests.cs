@@ -39,7 +39,7 @@ public class ResumeTests
     {
         using var scratch = new Scratch();
         Stopped(scratch);
-        Cli.Run("finetune", "--resume-from-checkpoint", scratch["run"], "--learning-rate", "0.002", "--allow-changes", "learning_rate", "--max-time", "1h", "--max-steps", "150").Succeeded();
+        Cli.Run("finetune", "--resume-from-checkpoint", scratch["run"], "--learning-rate", "0.002", "--allow-changes", "learning_rate", "--max-steps", "150").Succeeded();
     }
 
     [Fact]
@@ -66,7 +66,7 @@ public class ResumeTests
             file.WriteByte((byte)flipped);
         }
         Cli.Run("finetune", "--resume-from-checkpoint", newest).Refused(1, "optimizer.safetensors", "is damaged");
-        CliResult result = Cli.Run("finetune", "--resume-from-checkpoint", scratch["run"], "--max-time", "1h", "--max-steps", "150").Succeeded();
+        CliResult result = Cli.Run("finetune", "--resume-from-checkpoint", scratch["run"], "--max-steps", "150").Succeeded();
         Assert.Contains($"{newest} is damaged", result.Error, StringComparison.Ordinal);
     }
 
@@ -109,7 +109,7 @@ public class ResumeTests
             // It would go on for an hour, so that every kill finds it alive: in start-up, training, validating or saving.
             using CliProcess process = Cli.Start(new CliSettings(), i == 0 ? [.. Training, "--max-steps", "1000000", "--output-dir", scratch["parts"]] : resume);
             // Once there is a checkpoint to go on from.
-            while (!Directory.Exists(scratch["parts"]) || Checkpoints(scratch["parts"]).Length == 0) Thread.Sleep(20);
+            process.WaitFor(() => Checkpoints(scratch["parts"]).Length > 0, "wrote a checkpoint");
             Thread.Sleep(random.Next(100, 1800));
             process.Signal(Kill);
         }
@@ -130,9 +130,16 @@ public class ResumeTests
         Assert.DoesNotContain(Directory.EnumerateFileSystemEntries(scratch["parts"]), path => path.EndsWith(".old", StringComparison.Ordinal) || path.EndsWith(".tmp", StringComparison.Ordinal));
     }
 
-    private static void Stopped(Scratch scratch) => Cli.Run([.. Training, "--max-time", "1s", "--max-steps", "3000", "--output-dir", scratch["run"]]).Failed(75, "--resume-from-checkpoint");
+    // With two checkpoints and the one of the stop.
+    private static void Stopped(Scratch scratch)
+    {
+        using CliProcess process = Cli.Start(new CliSettings(), [.. Training, "--max-steps", "1000000", "--output-dir", scratch["run"]]);
+        process.WaitFor(() => Checkpoints(scratch["run"]).Length > 1, "wrote two checkpoints");
+        process.Signal(Cli.Terminate);
+        process.WaitForExit(TimeSpan.FromSeconds(120)).Failed(75, "--resume-from-checkpoint");
+    }
 
-    private static string[] Checkpoints(string run) =>
+    private static string[] Checkpoints(string run) => !Directory.Exists(run) ? [] :
         [.. Directory.EnumerateDirectories(run, "checkpoint-*").Where(path => !path.EndsWith(".tmp", StringComparison.Ordinal) && !path.EndsWith(".old", StringComparison.Ordinal))
             .OrderBy(path => int.Parse(Path.GetFileName(path)["checkpoint-".Length..]))];
 }

@@ -121,13 +121,17 @@ internal sealed partial class CliProcess : IDisposable
     }
 
     /// <summary>Waits until standard error holds a text.</summary>
-    public void WaitForError(string text)
+    public void WaitForError(string text) => WaitFor(() => Error.Contains(text, StringComparison.Ordinal), $"said '{text}'");
+
+    /// <summary>Waits until it has done something; one that ended without, or takes minutes, fails the test.</summary>
+    public void WaitFor(Func<bool> done, string what)
     {
         var clock = Stopwatch.StartNew();
-        while (!Error.Contains(text, StringComparison.Ordinal))
+        while (!done())
         {
-            Assert.False(process.HasExited && errorEnded.Task.IsCompleted, $"permafrost {string.Join(' ', arguments)} ended before it said '{text}':\n{Error}");
-            Assert.True(clock.Elapsed < TimeSpan.FromSeconds(60), $"permafrost {string.Join(' ', arguments)} never said '{text}':\n{Error}");
+            bool ended = process.HasExited && errorEnded.Task.IsCompleted;
+            Assert.True(!ended || done(), $"permafrost {string.Join(' ', arguments)} ended before it {what}:\n{Error}");
+            Assert.True(clock.Elapsed < TimeSpan.FromSeconds(120), $"permafrost {string.Join(' ', arguments)} never {what}:\n{Error}");
             Thread.Sleep(10);
         }
     }
