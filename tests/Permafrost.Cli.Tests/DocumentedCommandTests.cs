@@ -83,7 +83,7 @@ public partial class DocumentedCommandTests
             MnistFiles.Write(Path.Combine(mnist, images), new IdxFile([count, 28, 28], pixels), count);
             MnistFiles.Write(Path.Combine(mnist, labels), new IdxFile([count], [.. Enumerable.Range(0, count).Select(i => (byte)(i % 10))]), count);
         }
-        Cli.Run("finetune", "--task", "bit-xor", "--backbone", model, "--max-steps", "1000000", "--max-time", "0.05s", "--no-floors", "--output-dir", scratch["runs", "mine"]).Failed(75);
+        Cli.Run("finetune", "--task", "bit-xor", "--backbone", model, "--max-steps", "1000000", "--max-time", "0.001s", "--no-floors", "--output-dir", scratch["runs", "mine"]).Failed(75);
         string config = File.ReadAllText(scratch["runs", "mine", "config.yaml"]);
         scratch.Write("config.yaml", Regex.Replace(config, "^max_time: .*$", "max_time: null", RegexOptions.Multiline));
     }
