@@ -13,6 +13,7 @@ public sealed partial class Tensor
     private static readonly Operator NarrowOp = new("aten::narrow");
     private static readonly Operator SelectOp = new("aten::select", "int");
     private static readonly Operator IndexSelectOp = new("aten::index_select");
+    private static readonly Operator IndexCopyInPlaceOp = new("aten::index_copy_");
     private static readonly Operator GatherOp = new("aten::gather");
     private static readonly Operator CatOp = new("aten::cat");
     private static readonly Operator StackOp = new("aten::stack");
@@ -54,6 +55,9 @@ public sealed partial class Tensor
 
     /// <summary>The entries with the given indices (1-D, int64) along a dimension.</summary>
     public Tensor IndexSelect(long dimension, Tensor indices) => IndexSelectOp.Call(this, dimension, indices);
+
+    /// <summary>Writes a tensor's entries to the given indices (1-D, int64) along a dimension, in place: the opposite of <see cref="IndexSelect"/>.</summary>
+    public Tensor IndexCopyInPlace(long dimension, Tensor indices, Tensor source) { IndexCopyInPlaceOp.Run(this, dimension, indices, source); return this; }
 
     /// <summary>Entries picked element by element along a dimension.</summary>
     public Tensor Gather(long dimension, Tensor indices) => GatherOp.Call(this, dimension, indices);

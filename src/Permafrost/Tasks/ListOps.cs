@@ -177,11 +177,22 @@ public sealed class ListOps : TaskDefinition
         }
     }
 
-    private sealed class Generated(Layout layout, string split, long count) : IExamples
+    private sealed class Generated : IExamples
     {
+        private readonly Layout layout;
+        private readonly string split;
+        private readonly long count;
+        private readonly Lazy<int[]?> lengths;
+
+        public Generated(Layout layout, string split, long count)
+        {
+            (this.layout, this.split, this.count) = (layout, split, count);
+            lengths = new(() => Published ? null : [.. Enumerable.Range(0, checked((int)count)).AsParallel().AsOrdered().Select(index => Expression(index).Count)]);
+        }
+
         public long? Count => count;
 
-        public IReadOnlyList<int>? Lengths => Published ? null : [.. Enumerable.Range(0, checked((int)count)).AsParallel().AsOrdered().Select(index => Expression(index).Count)];
+        public IReadOnlyList<int>? Lengths => lengths.Value;
 
         public bool Published => layout.Published;
 
@@ -224,6 +235,8 @@ public sealed class ListOps : TaskDefinition
     private sealed class Given(Layout layout, IReadOnlyList<List<string>> rows) : IExamples
     {
         public long? Count => rows.Count;
+
+        public IReadOnlyList<int>? Lengths => layout.Published ? null : [.. rows.Select(tokens => tokens.Count)];
 
         public Batch Get(ReadOnlySpan<long> indices)
         {

@@ -42,6 +42,24 @@ public sealed class DataOrder(long? count, int batchSize, bool shuffle, long see
         return grouped;
     }
 
+    /// <summary>
+    /// Every example of a finite split once, in batches: in order where all have the same length, else within pieces of so many batches sorted by length, longest
+    /// first, so that little is padded and nobody waits long for the first ones.
+    /// </summary>
+    /// <exception cref="ArgumentException">The examples have no end.</exception>
+    public static IEnumerable<long[]> Once(IExamples examples, int batchSize)
+    {
+        long count = examples.Count ?? throw new ArgumentException("endless examples cannot be taken as a whole", nameof(examples));
+        IReadOnlyList<int>? lengths = examples.Lengths;
+        long piece = lengths is null ? batchSize : 50L * batchSize;
+        for (long start = 0; start < count; start += piece)
+        {
+            long[] numbers = Range(start, (int)Math.Min(piece, count - start));
+            if (lengths is not null) numbers = [.. numbers.OrderByDescending(index => lengths[checked((int)index)])];
+            foreach (long[] batch in numbers.Chunk(batchSize)) yield return batch;
+        }
+    }
+
     private static long[] Range(long start, int length)
     {
         var range = new long[length];

@@ -41,7 +41,8 @@ public static class Evaluator
     {
         double loss = 0;
         (long right, long answers, long count, long hardRight, long hardAnswers) = (0, 0, 0, 0, 0);
-        foreach ((long start, Tensor logits, Tensor targets, Tensor? hard) in Batches(model, examples, batchSize, device, cancellation))
+        var ordered = new InOrder();
+        foreach ((long[] numbers, Tensor logits, Tensor targets, Tensor? hard) in Batches(model, examples, batchSize, device, cancellation))
         {
             Tensor flat = targets.Reshape(-1);
             long counted = flat.Ne(-100).Sum().ToInt64();
@@ -55,34 +56,34 @@ public static class Evaluator
             }
             answers += counted;
             count += logits.Size(0);
-            if (onPrediction is not null) foreach (Prediction prediction in ToPredictions(start, logits, targets)) onPrediction(prediction);
+            if (onPrediction is not null) foreach (Prediction prediction in ordered.Add(ToPredictions(numbers, logits, targets))) onPrediction(prediction);
         }
         if (!double.IsFinite(loss)) throw new DivergedException("the loss over a split is not finite although training's is; look for NaN or infinite values in the validation and test data, or lower --learning-rate");
         return new Metrics((double)right / Math.Max(1, answers), loss / Math.Max(1, answers), count,
             model.Shape.HardMetric is { } name && hardAnswers > 0 ? (name, (double)hardRight / hardAnswers) : null);
     }
 
-    /// <summary>Answers inputs whose targets are not known.</summary>
+    /// <summary>Answers inputs whose targets are not known, in their order.</summary>
     public static IEnumerable<Prediction> Predict(TunedModel model, IExamples examples, int batchSize, Device device, CancellationToken cancellation = default)
     {
-        foreach ((long start, Tensor logits, _, _) in Batches(model, examples, batchSize, device, cancellation))
-            foreach (Prediction prediction in ToPredictions(start, logits, null)) yield return prediction;
+        var ordered = new InOrder();
+        foreach ((long[] numbers, Tensor logits, _, _) in Batches(model, examples, batchSize, device, cancellation))
+            foreach (Prediction prediction in ordered.Add(ToPredictions(numbers, logits, null))) yield return prediction;
     }
 
-    private static IEnumerable<(long Start, Tensor Logits, Tensor Targets, Tensor? Hard)> Batches(TunedModel model, IExamples examples, int batchSize, Device device, CancellationToken cancellation)
+    private static IEnumerable<(long[] Numbers, Tensor Logits, Tensor Targets, Tensor? Hard)> Batches(TunedModel model, IExamples examples, int batchSize, Device device, CancellationToken cancellation)
     {
         bool training = model.Training;
         model.Train(false);
         try
         {
-            long count = examples.Count ?? throw new ArgumentException("endless examples cannot be scored as a whole", nameof(examples));
-            for (long start = 0; start < count; start += batchSize)
+            foreach (long[] numbers in DataOrder.Once(examples, batchSize))
             {
                 cancellation.ThrowIfCancellationRequested();
                 using var noGrad = new NoGrad();
                 using var scope = new TensorScope();
-                Batch batch = examples.Get([.. Enumerable.Range(0, (int)Math.Min(batchSize, count - start)).Select(i => start + i)]).To(device);
-                yield return (start, model.Forward(batch), batch.Targets, batch.Hard);
+                Batch batch = examples.Get(numbers).To(device);
+                yield return (numbers, model.Forward(batch), batch.Targets, batch.Hard);
             }
         }
         finally
@@ -91,7 +92,7 @@ public static class Evaluator
         }
     }
 
-    private static List<Prediction> ToPredictions(long start, Tensor logits, Tensor? targets)
+    private static List<Prediction> ToPredictions(long[] numbers, Tensor logits, Tensor? targets)
     {
         (int P, int C) = ((int)logits.Size(1), (int)logits.Size(2));
         float[] probabilities = logits.Softmax(-1).ToArray<float>();
@@ -102,8 +103,25 @@ public static class Evaluator
         {
             int first = row * P;
             float[][] own = [.. Enumerable.Range(0, P).Select(p => probabilities.AsSpan((first + p) * C, C).ToArray())];
-            predictions.Add(new Prediction(start + row, classes[first..(first + P)], own, wanted?[first..(first + P)]));
+            predictions.Add(new Prediction(numbers[row], classes[first..(first + P)], own, wanted?[first..(first + P)]));
         }
         return predictions;
+    }
+
+    // Gives predictions out by number, whatever batches they came in.
+    private sealed class InOrder
+    {
+        private readonly Dictionary<long, Prediction> waiting = [];
+        private long next;
+
+        public IEnumerable<Prediction> Add(IEnumerable<Prediction> predictions)
+        {
+            foreach (Prediction prediction in predictions) waiting.Add(prediction.Index, prediction);
+            while (waiting.Remove(next, out Prediction? prediction))
+            {
+                next++;
+                yield return prediction;
+            }
+        }
     }
 }

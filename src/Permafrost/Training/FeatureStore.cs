@@ -20,7 +20,7 @@ internal sealed class FeatureStore(FinetuneRun run) : IDisposable
     /// <summary>Examples that are computed together. Part of what features are: other batches, other rounding.</summary>
     public const int BatchSize = 64;
 
-    private const int Version = 1;
+    private const int Version = 2;
 
     private readonly Dictionary<string, Features> kept = [];
     private readonly Lazy<string> body = new(() => run.Model.FrozenSha256());
@@ -78,7 +78,8 @@ internal sealed class FeatureStore(FinetuneRun run) : IDisposable
         try
         {
             using var noGrad = new NoGrad();
-            foreach (long[] part in Parts(count))
+            long done = 0;
+            foreach (long[] part in DataOrder.Once(examples, BatchSize))
             {
                 cancellation.ThrowIfCancellationRequested();
                 using var scope = new TensorScope();
@@ -88,7 +89,7 @@ internal sealed class FeatureStore(FinetuneRun run) : IDisposable
                 Put("features", model.Read(there.Inputs, there.Mask).To(Device.Cpu), part);
                 Put("targets", batch.Targets, part);
                 if (batch.Hard is not null) Put("hard", batch.Hard, part);
-                observer?.Progress("computing features", (part[^1] + 1.0) / count);
+                observer?.Progress("computing features", (double)(done += part.Length) / count);
             }
             if (key is not null) Keep(key, tensors, tokens, observer);
             return new Features(tensors, tokens);
@@ -106,7 +107,7 @@ internal sealed class FeatureStore(FinetuneRun run) : IDisposable
         void Put(string name, Tensor rows, long[] part)
         {
             if (!tensors.TryGetValue(name, out Tensor? all)) tensors[name] = all = TensorScope.Detach(Tensor.Empty([count, .. rows.Shape[1..]], rows.DType));
-            all.Narrow(0, part[0], part.Length).CopyInPlace(rows);
+            all.IndexCopyInPlace(0, Tensor.From(part, [part.Length]), rows);
         }
     }
 

@@ -56,6 +56,22 @@ public class EvaluatorTests : IDisposable
         Assert.All(Evaluator.Predict(model, new Targets([1, 0], [1, 1]), 1, Device.Cpu), prediction => Assert.Null(prediction.Targets));
     }
 
+    [Theory]
+    [InlineData(1)]
+    [InlineData(3)]
+    [InlineData(100)]
+    public void Examples_of_many_lengths_are_computed_by_length_and_given_out_in_order(int batchSize)
+    {
+        var examples = new Lengths([.. Enumerable.Range(0, 400).Select(i => 1 + i * 7 % 11)]);
+        using TunedModel reader = Reader();
+        Prediction[] predictions = [.. Evaluator.Predict(reader, examples, batchSize, Device.Cpu)];
+        Assert.Equal(Enumerable.Range(0, 400).Select(i => (long)i), predictions.Select(prediction => prediction.Index));
+        Assert.Equal(Enumerable.Range(0, 400).Select(i => (long)i), examples.Asked.Order());
+        if (batchSize == 3) Assert.True(examples.Padded < 100, $"{examples.Padded} padded tokens");
+        foreach (int i in new[] { 0, 1, 10, 149, 150, 399 })
+            Assert.Equal(Evaluator.Predict(reader, new ExampleSubset(examples, [i]), 1, Device.Cpu).Single().Probabilities[0][0], predictions[i].Probabilities[0][0], 5);
+    }
+
     [Fact]
     public void Dropout_is_off_meanwhile_and_back_after()
     {
@@ -77,6 +93,39 @@ public class EvaluatorTests : IDisposable
         stop.Cancel();
         Assert.Throws<OperationCanceledException>(() => Evaluator.Evaluate(model, new Targets([1, 1]), 4, Device.Cpu, cancellation: stop.Token));
         Assert.True(NoGrad.GradientsEnabled);
+    }
+
+    // Untrained, so that the answer depends on the whole input.
+    private TunedModel Reader()
+    {
+        Backbone backbone = BackboneSource.Resolve(TinyGpt2.Configure(folder, TinyGpt2.Json())).Load("random", 0);
+        return new TunedModel(backbone, new TaskShape { VectorSize = 1, SequenceLength = 11, Targets = 1, Classes = 2, Readout = "last" }, Readout.Parse("last"), Policy.Parse("fpt"), ownTokens: false, dropout: 0, seed: 0, Device.Cpu);
+    }
+
+    // Example i holds i as often as its length says, padded on the right.
+    private sealed class Lengths(int[] lengths) : IExamples
+    {
+        public List<long> Asked { get; } = [];
+
+        public int Padded { get; private set; }
+
+        public long? Count => lengths.Length;
+
+        IReadOnlyList<int>? IExamples.Lengths => lengths;
+
+        public Batch Get(ReadOnlySpan<long> indices)
+        {
+            int longest = indices.ToArray().Max(index => lengths[index]);
+            var (inputs, mask) = (new List<float>(), new List<long>());
+            foreach (long index in indices)
+            {
+                Asked.Add(index);
+                Padded += longest - lengths[index];
+                inputs.AddRange(Enumerable.Range(0, longest).Select(t => t < lengths[index] ? index / 400f : 0));
+                mask.AddRange(Enumerable.Range(0, longest).Select(t => t < lengths[index] ? 1L : 0));
+            }
+            return new Batch(Tensor.From([.. inputs], indices.Length, longest, 1), Tensor.Zeros([indices.Length, 1], DType.Int64), Tensor.From([.. mask], indices.Length, longest));
+        }
     }
 
     private sealed class Targets(params long[][] rows) : IExamples
