@@ -29,10 +29,6 @@ int pf_deterministic_set(int32_t enabled) {
     return guarded([&] { at::globalContext().setDeterministicAlgorithms(enabled != 0, /*warn_only=*/false); });
 }
 
-int pf_flush_denormal_set(int32_t enabled) {
-    return guarded([&] { at::globalContext().setFlushDenormal(enabled != 0); });
-}
-
 int pf_synchronize(int32_t device_type, int32_t device_index) {
     return guarded([&] {
         const at::Device device = permafrost::make_device(device_type, device_index);

@@ -15,7 +15,7 @@ extern "C" {
 #define PF_API __attribute__((visibility("default")))
 
 // Raised whenever a signature below changes; C# refuses a library with another number.
-#define PF_ABI_VERSION 3
+#define PF_ABI_VERSION 4
 
 typedef struct pf_tensor pf_tensor;        // an at::Tensor
 typedef struct pf_operator pf_operator;    // a c10::OperatorHandle; lives as long as the process
@@ -77,6 +77,7 @@ PF_API void pf_list_free(void* list);
 
 // tensor.cpp
 PF_API int pf_tensor_from_host(const void* data, int64_t bytes, const int64_t* shape, int32_t dimensions, int32_t dtype, pf_tensor** result);
+PF_API int pf_tensor_over_host(void* data, int64_t bytes, const int64_t* shape, int32_t dimensions, int32_t dtype, pf_tensor** result);  // no copy: the memory stays the caller's
 PF_API int pf_tensor_to_host(const pf_tensor* tensor, void* data, int64_t bytes);
 PF_API int pf_tensor_describe(const pf_tensor* tensor, pf_tensor_info* info, int64_t* shape, int32_t capacity);
 PF_API void pf_tensor_free(pf_tensor* tensor);
@@ -109,7 +110,6 @@ PF_API int32_t pf_threads(void);
 PF_API int pf_threads_set(int32_t threads);
 PF_API int32_t pf_cuda_devices(void);
 PF_API int pf_deterministic_set(int32_t enabled);
-PF_API int pf_flush_denormal_set(int32_t enabled);
 PF_API int pf_synchronize(int32_t device_type, int32_t device_index);
 
 #ifdef __cplusplus

@@ -41,6 +41,14 @@ int pf_tensor_from_host(const void* data, int64_t bytes, const int64_t* shape, i
     });
 }
 
+int pf_tensor_over_host(void* data, int64_t bytes, const int64_t* shape, int32_t dimensions, int32_t dtype, pf_tensor** result) {
+    return guarded([&] {
+        at::Tensor tensor = at::from_blob(data, at::IntArrayRef(shape, dimensions), at::TensorOptions().dtype(static_cast<at::ScalarType>(dtype)));
+        TORCH_CHECK(static_cast<int64_t>(tensor.nbytes()) == bytes, "a tensor of shape ", tensor.sizes(), " and type ", tensor.scalar_type(), " takes ", tensor.nbytes(), " bytes, not ", bytes);
+        *result = permafrost::wrap(std::move(tensor));
+    });
+}
+
 int pf_tensor_to_host(const pf_tensor* handle, void* data, int64_t bytes) {
     return guarded([&] {
         const at::Tensor tensor = unwrap(handle).detach().to(at::kCPU).contiguous();

@@ -38,6 +38,21 @@ public sealed unsafe partial class Tensor
         }
     }
 
+    /// <summary>A CPU tensor over memory that stays the caller's: it must outlive the tensor and all its views, and is written to when they are.</summary>
+    /// <exception cref="TorchException">The length does not fit shape and type.</exception>
+    public static Tensor OverMemory(byte* data, long bytes, ReadOnlySpan<long> shape, DType dtype)
+    {
+        Engine.EnsureLoaded();
+        fixed (long* sizes = shape)
+        {
+            NativeMethods.Check(NativeMethods.pf_tensor_over_host(data, bytes, sizes, shape.Length, (int)dtype, out nint handle), "over host memory");
+            return new Tensor(handle);
+        }
+    }
+
+    /// <summary>Address of the first element of a CPU tensor; null elsewhere, or where there is none.</summary>
+    public byte* Address { get { long* sizes = stackalloc long[MaxDimensions]; return (byte*)Info(sizes).Data; } }
+
     /// <summary>A copy of the elements, row-major, on the host.</summary>
     /// <exception cref="InvalidOperationException"><typeparamref name="T"/> is not the tensor's element type.</exception>
     public T[] ToArray<T>() where T : unmanaged

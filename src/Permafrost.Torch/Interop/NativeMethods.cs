@@ -6,7 +6,7 @@ namespace Permafrost.Torch.Interop;
 internal static unsafe partial class NativeMethods
 {
     internal const string Library = "permafrost_torch";
-    internal const int AbiVersion = 3;
+    internal const int AbiVersion = 4;
 
     static NativeMethods() => NativeLoader.Register();
 
@@ -21,6 +21,7 @@ internal static unsafe partial class NativeMethods
     [LibraryImport(Library)] internal static partial void pf_list_free(nint list);
 
     [LibraryImport(Library)] internal static partial int pf_tensor_from_host(void* data, long bytes, long* shape, int dimensions, int dtype, out nint result);
+    [LibraryImport(Library)] internal static partial int pf_tensor_over_host(void* data, long bytes, long* shape, int dimensions, int dtype, out nint result);
     [LibraryImport(Library)] internal static partial int pf_tensor_to_host(nint tensor, void* data, long bytes);
     [LibraryImport(Library)] internal static partial int pf_tensor_describe(nint tensor, NativeTensorInfo* info, long* shape, int capacity);
     [LibraryImport(Library)] internal static partial void pf_tensor_free(nint tensor);
@@ -46,7 +47,6 @@ internal static unsafe partial class NativeMethods
     [LibraryImport(Library)] internal static partial int pf_threads_set(int threads);
     [LibraryImport(Library)] internal static partial int pf_cuda_devices();
     [LibraryImport(Library)] internal static partial int pf_deterministic_set(int enabled);
-    [LibraryImport(Library)] internal static partial int pf_flush_denormal_set(int enabled);
     [LibraryImport(Library)] internal static partial int pf_synchronize(int deviceType, int deviceIndex);
 
     /// <summary>Throws the native side's last message as a <see cref="TorchException"/> when <paramref name="status"/> says failure.</summary>

@@ -12,7 +12,7 @@ public static class WeightLoader
     /// <param name="architecture">Its family, which knows the spellings of checkpoints.</param>
     /// <param name="prefix">What the module's own names put before the backbone's: empty for a headless model.</param>
     /// <param name="folder">The folder.</param>
-    /// <param name="loaded">Told of each parameter as soon as its value is there.</param>
+    /// <param name="loaded">Told of each parameter as soon as its value is there: to be read or replaced, not to be written to.</param>
     /// <exception cref="PermafrostException">A tensor is missing, unknown, or has the wrong shape or type.</exception>
     public static void Load(Module module, Architecture architecture, string prefix, string folder, Action<string, Parameter>? loaded = null)
     {
@@ -28,9 +28,11 @@ public static class WeightLoader
             if (entry.ElementType is not { } type || !type.IsFloatingPoint())
                 throw new PermafrostException($"{folder}: the tensor '{stored}' has the type {entry.Type}; weights must be F32, F16, BF16 or F64");
             using var scope = new TensorScope();
-            parameter.Value = weights.Read(stored).To(DType.Float32);
+            // Most weights are dropped or packed at once, straight from the file.
+            parameter.Value = weights.View(stored).To(DType.Float32);
             used.Add(stored);
             loaded?.Invoke(name, parameter);
+            if (parameter.HasValue && weights.Holds(parameter.Stored)) parameter.Value = parameter.Value.Clone();
         }
         string[] extra = [.. weights.Names.Where(name => !used.Contains(name) && !IsKnown(name, architecture)).Order(StringComparer.Ordinal)];
         if (extra.Length > 0)

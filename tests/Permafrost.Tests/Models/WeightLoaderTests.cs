@@ -26,6 +26,17 @@ public class WeightLoaderTests : IDisposable
     }
 
     [Fact]
+    public void Weights_belong_to_the_model_when_the_file_is_written_over()
+    {
+        string path = TinyGpt2.Save(folder, TinyGpt2.Json());
+        var seen = new Dictionary<string, byte[]>();
+        using Backbone backbone = BackboneSource.Resolve(path).Load("pretrained", 0, (_, name, parameter) => seen[name] = parameter.Value.ToBytes());
+        using (var file = new FileStream(Path.Combine(path, "model.safetensors"), FileMode.Open)) file.Write(new byte[file.Length]);
+        Assert.All(backbone.NamedParameters(), pair => Assert.Equal(seen[pair.Name], pair.Parameter.Value.ToBytes()));
+        Assert.All(backbone.NamedParameters(), pair => pair.Parameter.Value.FillInPlace(1));
+    }
+
+    [Fact]
     public void Prefixes_buffers_and_heads_of_checkpoints_are_understood()
     {
         string path = TinyGpt2.Save(folder, TinyGpt2.Json(), weights =>

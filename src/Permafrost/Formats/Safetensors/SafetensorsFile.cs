@@ -18,6 +18,7 @@ public sealed unsafe class SafetensorsFile : IDisposable
     private readonly MemoryMappedFile map;
     private readonly MemoryMappedViewAccessor view;
     private readonly byte* start;
+    private readonly long length;
     private readonly long dataStart;
     private readonly Dictionary<string, SafetensorsEntry> entries = [];
     private readonly Dictionary<string, string> metadata = [];
@@ -27,7 +28,6 @@ public sealed unsafe class SafetensorsFile : IDisposable
     public SafetensorsFile(string path)
     {
         Path = path;
-        long length;
         try
         {
             // The length of what is opened: the Hugging Face cache is made of links, and a link has a length of its own.
@@ -73,11 +73,25 @@ public sealed unsafe class SafetensorsFile : IDisposable
 
     /// <summary>A copy of one tensor, on the CPU.</summary>
     /// <exception cref="PermafrostException">There is no such tensor, or its type cannot be read.</exception>
-    public Tensor Read(string name)
+    public Tensor Read(string name) => Make(name, copy: true);
+
+    /// <summary>
+    /// One tensor over the mapped file itself, on the CPU, to read from only: what of it is wanted after <see cref="Dispose"/> has to be copied before.
+    /// A copy, where the file puts its elements at odd addresses.
+    /// </summary>
+    /// <exception cref="PermafrostException">There is no such tensor, or its type cannot be read.</exception>
+    public Tensor View(string name) => Make(name, copy: false);
+
+    /// <summary>Whether a tensor's memory is the mapped file's.</summary>
+    public bool Holds(Tensor tensor) => start is not null && tensor.Address is var address && address >= start && address < start + length;
+
+    private Tensor Make(string name, bool copy)
     {
         if (!entries.TryGetValue(name, out SafetensorsEntry? entry)) throw new PermafrostException($"{Path} has no tensor '{name}'; it has {Some(entries.Keys)}");
         if (entry.ElementType is not { } dtype) throw new PermafrostException($"{Path}: the tensor '{name}' has the type {entry.Type}, which cannot be read; convert it to F32, F16 or BF16");
-        return Tensor.FromMemory(start + dataStart + entry.Begin, entry.End - entry.Begin, entry.Shape, dtype);
+        byte* data = start + dataStart + entry.Begin;
+        long bytes = entry.End - entry.Begin;
+        return copy || (nint)data % dtype.Size() != 0 ? Tensor.FromMemory(data, bytes, entry.Shape, dtype) : Tensor.OverMemory(data, bytes, entry.Shape, dtype);
     }
 
     /// <summary>Unmaps the file; tensors that were read stay.</summary>

@@ -42,14 +42,23 @@ public sealed class SafetensorsFolder : IDisposable
 
     /// <summary>A copy of one tensor, on the CPU.</summary>
     /// <exception cref="PermafrostException">There is no such tensor, or its type cannot be read.</exception>
-    public Tensor Read(string name) =>
-        owners.TryGetValue(name, out SafetensorsFile? file) ? file.Read(name) : throw new PermafrostException($"{Path} has no tensor '{name}'; it has {SafetensorsFile.Some(owners.Keys)}");
+    public Tensor Read(string name) => Owner(name).Read(name);
+
+    /// <summary>One tensor over its mapped file, as <see cref="SafetensorsFile.View"/> gives it.</summary>
+    /// <exception cref="PermafrostException">There is no such tensor, or its type cannot be read.</exception>
+    public Tensor View(string name) => Owner(name).View(name);
+
+    /// <summary>Whether a tensor's memory is a mapped file's.</summary>
+    public bool Holds(Tensor tensor) => files.Values.Any(file => file.Holds(tensor));
 
     /// <summary>Unmaps the files.</summary>
     public void Dispose()
     {
         foreach (SafetensorsFile file in files.Values) file.Dispose();
     }
+
+    private SafetensorsFile Owner(string name) =>
+        owners.GetValueOrDefault(name) ?? throw new PermafrostException($"{Path} has no tensor '{name}'; it has {SafetensorsFile.Some(owners.Keys)}");
 
     private void AddShards(string index)
     {

@@ -99,6 +99,21 @@ public class SafetensorsFileTests : IDisposable
         Assert.Equal("pt", file.Metadata["format"]);
     }
 
+    [Theory]
+    [InlineData(0, true)]
+    [InlineData(1, false)]  // a float at an odd address
+    public void A_view_is_the_file_itself_where_its_elements_are_aligned(int spaces, bool held)
+    {
+        string header = """{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}""";
+        header += new string(' ', (4 - header.Length % 4) % 4 + spaces);
+        using var file = new SafetensorsFile(folder.Write("a.safetensors", SafetensorsBytes.Of(header, 0, 0, 0xC0, 0x3F, 0, 0, 0x80, 0x3F)));
+        Assert.Equal(held, file.Holds(file.View("a")));
+        Assert.Equal([1.5f, 1], file.View("a").ToArray<float>());
+        Assert.Equal([3f, 2], (file.View("a") * 2).ToArray<float>());
+        Assert.False(file.Holds(file.Read("a")));
+        Assert.False(file.Holds(Tensor.Ones([2])));
+    }
+
     [Fact]
     public void Tensors_outlive_the_file_they_were_read_from()
     {
