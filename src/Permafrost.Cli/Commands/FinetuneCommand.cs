@@ -42,9 +42,10 @@ internal static class FinetuneCommand
     private static int Run(RunOptions options, bool dryRun, bool json, string command)
     {
         options.Validate();
-        string path = options.OutputDir ?? RunFolder.Unused(RunFolder.DefaultPath(options, DateTime.Now));
+        string path = options.OutputDir ?? RunFolder.DefaultPath(options, DateTime.Now);
+        RunFolder? folder = dryRun ? null : options.OutputDir is null ? RunFolder.CreateUnused(path) : RunFolder.Create(path);
+        path = folder?.Path ?? path;
         options = options with { OutputDir = path };
-        RunFolder? folder = dryRun ? null : RunFolder.Create(path);
         using RunLock? held = dryRun ? null : new RunLock(path);
         using FinetuneRun run = Prepare(options, folder, held);
         if (run.MicroBatchSize < run.Options.PerDeviceTrainBatchSize)

@@ -40,7 +40,7 @@ public sealed class RunFolder
         try
         {
             Directory.CreateDirectory(path);
-            string probe = System.IO.Path.Combine(path, $".{Environment.ProcessId}.probe");
+            string probe = System.IO.Path.Combine(path, $".{System.IO.Path.GetRandomFileName()}.probe");
             File.WriteAllText(probe, "");
             File.Delete(probe);
         }
@@ -49,6 +49,31 @@ public sealed class RunFolder
             throw new PermafrostException($"--output-dir {path} cannot be written: {error.Message.TrimEnd('.')}; choose another folder");
         }
         return folder;
+    }
+
+    /// <summary>Makes a new run's folder at a path or with -2, -3, ... behind it: one that no other run has, even of those that begin at the same moment.</summary>
+    /// <exception cref="PermafrostException">It cannot be written.</exception>
+    public static RunFolder CreateUnused(string path)
+    {
+        while (true)
+        {
+            RunFolder folder = Create(Unused(path));
+            string mine = System.IO.Path.Combine(folder.Path, ".lock");
+            try
+            {
+                // Of two that made the same folder, one makes the file.
+                new FileStream(mine, FileMode.CreateNew).Dispose();
+                return folder;
+            }
+            catch (IOException) when (File.Exists(mine))
+            {
+                // The other one's.
+            }
+            catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+            {
+                throw new PermafrostException($"--output-dir {folder.Path} cannot be written: {error.Message.TrimEnd('.')}; choose another folder");
+            }
+        }
     }
 
     /// <summary>Removes a folder in which nothing but the lock was made.</summary>

@@ -51,6 +51,15 @@ public sealed class ClockTests : IDisposable
         Assert.Equal(folder.Path + "x", RunFolder.Unused(folder.Path + "x"));
     }
 
+    [Fact]
+    public void Runs_that_begin_at_the_same_moment_get_folders_of_their_own()
+    {
+        string[] paths = new string[16];
+        string wanted = tiny["runs/same"];
+        Parallel.For(0, paths.Length, new ParallelOptions { MaxDegreeOfParallelism = paths.Length }, i => paths[i] = RunFolder.CreateUnused(wanted).Path);
+        Assert.Equal([wanted, .. Enumerable.Range(2, 15).Select(i => $"{wanted}-{i}")], paths.OrderBy(path => path.Length).ThenBy(path => path, StringComparer.Ordinal));
+    }
+
     // The time of day falls by an hour, and a second passes, whenever somebody looks.
     private sealed class Backwards : TimeProvider
     {
