@@ -93,54 +93,22 @@ at::Tensor times(const at::Tensor& a, const at::Tensor& b) {
     return result;
 }
 
+// bfloat16 by a weight that is frozen and packed (one dimension), or by a float32 matrix (inputs, outputs) that trains: packed anew for every step, its
+// gradient summed in float32.
 struct PackedLinear : torch::autograd::Function<PackedLinear> {
     static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight, const c10::optional<at::Tensor>& bias, int64_t outputs, int64_t activation, at::ScalarType type, bool record) {
         const int64_t inputs = x.size(-1);
         const auto kind = static_cast<kernels::Activation>(activation);
-        const bool needs_slope = record && kind != kernels::Activation::None && (x.requires_grad() || (bias.has_value() && bias->requires_grad()));
+        const bool bias_trains = bias.has_value() && bias->defined() && bias->requires_grad();
+        const bool needs_slope = record && kind != kernels::Activation::None && (x.requires_grad() || weight.requires_grad() || bias_trains);
         at::Tensor slope;
-        const at::Tensor rows = as_type(x, at::kBFloat16).view({-1, inputs});
-        const at::Tensor y = packed_product(rows, weight, float_data(bias), inputs, outputs, false, kind, type, needs_slope ? &slope : nullptr);
-        context->save_for_backward({weight, slope});
-        context->saved_data["inputs"] = inputs;
-        context->saved_data["outputs"] = outputs;
-        context->saved_data["type"] = static_cast<int64_t>(x.scalar_type());
-        context->saved_data["bias"] = bias.has_value() && bias->defined() && bias->requires_grad();
-        std::vector<int64_t> shape = x.sizes().vec();
-        shape.back() = outputs;
-        return y.view(shape);
-    }
-
-    static variable_list backward(AutogradContext* context, const variable_list& gradients) {
-        const variable_list saved = context->get_saved_variables();
-        const int64_t inputs = context->saved_data["inputs"].toInt(), outputs = context->saved_data["outputs"].toInt();
-        at::Tensor dy = as_type(gradients[0], at::kBFloat16).view({-1, outputs});
-        if (saved[1].defined()) dy = times(dy, saved[1]);
-        at::Tensor dx, d_bias;
-        if (context->needs_input_grad(0)) {
-            dx = packed_product(dy, saved[0], nullptr, inputs, outputs, true, kernels::Activation::None, static_cast<at::ScalarType>(context->saved_data["type"].toInt()), nullptr);
-            std::vector<int64_t> shape = gradients[0].sizes().vec();
-            shape.back() = inputs;
-            dx = dx.view(shape);
-        }
-        if (context->saved_data["bias"].toBool()) d_bias = column_sums(dy);
-        return {dx, Variable(), d_bias, Variable(), Variable(), Variable(), Variable()};
-    }
-};
-
-// A float32 weight (inputs, outputs) that trains while bfloat16 flows: packed anew for every step, its gradient summed in float32.
-struct MixedLinear : torch::autograd::Function<MixedLinear> {
-    static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight, const c10::optional<at::Tensor>& bias, int64_t activation, at::ScalarType type, bool record) {
-        const int64_t inputs = weight.size(0), outputs = weight.size(1);
-        const auto kind = static_cast<kernels::Activation>(activation);
-        at::Tensor slope;
-        const at::Tensor rows = as_type(x, at::kBFloat16).view({-1, inputs}), ready = packed(weight);
-        const at::Tensor y = packed_product(rows, ready, float_data(bias), inputs, outputs, false, kind, type, record && kind != kernels::Activation::None ? &slope : nullptr);
+        const at::Tensor rows = as_type(x, at::kBFloat16).view({-1, inputs}), ready = weight.dim() == 2 ? packed(weight) : weight;
+        const at::Tensor y = packed_product(rows, ready, float_data(bias), inputs, outputs, false, kind, type, needs_slope ? &slope : nullptr);
         context->save_for_backward({x.requires_grad() ? ready : at::Tensor(), slope, weight.requires_grad() ? rows : at::Tensor()});
         context->saved_data["inputs"] = inputs;
         context->saved_data["outputs"] = outputs;
         context->saved_data["type"] = static_cast<int64_t>(x.scalar_type());
-        context->saved_data["bias"] = bias.has_value() && bias->defined() && bias->requires_grad();
+        context->saved_data["bias"] = bias_trains;
         std::vector<int64_t> shape = x.sizes().vec();
         shape.back() = outputs;
         return y.view(shape);
@@ -160,7 +128,7 @@ struct MixedLinear : torch::autograd::Function<MixedLinear> {
         }
         if (saved[2].defined()) d_weight = weight_gradient(saved[2], dy);
         if (context->saved_data["bias"].toBool()) d_bias = column_sums(dy);
-        return {dx, d_weight, d_bias, Variable(), Variable(), Variable()};
+        return {dx, d_weight, d_bias, Variable(), Variable(), Variable(), Variable()};
     }
 };
 
@@ -243,7 +211,7 @@ at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const c10::opti
     }
     TORCH_CHECK(weight.dim() == 2 && weight.size(0) == x.size(-1) && weight.size(1) == outputs, "the weight is not (", x.size(-1), ", ", outputs, ")");
     check_floating(weight, "the weight");
-    if (has_kernel(x) && weight.scalar_type() == at::kFloat && type == at::kBFloat16 && kernels::active().product != nullptr) return MixedLinear::apply(x, weight, bias, static_cast<int64_t>(activation), type, record);
+    if (has_kernel(x) && weight.scalar_type() == at::kFloat && type == at::kBFloat16 && kernels::active().product != nullptr) return PackedLinear::apply(x, weight, bias, outputs, static_cast<int64_t>(activation), type, record);
     if (has_kernel(x) && weight.scalar_type() == at::kFloat) {
         const at::Tensor y = PlainLinear::apply(x, weight, bias, static_cast<int64_t>(activation), record);
         return y.scalar_type() == type ? y : y.to(type);
