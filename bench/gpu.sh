@@ -56,7 +56,9 @@ if [ -n "$fixtures" ]; then
   tail -n 1 "$output/parity.log"
 fi
 
-if [[ $device = cuda* ]]; then hardware=$(nvidia-smi --query-gpu=name --format=csv,noheader --id=0); else hardware=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | sed 1q); fi
+index=${device#cuda}
+index=${index#:}
+if [[ $device = cuda* ]]; then hardware=$(nvidia-smi --query-gpu=name --format=csv,noheader --id="${index:-0}"); else hardware=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | sed 1q); fi
 csv=$output/$(date +%F)-$(tr 'A-Z ' 'a-z-' <<<"$hardware" | tr -cd 'a-z0-9-').csv
 "${program[@]}" bench --device "$device" --csv "$csv" "${arguments[@]}"
 echo "$csv"

@@ -132,21 +132,47 @@ struct CrossAttention : torch::autograd::Function<CrossAttention> {
     }
 };
 
-at::Tensor composed(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const Settings& settings, double p) {
+// (batch, 1, queries, keys), or broadcast to it: which keys a query may see. Undefined where it may see all.
+at::Tensor allowed_keys(const at::Tensor& q, int64_t keys, const Settings& settings) {
+    const int64_t batch = q.size(0), queries = q.size(1);
+    at::Tensor allowed;
+    if (settings.causal) {
+        const at::Tensor index = at::arange(keys, q.options().dtype(at::kLong));
+        allowed = index.le(settings.positions.defined() ? settings.positions.view({batch, 1, queries, 1}) : at::arange(queries, index.options()).view({1, 1, queries, 1}));
+    }
+    if (settings.key_mask.defined()) {
+        const at::Tensor given = settings.key_mask.view({batch, 1, 1, keys}).ne(0);
+        allowed = allowed.defined() ? allowed.logical_and(given) : given;
+    }
+    return allowed;
+}
+
+#if TORCH_VERSION_MAJOR >= 2
+// libtorch's own kernels, on a GPU. Their scale is 1 / sqrt(size), and what they give for a query that sees no key differs between versions: it is shown all, and gives zeros.
+at::Tensor library_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const Settings& settings, double p) {
     const int64_t batch = q.size(0), queries = q.size(1), keys = k.size(1), size = q.size(2) / settings.heads;
     const auto split = [&](const at::Tensor& tensor) { return tensor.reshape({batch, tensor.size(1), settings.heads, size}).transpose(1, 2); };
-#if TORCH_VERSION_MAJOR >= 2
-    // libtorch's own kernels, on a GPU; their scale is 1 / sqrt(size), and with masks they differ in what a query gives that sees no key.
-    if (!q.is_cpu() && !settings.positions.defined() && !settings.key_mask.defined() && (!settings.causal || queries == keys))
-        return at::scaled_dot_product_attention(split(q) * (settings.scale * std::sqrt(static_cast<double>(size))), split(k), split(v), {}, p, settings.causal).transpose(1, 2).reshape({batch, queries, q.size(2)});
+    const double factor = settings.scale * std::sqrt(static_cast<double>(size));
+    const at::Tensor scaled = std::abs(factor - 1) < 1e-9 ? q : q * factor;
+    const auto join = [&](const at::Tensor& heads) { return heads.transpose(1, 2).reshape({batch, queries, q.size(2)}); };
+    const bool plain = settings.causal && queries == keys && !settings.positions.defined() && !settings.key_mask.defined();
+    at::Tensor allowed = plain ? at::Tensor() : allowed_keys(q, keys, settings);
+    if (!allowed.defined()) return join(at::scaled_dot_product_attention(split(scaled), split(k), split(v), {}, p, plain));
+    const at::Tensor blind = allowed.any(-1, true).logical_not();
+    allowed = allowed.logical_or(blind).expand({batch, 1, queries, keys});
+    return join(at::scaled_dot_product_attention(split(scaled), split(k), split(v), allowed, p, false).masked_fill(blind, 0));
+}
 #endif
+
+at::Tensor composed(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const Settings& settings, double p) {
+#if TORCH_VERSION_MAJOR >= 2
+    if (!q.is_cpu()) return library_attention(q, k, v, settings, p);
+#endif
+    const int64_t batch = q.size(0), queries = q.size(1), size = q.size(2) / settings.heads;
+    const auto split = [&](const at::Tensor& tensor) { return tensor.reshape({batch, tensor.size(1), settings.heads, size}).transpose(1, 2); };
     at::Tensor scores = wide(at::matmul(split(q), split(k).transpose(2, 3))) * settings.scale;
-    const at::Tensor key_index = at::arange(keys, q.options().dtype(at::kLong));
-    if (settings.causal) {
-        const at::Tensor limits = settings.positions.defined() ? settings.positions.view({batch, 1, queries, 1}) : at::arange(queries, key_index.options()).view({1, 1, queries, 1});
-        scores = scores.masked_fill(key_index.gt(limits), -std::numeric_limits<float>::infinity());
-    }
-    if (settings.key_mask.defined()) scores = scores.masked_fill(settings.key_mask.view({batch, 1, 1, keys}).eq(0), -std::numeric_limits<float>::infinity());
+    const at::Tensor allowed = allowed_keys(q, k.size(1), settings);
+    if (allowed.defined()) scores = scores.masked_fill(allowed.logical_not(), -std::numeric_limits<float>::infinity());
     // A query that sees no key gives zeros.
     const at::Tensor blind = scores.detach().amax(-1, true).isinf();
     const at::Tensor probabilities = at::softmax(scores.masked_fill(blind, 0), -1).masked_fill(blind, 0);
@@ -190,10 +216,21 @@ at::Tensor self_attention(const at::Tensor& qkv, int64_t heads, double scale, bo
     return composed(q, k, v, settings_of(heads, scale, causal, positions, key_mask), p);
 }
 
+#if TORCH_VERSION_MAJOR >= 2
+// What `attention` is on a GPU, anywhere: for tests on machines without one.
+at::Tensor library_attention_anywhere(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, int64_t heads, double scale, bool causal, const c10::optional<at::Tensor>& positions, const c10::optional<at::Tensor>& key_mask, double p) {
+    check(q, k, v, heads, positions, key_mask);
+    return library_attention(q, k, v, settings_of(heads, scale, causal, positions, key_mask), p);
+}
+#endif
+
 }  // namespace
 
 TORCH_LIBRARY_FRAGMENT(permafrost, library) {
     library.def("attention(Tensor q, Tensor k, Tensor v, int heads, float scale, bool causal, Tensor? positions=None, Tensor? key_mask=None, float p=0.0) -> Tensor", attention);
+#if TORCH_VERSION_MAJOR >= 2
+    library.def("library_attention(Tensor q, Tensor k, Tensor v, int heads, float scale, bool causal, Tensor? positions=None, Tensor? key_mask=None, float p=0.0) -> Tensor", library_attention_anywhere);
+#endif
     library.def("self_attention(Tensor qkv, int heads, float scale, bool causal, Tensor? positions=None, Tensor? key_mask=None, float p=0.0) -> Tensor", self_attention);
 }
 

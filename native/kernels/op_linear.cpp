@@ -216,7 +216,9 @@ at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const c10::opti
         const at::Tensor y = PlainLinear::apply(x, weight, bias, static_cast<int64_t>(activation), record);
         return y.scalar_type() == type ? y : y.to(type);
     }
-    const at::Tensor y = at::matmul(x.to(weight.scalar_type()), weight);
+    // Where bfloat16 flows, as on a GPU, a float32 weight that trains is rounded for each step; its gradient is float32 again.
+    const at::ScalarType product_type = type == at::kBFloat16 ? type : weight.scalar_type();
+    const at::Tensor y = at::matmul(x.to(product_type), weight.to(product_type));
     return activate(bias.has_value() ? y + bias->to(y.scalar_type()) : y, activation).to(type);
 }
 

@@ -27,7 +27,7 @@ at::Tensor as_type(const at::Tensor& tensor, at::ScalarType type) {
 }
 
 kernels::Dropout draw_dropout(double probability) {
-    TORCH_CHECK(probability >= 0 && probability < 1, "a dropout probability must be at least 0 and below 1, not ", probability);
+    TORCH_CHECK(probability >= 0 && static_cast<float>(probability) < 1, "a dropout probability must be at least 0 and below 1, not ", probability);
     if (probability == 0) return {};
     at::Generator generator = at::globalContext().defaultGenerator(at::kCPU);
     auto* source = at::get_generator_or_default<at::CPUGeneratorImpl>(generator, generator);

@@ -36,9 +36,6 @@ internal sealed partial record BenchCase(string Kind, int Batch = 0, int Tokens 
         _ => ["forward"],
     };
 
-    /// <summary>The ceiling's type: frozen products may be bfloat16; where float32 is asked for or weights train, it is float32.</summary>
-    public string CeilingType => Kind is "fpt-step-float32" or "full-step" ? "float32" : "bfloat16";
-
     /// <summary>The cases that words such as <c>fpt-step B4 T10 load</c> name, quoted or not: a kind alone means all its usual sizes.</summary>
     /// <exception cref="UsageException">A word is no case.</exception>
     public static IReadOnlyList<BenchCase> Parse(IEnumerable<string> words, int? batch, int? tokens)

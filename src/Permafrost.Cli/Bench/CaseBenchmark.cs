@@ -26,6 +26,7 @@ internal sealed class CaseBenchmark(BenchCase what, BenchSettings settings, Canc
 
     private readonly JsonArray calibration = [];
     private JsonObject model = [];
+    private string productType = "bfloat16";
 
     /// <summary>A computation on examples: fpt-step, full-step, forward, predict.</summary>
     public JsonObject Compute()
@@ -185,10 +186,12 @@ internal sealed class CaseBenchmark(BenchCase what, BenchSettings settings, Canc
         {
             foreach ((string size, JsonNode? value) in model) command[size] = value!.DeepClone();
             command["composition"] = side.Kind.StartsWith("tuned", StringComparison.Ordinal) ? "tuned" : "hf";
-            if (side.Kind == BenchSide.Ceiling) (command["dtype"], command["passes"]) = (what.CeilingType, new JsonArray([.. what.Passes.Select(pass => (JsonNode)pass)]));
+            if (side.Kind == BenchSide.Ceiling) (command["dtype"], command["passes"]) = (productType, new JsonArray([.. what.Passes.Select(pass => (JsonNode)pass)]));
         }
         side.Facts = process.Ask(command);
-        if (side.Kind == BenchSide.Own) model = side.Facts["model"]!.AsObject();
+        if (side.Kind != BenchSide.Own) return;
+        model = side.Facts["model"]!.AsObject();
+        productType = (string)side.Facts["frozen_dtype"]!;
     }
 
     private static void Steps(BenchSide side, BenchProcess process, int count)
@@ -237,7 +240,7 @@ internal sealed class CaseBenchmark(BenchCase what, BenchSettings settings, Canc
         if (ceiling is null) return;
         double most = (double)ceiling.Facts["flops"]! / ceiling.Median / 1e9;
         result["ceiling_gflops"] = BenchSide.Rounded(most);
-        result["ceiling_dtype"] = what.CeilingType;
+        result["ceiling_dtype"] = productType;
         result["ceiling_fraction"] = BenchSide.Rounded(rate / most);
     }
 }

@@ -50,6 +50,8 @@ internal static class FinetuneCommand
         using FinetuneRun run = Prepare(options, folder, held);
         if (run.MicroBatchSize < run.Options.PerDeviceTrainBatchSize)
             Output.Note($"memory is short ({Output.Bytes(EnvironmentInfo.AvailableMemoryBytes)} free): batches of {run.Options.PerDeviceTrainBatchSize} are computed {run.MicroBatchSize} at a time and their gradients added up; --gradient-checkpointing true needs less");
+        if (run.EvalBatchSize < run.Options.PerDeviceEvalBatchSize)
+            Output.Note($"memory is short ({Output.Bytes(EnvironmentInfo.AvailableMemoryBytes)} free): {run.EvalBatchSize} examples are scored at a time, not {run.Options.PerDeviceEvalBatchSize}");
         if (dryRun) return DryRun(run, json);
         Output.Note(run.Model.CountsLine);
         return Print(TrainingProgress.Train(run, folder!, command), path, json);

@@ -7,8 +7,9 @@ namespace Permafrost.Torch.Interop;
 internal static partial class NativeLoader
 {
     // libtorch's OpenMP threads and OpenBLAS's own threads each spin while they wait for work, on the very cores that the others need: on two cores
-    // a small step ran 8 times slower so. These are read once, when the libraries load; what the user has set stays.
-    private static readonly (string Name, string Value)[] ThreadDefaults = [("OMP_WAIT_POLICY", "passive"), ("OPENBLAS_THREAD_TIMEOUT", "4")];
+    // a small step ran 8 times slower so. And UCX, which Debian 13's libtorch brings along, takes over signals that .NET turns into exceptions, and ends
+    // the process instead. All are read once, when the libraries load; what the user has set stays.
+    private static readonly (string Name, string Value)[] LibraryDefaults = [("OMP_WAIT_POLICY", "passive"), ("OPENBLAS_THREAD_TIMEOUT", "4"), ("UCX_ERROR_SIGNALS", "")];
 
     private static int registered;
 
@@ -27,7 +28,7 @@ internal static partial class NativeLoader
         string file = given is { Length: > 0 } ? given : Path.Combine(AppContext.BaseDirectory, "libpermafrost_torch.so");
         if (!File.Exists(file) && given is not { Length: > 0 }) file = "libpermafrost_torch.so";
         // .NET's SetEnvironmentVariable does not reach C libraries.
-        foreach ((string variable, string value) in ThreadDefaults) setenv(variable, value, overwrite: 0);
+        foreach ((string variable, string value) in LibraryDefaults) setenv(variable, value, overwrite: 0);
         try
         {
             nint handle = NativeLibrary.Load(file);

@@ -59,7 +59,8 @@ public abstract class Backbone : Module
     /// <param name="batch">Sequences.</param>
     /// <param name="tokens">Tokens of each.</param>
     /// <param name="firstLayer">The lowest layer that gradients reach; the number of layers where they reach none.</param>
-    public abstract long TrainingBytes(long batch, long tokens, int firstLayer);
+    /// <param name="read">Positions of each that the last layer's output is wanted of.</param>
+    public abstract long TrainingBytes(long batch, long tokens, int firstLayer, long read);
 
     /// <summary>Bytes that a forward pass without gradients works with, about.</summary>
     public abstract long ForwardBytes(long batch, long tokens);

@@ -223,19 +223,23 @@ public sealed class Gpt2Model : Backbone
     public override Tensor EmbedTokens(Tensor ids) => tokens.Forward(ids);
 
     /// <inheritdoc/>
-    public override long TrainingBytes(long batch, long tokens, int firstLayer)
+    public override long TrainingBytes(long batch, long tokens, int firstLayer, long read)
     {
         (long C, long F, long a) = (config.Width, config.Inner, ActivationType.Size());
         bool Trains(GroupName group) => NamedParameters().Any(p => GroupOf(p.Name).Group == group && p.Parameter.Layout != MatrixLayout.None && p.Parameter.IsTrained);
-        // Kept for each token: both sums of the stream in float32; queries, keys, values and the context; the activation's slope.
-        long layer = 2 * 4 * C + a * (4 * C + F);
-        // A product whose weight trains keeps its input too, and its weight's packed copy until backward.
-        if (Trains(GroupName.Attn)) layer += a * C;
-        if (Trains(GroupName.Ff)) layer += a * (C + F);
+        // Kept for each token: the stream before attention in float32; queries, keys and values. A product whose weight trains keeps its input too.
+        long keys = 4 * C + 3 * a * C + (Trains(GroupName.Attn) ? a * C : 0);
+        // And, in the last layer only where it is read: the stream before the feed-forward, attention's output, the activation's slope.
+        long rest = 4 * C + a * (C + F) + (Trains(GroupName.Ff) ? a * (C + F) : 0);
+        // What one layer has in its hands on the way back.
+        long working = 4 * C * 4 + a * (3 * C + 3 * F), lastWorking = 4 * C * 4 + a * 6 * C;
+        long layers = config.Layers - firstLayer, full = Math.Max(0, layers - 1), last = layers > 0 ? tokens * keys + read * (rest + working) : 0;
+        long kept = GradientCheckpointing
+            ? layers * (4 * C + a * C) * tokens + Math.Max(full > 0 ? (keys + rest) * tokens : 0, last)  // what flows between layers, and one layer at a time
+            : full * (keys + rest) * tokens + last;
+        // A weight's packed copy until backward.
         long packed = a == 2 ? a * NamedParameters().Where(p => p.Parameter.Layout != MatrixLayout.None && p.Parameter.IsTrained).Sum(p => p.Parameter.Elements) : 0;
-        if (GradientCheckpointing) layer = layer / Math.Max(1, config.Layers - firstLayer) + 4 * C + a * C;  // one layer at a time, and what flows between
-        long working = 4 * C * 4 + a * (3 * C + 3 * F);
-        return batch * tokens * ((config.Layers - firstLayer) * layer + 4 * 4 * C + working) + packed;
+        return batch * (kept + tokens * (4 * 4 * C + (full > 0 ? working : lastWorking))) + packed;
     }
 
     /// <inheritdoc/>

@@ -132,18 +132,20 @@ public static class Checkpoint
         JsonObject json = JsonFile.Read(statePath);
         try
         {
-            Dictionary<string, long> steps = json["optimizer_steps"]!.AsObject().ToDictionary(pair => pair.Key, pair => (long)pair.Value!);
+            Dictionary<string, long> steps = Given(json, "optimizer_steps").AsObject().ToDictionary(pair => pair.Key, pair => (long)(pair.Value ?? throw new FormatException($"optimizer_steps has none for {pair.Key}")));
             optimizer.Restore(AdapterFolder.ReadFile(Path.Combine(path, OptimizerFile)), steps);
             JsonObject random = JsonFile.Read(Path.Combine(path, RandomFile));
-            RandomState.SetState(Device.Cpu, Convert.FromBase64String((string)random["cpu"]!));
+            RandomState.SetState(Device.Cpu, Convert.FromBase64String((string)Given(random, "cpu")!));
             if (device.Type == DeviceType.Cuda && random["cuda"] is { } cuda) RandomState.SetState(device, Convert.FromBase64String((string)cuda!));
         }
-        catch (Exception error) when (error is ArgumentException or NullReferenceException or InvalidOperationException or FormatException or TorchException)
+        catch (Exception error) when (error is ArgumentException or InvalidOperationException or FormatException or TorchException)
         {
             throw new PermafrostException($"{path} does not fit this run: {error.Message.ReplaceLineEndings(" ")}");
         }
         return TrainerState.FromJson(json, statePath);
     }
+
+    private static JsonNode Given(JsonObject json, string name) => json[name] ?? throw new FormatException($"{name} is missing");
 
     private static string[] Files => [Weights, OptimizerFile, StateFile, RandomFile, IdentityFile];
 

@@ -79,23 +79,26 @@ public sealed partial class FinetuneRun
     {
         try
         {
-            JsonObject shape = config["shape"]!.AsObject();
-            _ = Tuning.Readout.Parse((string?)config["readout"] ?? throw new FormatException("no readout"));
+            JsonNode shape = Given(config, "shape");
+            string readout = (string)Given(config, "readout")!;
+            _ = Tuning.Readout.Parse(readout);
             return new TaskShape
             {
                 VectorSize = (int?)shape["vector_size"],
                 Vocabulary = (int?)shape["vocabulary"],
-                SequenceLength = (int)shape["sequence_length"]!,
-                Targets = (int)shape["targets"]!,
-                Classes = (int)shape["classes"]!,
-                Readout = (string?)config["readout"] ?? throw new FormatException("no readout"),
+                SequenceLength = (int)Given(shape, "sequence_length"),
+                Targets = (int)Given(shape, "targets"),
+                Classes = (int)Given(shape, "classes"),
+                Readout = readout,
                 HardMetric = (string?)shape["hard_metric"],
-                Labels = [.. config["labels"]!.AsArray().Select(label => (string)label!)],
+                Labels = [.. Given(config, "labels").AsArray().Select(label => (string?)label ?? throw new FormatException("no label"))],
             };
         }
-        catch (Exception error) when (error is InvalidOperationException or NullReferenceException or ArgumentNullException or FormatException or JsonException or UsageException)
+        catch (Exception error) when (error is InvalidOperationException or FormatException or JsonException or UsageException)
         {
             throw new PermafrostException($"{folder}: adapter_config.json lacks the shape, readout or labels of the task; it may be damaged");
         }
     }
+
+    private static JsonNode Given(JsonNode node, string name) => node[name] ?? throw new FormatException($"no {name}");
 }

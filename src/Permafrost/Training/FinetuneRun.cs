@@ -54,6 +54,7 @@ public sealed partial class FinetuneRun : IDisposable
         options.Validate();
         Options = options with { Dropout = options.Dropout ?? (Policy.Parse(options.Policy).IsOutputOnly ? 0 : 0.1) };
         MicroBatchSize = options.PerDeviceTrainBatchSize;
+        EvalBatchSize = options.PerDeviceEvalBatchSize;
         (Task, reading) = TaskRegistry.Find(options.Task);
         _ = Tuning.Readout.Parse(options.Readout ?? "last");
         if (options.Threads > 0) Engine.Threads = options.Threads;
@@ -141,12 +142,12 @@ public sealed partial class FinetuneRun : IDisposable
     /// <summary>Loads everything that a training needs.</summary>
     /// <param name="options">The run.</param>
     /// <param name="wholeBackbone">Keep also what the run's inputs never reach, to save the backbone afterwards.</param>
-    /// <param name="fitMemory">Where the batch would not fit into memory, take it in parts (<see cref="MemoryEstimate.Fit"/>, <see cref="MicroBatchSize"/>).</param>
+    /// <param name="fitMemory">Where a batch would not fit into memory, take it in parts (<see cref="MemoryEstimate.Fit"/>, <see cref="MicroBatchSize"/>, <see cref="EvalBatchSize"/>).</param>
     /// <exception cref="PermafrostException">Something is missing, damaged, or does not fit.</exception>
     public static FinetuneRun Prepare(RunOptions options, bool wholeBackbone = false, bool fitMemory = false)
     {
         var run = new FinetuneRun(options, null, withData: true, wholeBackbone);
-        if (fitMemory && run.Device.Type == DeviceType.Cpu) run.MicroBatchSize = MemoryEstimate.Fit(run, EnvironmentInfo.AvailableMemoryBytes);
+        if (fitMemory && run.Device.Type == DeviceType.Cpu) (run.MicroBatchSize, run.EvalBatchSize) = MemoryEstimate.Fit(run, EnvironmentInfo.AvailableMemoryBytes);
         return run;
     }
 
@@ -240,7 +241,7 @@ public sealed partial class FinetuneRun : IDisposable
         RunFolder folder = RunFolder.Open(path);
         JsonObject results = JsonFile.Read(folder.Results);
         using FinetuneRun run = Open(path, withData: true);
-        if (run.Examples("test", null, cancellation) is { } test) results["metrics"]!.AsObject()["test"] = Evaluator.Evaluate(run.Model, test, run.Options.PerDeviceEvalBatchSize, run.Device, cancellation: cancellation).ToJson();
+        if (run.Examples("test", null, cancellation) is { } test) results["metrics"]!.AsObject()["test"] = Evaluator.Evaluate(run.Model, test, run.EvalBatchSize, run.Device, cancellation: cancellation).ToJson();
         results["floors"] = new JsonObject(Floors.Measure(run.Task, run.Data!).Select(floor => KeyValuePair.Create(floor.Key, (JsonNode?)floor.Value)));
         RunFolder.WriteJson(folder.Results, results);
         return results;
@@ -251,6 +252,9 @@ public sealed partial class FinetuneRun : IDisposable
 
     /// <summary>Examples computed at a time: the batch, or less where memory is short. A resumed run keeps that of its checkpoint.</summary>
     public int MicroBatchSize { get; private set; }
+
+    /// <summary>Examples scored at a time: <c>--per-device-eval-batch-size</c>, or less where memory is short.</summary>
+    public int EvalBatchSize { get; private set; }
 
     /// <summary>Examples of one update: batch size times accumulation.</summary>
     public int GlobalBatchSize => checked(Options.PerDeviceTrainBatchSize * Options.GradientAccumulationSteps);
@@ -265,6 +269,7 @@ public sealed partial class FinetuneRun : IDisposable
             ["options"] = options,
             ["backbone_sha256"] = BackboneSha256,
             ["micro_batch_size"] = MicroBatchSize,
+            ["eval_batch_size"] = EvalBatchSize < Options.PerDeviceEvalBatchSize ? EvalBatchSize : null,
             ["frozen_type"] = FrozenType.ToString().ToLowerInvariant(),
             ["data_sha256"] = DataSha256(),
             ["permafrost_version"] = EnvironmentInfo.Version.Split('+')[0],
@@ -282,6 +287,7 @@ public sealed partial class FinetuneRun : IDisposable
     {
         JsonObject saved = Checkpoint.Identity(checkpoint);
         if (saved["micro_batch_size"] is { } micro) MicroBatchSize = (int)micro;
+        if (saved["eval_batch_size"] is { } scored) EvalBatchSize = Math.Min(EvalBatchSize, (int)scored);
         JsonObject own = Identity();
         var differences = new List<string>();
         void Compare(string name, JsonNode? then, JsonNode? now)
@@ -375,7 +381,7 @@ public sealed partial class FinetuneRun : IDisposable
 
     private Metrics Score(string split, IExamples examples, long step, MetricsLog log, ITrainingObserver observer, Action<Prediction>? onPrediction, CancellationToken cancellation)
     {
-        Metrics metrics = Evaluator.Evaluate(Model, examples, Options.PerDeviceEvalBatchSize, Device, onPrediction, cancellation);
+        Metrics metrics = Evaluator.Evaluate(Model, examples, EvalBatchSize, Device, onPrediction, cancellation);
         if (split != "validation") log.Write(step, metrics.ToLog(split));
         observer.Evaluated(split, step, metrics);
         return metrics;

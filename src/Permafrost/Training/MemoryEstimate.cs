@@ -24,26 +24,35 @@ public sealed record MemoryEstimate(long Loaded, long Gradients, long Optimizer,
         long trained = 4 * model.Counts.Trained;
         long state = options.Optim == "sgd" ? options.Momentum > 0 ? trained : 0 : 2 * trained;
         long training = TrainingBytes(run, run.MicroBatchSize);
-        long scored = Math.Max(run.Data?.Validation?.Count ?? 0, run.Data?.Test?.Count ?? 0);
-        long validation = model.Backbone.ForwardBytes(Math.Min(options.PerDeviceEvalBatchSize, scored), model.Shape.SequenceLength);
+        long validation = ScoringBytes(run, run.EvalBatchSize);
         long features = run.FeatureBytes(run.Data?.Train) + run.FeatureBytes(run.Data?.Validation) + run.FeatureBytes(run.Data?.Test);
         if (run.FeatureBytes(run.Data?.Train) > 0) training = validation = model.Backbone.ForwardBytes(Math.Min(FeatureStore.BatchSize, run.Data!.Train.Count!.Value), model.Shape.SequenceLength);
         return new MemoryEstimate(EnvironmentInfo.ResidentMemoryBytes, trained, state, Math.Max(training, validation) + features, EnvironmentInfo.PeakMemoryBytes);
     }
 
     /// <summary>
-    /// How many examples of a batch to take at a time so that the prediction stays below nine tenths of what is free: the batch, or halved until it fits.
-    /// The parts' gradients are added up, each weighted by its answers.
+    /// How many examples to take at a time so that the prediction stays below nine tenths of what is free: whole batches, or halved until they fit.
+    /// A training batch's parts' gradients are added up, each weighted by its answers.
     /// </summary>
     /// <param name="run">The run as it is loaded.</param>
     /// <param name="available">Bytes that are still free.</param>
-    /// <returns>1 to the batch's size; 1 also where not even that fits.</returns>
-    public static int Fit(FinetuneRun run, long available)
+    /// <returns>For training and for scoring, each 1 to the batch's size; 1 also where not even that fits.</returns>
+    public static (int Train, int Eval) Fit(FinetuneRun run, long available)
     {
         MemoryEstimate estimate = Of(run);
-        int part = run.Options.PerDeviceTrainBatchSize;
-        while (part > 1 && estimate.Gradients + estimate.Optimizer + TrainingBytes(run, part) > 0.9 * available) part = (part + 1) / 2;
-        return part;
+        double room = 0.9 * available - estimate.Gradients - estimate.Optimizer;
+        int Halved(int batch, Func<int, long> bytes)
+        {
+            while (batch > 1 && bytes(batch) > room) batch = (batch + 1) / 2;
+            return batch;
+        }
+        return (Halved(run.Options.PerDeviceTrainBatchSize, part => TrainingBytes(run, part)), Halved(run.Options.PerDeviceEvalBatchSize, part => ScoringBytes(run, part)));
+    }
+
+    private static long ScoringBytes(FinetuneRun run, long batch)
+    {
+        long count = Math.Max(run.Data?.Validation?.Count ?? 0, run.Data?.Test?.Count ?? 0);
+        return run.Model.Backbone.ForwardBytes(Math.Min(batch, count), run.Model.Shape.SequenceLength);
     }
 
     private static long TrainingBytes(FinetuneRun run, long batch)
@@ -51,6 +60,7 @@ public sealed record MemoryEstimate(long Loaded, long Gradients, long Optimizer,
         TunedModel model = run.Model;
         // Gradients go down to the lowest trained parameter; what is outside the layers lies below them, but for the output layer and the last norm.
         int first = model.Trained.Where(p => p.Group != Models.GroupName.Output).Select(p => p.Layer >= 0 ? p.Layer : p.Group == Models.GroupName.Ln ? model.Backbone.Layers : 0).DefaultIfEmpty(model.Backbone.Layers).Min();
-        return model.Backbone.TrainingBytes(Math.Min(batch, run.Data?.Train.Count ?? batch), model.Shape.SequenceLength, first);
+        long tokens = model.Shape.SequenceLength, read = model.Readout.Kind == ReadoutKind.Mean ? tokens : model.Readout.Count;
+        return model.Backbone.TrainingBytes(Math.Min(batch, run.Data?.Train.Count ?? batch), tokens, first, read);
     }
 }

@@ -134,7 +134,7 @@ internal sealed class TrainingLoop : IDisposable
         if (!due || data.Validation is null || State.EvaluatedStep == State.Step) return;
         try
         {
-            Metrics metrics = Evaluator.Evaluate(model, run.Examples("validation", observer, stop.Token)!, options.PerDeviceEvalBatchSize, run.Device, cancellation: stop.Token);
+            Metrics metrics = Evaluator.Evaluate(model, run.Examples("validation", observer, stop.Token)!, run.EvalBatchSize, run.Device, cancellation: stop.Token);
             log.Write(State.Step, metrics.ToLog("eval"));
             observer.Evaluated("validation", State.Step, metrics);
             State.EvaluatedStep = State.Step;

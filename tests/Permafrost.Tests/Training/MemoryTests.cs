@@ -45,12 +45,14 @@ public class MemoryTests : IDisposable
     {
         using FinetuneRun run = FinetuneRun.Prepare(tiny.Options with { Backbone = "gpt2-mini", PerDeviceTrainBatchSize = 96, GradientAccumulationSteps = 2 });
         MemoryEstimate estimate = MemoryEstimate.Of(run);
-        long fixedPart = estimate.Gradients + estimate.Optimizer, activations = run.Model.Backbone.TrainingBytes(96, run.Model.Shape.SequenceLength, 0);
-        int Fit(double share) => MemoryEstimate.Fit(run, (long)((fixedPart + share * activations) / 0.9));
+        long fixedPart = estimate.Gradients + estimate.Optimizer, activations = run.Model.Backbone.TrainingBytes(96, run.Model.Shape.SequenceLength, 0, run.Model.Readout.Count);
+        int Fit(double share) => MemoryEstimate.Fit(run, (long)((fixedPart + share * activations) / 0.9)).Train;
+        int FitEval(double share) => MemoryEstimate.Fit(run, (long)((fixedPart + share * run.Model.Backbone.ForwardBytes(64, run.Model.Shape.SequenceLength)) / 0.9)).Eval;
         Assert.Equal(96, Fit(1.01));
         Assert.Equal(48, Fit(0.6));
         Assert.Equal(12, Fit(0.2));
         Assert.Equal(1, Fit(0));
+        Assert.Equal((64, 32, 1), (FitEval(1.01), FitEval(0.6), FitEval(0)));
         Assert.Equal(192, run.GlobalBatchSize);
     }
 

