@@ -39,7 +39,7 @@ public class ResumeTests
     {
         using var scratch = new Scratch();
         Stopped(scratch);
-        Cli.Run("finetune", "--resume-from-checkpoint", scratch["run"], "--learning-rate", "0.002", "--allow-changes", "learning_rate", "--max-steps", StepsBeyond(scratch["run"])).Succeeded();
+        Cli.Run("finetune", "--resume-from-checkpoint", scratch["run"], "--learning-rate", "0.002", "--allow-changes", "learning_rate", "--max-steps", RunFiles.StepsBeyond(scratch["run"])).Succeeded();
     }
 
     [Fact]
@@ -57,7 +57,7 @@ public class ResumeTests
     {
         using var scratch = new Scratch();
         Stopped(scratch);
-        string newest = Checkpoints(scratch["run"]).Last();
+        string newest = RunFiles.Checkpoints(scratch["run"]).Last();
         using (var file = new FileStream(Path.Combine(newest, "optimizer.safetensors"), FileMode.Open))
         {
             file.Seek(-3, SeekOrigin.End);
@@ -66,7 +66,7 @@ public class ResumeTests
             file.WriteByte((byte)flipped);
         }
         Cli.Run("finetune", "--resume-from-checkpoint", newest).Refused(1, "optimizer.safetensors", "is damaged");
-        CliResult result = Cli.Run("finetune", "--resume-from-checkpoint", scratch["run"], "--max-steps", StepsBeyond(scratch["run"])).Succeeded();
+        CliResult result = Cli.Run("finetune", "--resume-from-checkpoint", scratch["run"], "--max-steps", RunFiles.StepsBeyond(scratch["run"])).Succeeded();
         Assert.Contains($"{newest} is damaged", result.Error, StringComparison.Ordinal);
     }
 
@@ -75,7 +75,7 @@ public class ResumeTests
     {
         using var scratch = new Scratch();
         Stopped(scratch);
-        string newest = Checkpoints(scratch["run"]).Last();
+        string newest = RunFiles.Checkpoints(scratch["run"]).Last();
         string manifest = Path.Combine(newest, "manifest.json");
         File.WriteAllText(manifest, File.ReadAllText(manifest).Replace("\"checkpoint_version\": 1", "\"checkpoint_version\": 99", StringComparison.Ordinal));
         Cli.Run("finetune", "--resume-from-checkpoint", newest).Refused(1, "version 99", "update");
@@ -96,7 +96,7 @@ public class ResumeTests
     {
         using var scratch = new Scratch();
         Cli.Run([.. Training, "--max-steps", "240", "--save-total-limit", "3", "--output-dir", scratch["run"]]).Succeeded();
-        Assert.Equal(["checkpoint-220", "checkpoint-230", "checkpoint-240"], Checkpoints(scratch["run"]).Select(path => Path.GetFileName(path)!));
+        Assert.Equal(["checkpoint-220", "checkpoint-230", "checkpoint-240"], RunFiles.Checkpoints(scratch["run"]).Select(path => Path.GetFileName(path)!));
     }
 
     private static void KillAndResume(int kills)
@@ -108,12 +108,13 @@ public class ResumeTests
         {
             // It would go on for an hour, so that every kill finds it alive: in start-up, training, validating or saving.
             using CliProcess process = Cli.Start(new CliSettings(), i == 0 ? [.. Training, "--max-steps", "1000000", "--output-dir", scratch["parts"]] : resume);
-            // Once there is a checkpoint to go on from.
-            process.WaitFor(() => Checkpoints(scratch["parts"]).Length > 0, "wrote a checkpoint");
-            Thread.Sleep(random.Next(100, 1800));
+            // Every third one as soon as it is there: in start-up. The others once they have come further: in training, validating or saving.
+            string newest = RunFiles.Checkpoints(scratch["parts"]).LastOrDefault("");
+            if (i % 3 != 2) process.WaitFor(() => RunFiles.Checkpoints(scratch["parts"]).LastOrDefault("") != newest, "wrote a checkpoint");
+            Thread.Sleep(random.Next(0, 500));
             process.Signal(Kill);
         }
-        string steps = StepsBeyond(scratch["parts"]);
+        string steps = RunFiles.StepsBeyond(scratch["parts"]);
         using (CliProcess process = Cli.Start(new CliSettings(), [.. resume, "--max-steps", steps]))
         {
             // Disposing kills it too, wherever it has got to by then.
@@ -134,15 +135,9 @@ public class ResumeTests
     private static void Stopped(Scratch scratch)
     {
         using CliProcess process = Cli.Start(new CliSettings(), [.. Training, "--max-steps", "1000000", "--output-dir", scratch["run"]]);
-        process.WaitFor(() => Checkpoints(scratch["run"]).Length > 1, "wrote two checkpoints");
+        process.WaitFor(() => RunFiles.Checkpoints(scratch["run"]).Length > 1, "wrote two checkpoints");
         process.Signal(Cli.Terminate);
-        process.WaitForExit(TimeSpan.FromSeconds(120)).Failed(75, "--resume-from-checkpoint");
+        process.WaitForExit(CliSettings.Patience).Failed(75, "--resume-from-checkpoint");
     }
 
-    // How far it had got when it was stopped is the machine's to say.
-    private static string StepsBeyond(string run) => $"{int.Parse(Path.GetFileName(Checkpoints(run).Last())["checkpoint-".Length..]) + 50}";
-
-    private static string[] Checkpoints(string run) => !Directory.Exists(run) ? [] :
-        [.. Directory.EnumerateDirectories(run, "checkpoint-*").Where(path => !path.EndsWith(".tmp", StringComparison.Ordinal) && !path.EndsWith(".old", StringComparison.Ordinal))
-            .OrderBy(path => int.Parse(Path.GetFileName(path)["checkpoint-".Length..]))];
 }

@@ -22,7 +22,7 @@ public class SignalTests
         using CliProcess process = Cli.Start(new CliSettings(), [.. Training, "--max-steps", "1000000", "--output-dir", scratch["run"]]);
         process.WaitForError("step ");
         process.Signal(signal);
-        process.WaitForExit(TimeSpan.FromSeconds(60)).Failed(exitCode, "--resume-from-checkpoint", scratch["run"]);
+        process.WaitForExit(CliSettings.Patience).Failed(exitCode, "--resume-from-checkpoint", scratch["run"]);
 
         string[] files = [.. Scratch.Left(scratch["run"]).Select(file => Path.GetRelativePath(scratch["run"], file))];
         foreach (string name in new[] { "command.txt", "config.yaml", "env.json", "metrics.jsonl" }) Assert.Contains(name, files);
@@ -42,16 +42,16 @@ public class SignalTests
     public void A_training_that_was_stopped_and_goes_on_ends_as_if_never_stopped()
     {
         using var scratch = new Scratch();
-        string[] line = [.. Training, "--max-steps", "2000"];
-        Cli.Run([.. line, "--output-dir", scratch["whole"]]).Succeeded();
-        using (CliProcess process = Cli.Start(new CliSettings(), [.. line, "--output-dir", scratch["parts"]]))
+        using (CliProcess process = Cli.Start(new CliSettings(), [.. Training, "--max-steps", "1000000", "--output-dir", scratch["parts"]]))
         {
             process.WaitForError("step ");
             process.Signal(Cli.Terminate);
-            process.WaitForExit(TimeSpan.FromSeconds(60)).Failed(75);
+            process.WaitForExit(CliSettings.Patience).Failed(75);
         }
         Assert.False(File.Exists(scratch["parts", "results.json"]));
-        Cli.Run("finetune", "--resume-from-checkpoint", scratch["parts"]).Succeeded();
+        string steps = RunFiles.StepsBeyond(scratch["parts"]);
+        Cli.Run("finetune", "--resume-from-checkpoint", scratch["parts"], "--max-steps", steps).Succeeded();
+        Cli.Run([.. Training, "--max-steps", steps, "--output-dir", scratch["whole"]]).Succeeded();
         Assert.Equal(RunFiles.Adapter(scratch["whole"]), RunFiles.Adapter(scratch["parts"]));
         Assert.Equal(RunFiles.Metric(scratch["whole"], "train/loss"), RunFiles.Metric(scratch["parts"], "train/loss"));
         Assert.Equal(File.ReadAllText(scratch["whole", "predictions.jsonl"]), File.ReadAllText(scratch["parts", "predictions.jsonl"]));
@@ -75,14 +75,14 @@ public class SignalTests
         IEnumerable<byte[]> Body()
         {
             yield return new byte[1000];
-            hold.Wait(TimeSpan.FromSeconds(60));
+            hold.Wait(CliSettings.Patience);
         }
         using var server = new FileServer(_ => FileServer.Raw("200 OK", "Content-Length: 9912422", Body()));
         var settings = new CliSettings { Environment = new Dictionary<string, string?> { ["PERMAFROST_HOME"] = scratch.Path } };
         using CliProcess process = Cli.Start(settings, "data", "fetch", "mnist", "--from", server.Address);
         process.WaitForError("fetching");
         process.Signal(signal);
-        process.WaitForExit(TimeSpan.FromSeconds(30)).Failed(exitCode, mention);
+        process.WaitForExit(CliSettings.Patience).Failed(exitCode, mention);
         hold.Set();
         Assert.Empty(Scratch.Files(scratch.Path));
     }

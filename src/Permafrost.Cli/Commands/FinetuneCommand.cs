@@ -47,6 +47,7 @@ internal static class FinetuneCommand
         path = folder?.Path ?? path;
         options = options with { OutputDir = path };
         using RunLock? held = dryRun ? null : new RunLock(path);
+        folder?.CheckNew();
         using FinetuneRun run = Prepare(options, folder, held);
         if (run.MicroBatchSize < run.Options.PerDeviceTrainBatchSize)
             Output.Note($"memory is short ({Output.Bytes(EnvironmentInfo.AvailableMemoryBytes)} free): batches of {run.Options.PerDeviceTrainBatchSize} are computed {run.MicroBatchSize} at a time and their gradients added up; --gradient-checkpointing true needs less");

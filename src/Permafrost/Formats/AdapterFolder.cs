@@ -49,7 +49,10 @@ public static class AdapterFolder
 
     /// <summary>Reads an adapter's tensors.</summary>
     /// <exception cref="PermafrostException">The file is missing or damaged.</exception>
-    public static IReadOnlyDictionary<string, Tensor> ReadTensors(string folder) => ReadFile(Path.Combine(folder, WeightsName));
+    public static IReadOnlyDictionary<string, Tensor> ReadTensors(string folder) => ReadFile(WeightsOf(folder));
+
+    /// <summary>Where an adapter's tensors are.</summary>
+    public static string WeightsOf(string folder) => Path.Combine(folder, WeightsName);
 
     /// <summary>Reads every tensor of a safetensors file.</summary>
     /// <exception cref="PermafrostException">The file is missing or damaged.</exception>

@@ -38,6 +38,14 @@ public static class AtomicFile
     /// <exception cref="PermafrostException">The file cannot be written.</exception>
     public static void WriteText(string path, string text) => Write(path, stream => stream.Write(Encoding.UTF8.GetBytes(text)));
 
+    /// <summary>Copies a file.</summary>
+    /// <exception cref="PermafrostException">The copy cannot be written.</exception>
+    public static void Copy(string source, string path)
+    {
+        using FileStream from = File.OpenRead(source);
+        Write(path, from.CopyTo);
+    }
+
     /// <summary>Deletes what processes that were killed while writing left below a folder. For folders that this process alone writes in.</summary>
     public static void RemoveLeftovers(string folder)
     {

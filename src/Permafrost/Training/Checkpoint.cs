@@ -11,8 +11,8 @@ namespace Permafrost.Training;
 
 /// <summary>
 /// A folder <c>checkpoint-STEP</c> from which a training goes on as if it had never stopped: trained parameters, optimiser state, trainer state,
-/// random state, and what the run was (to refuse going on as another run). Written under another name and renamed, with a manifest of SHA-256 sums
-/// inside, so that a crash leaves the old checkpoints or a whole new one.
+/// random state, what the run was (to refuse going on as another run), and the best parameters so far where they are others. Written under another name
+/// and renamed, with a manifest of SHA-256 sums inside, so that a crash leaves the old checkpoints or a whole new one.
 /// </summary>
 public static class Checkpoint
 {
@@ -26,6 +26,8 @@ public static class Checkpoint
     private const string StateFile = "trainer_state.json";
     private const string RandomFile = "rng_state.json";
     private const string IdentityFile = "run_identity.json";
+    private const string BestFile = "best_model.safetensors";
+    private const string Aside = ".old";
 
     /// <summary>Writes a checkpoint.</summary>
     /// <exception cref="PermafrostException">The disk is full, for example; older checkpoints are untouched.</exception>
@@ -46,12 +48,21 @@ public static class Checkpoint
             RunFolder.WriteJson(Path.Combine(temporary, StateFile), trainer);
             RunFolder.WriteJson(Path.Combine(temporary, RandomFile), RandomJson(device));
             RunFolder.WriteJson(Path.Combine(temporary, IdentityFile), identity);
+            // What is best now may not be what is in best/ when a killed run goes on.
+            bool other = state.BestStep >= 0 && state.BestStep < state.Step && File.Exists(AdapterFolder.WeightsOf(folder.Best));
+            if (other) AtomicFile.Copy(AdapterFolder.WeightsOf(folder.Best), Path.Combine(temporary, BestFile));
             var sums = new JsonObject();
-            foreach (string file in Files) sums[file] = Sha256(Path.Combine(temporary, file));
+            foreach (string file in other ? [.. Files, BestFile] : Files) sums[file] = Sha256(Path.Combine(temporary, file));
             RunFolder.WriteJson(Path.Combine(temporary, Manifest), new JsonObject { ["checkpoint_version"] = Version, ["sha256"] = sums });
-            // The same step again (a stop right after a regular save): the whole new one replaces the whole old one.
-            if (Directory.Exists(target)) Remove(target);
+            // The same step again (a stop right after a regular save): the whole new one replaces the whole old one, which a crash between leaves to Recover.
+            string aside = target + Aside;
+            if (Directory.Exists(target))
+            {
+                if (Directory.Exists(aside)) Directory.Delete(aside, recursive: true);
+                Directory.Move(target, aside);
+            }
             Directory.Move(temporary, target);
+            if (Directory.Exists(aside)) TryRemove(aside);
             return target;
         }
         catch (Exception error) when (error is IOException or UnauthorizedAccessException)
@@ -71,7 +82,7 @@ public static class Checkpoint
     {
         foreach (string path in All(folder).SkipLast(keep)) TryRemove(path);
         foreach (string leftover in Directory.EnumerateDirectories(folder.Path, Prefix + "*.tmp")) TryRemove(leftover);
-        foreach (string leftover in Directory.EnumerateDirectories(folder.Path, Prefix + "*.old")) TryRemove(leftover);
+        foreach (string leftover in Directory.EnumerateDirectories(folder.Path, Prefix + "*" + Aside)) TryRemove(leftover);
     }
 
     /// <summary>The checkpoint folders of a run, oldest first.</summary>
@@ -85,6 +96,7 @@ public static class Checkpoint
     /// <exception cref="PermafrostException">There is none.</exception>
     public static string Newest(RunFolder folder, Action<string> warn)
     {
+        Recover(folder);
         foreach (string path in All(folder).Reverse())
         {
             try
@@ -110,7 +122,8 @@ public static class Checkpoint
         JsonObject json = JsonFile.Read(manifest);
         if (json["checkpoint_version"] is not JsonValue value || !value.TryGetValue(out int version)) throw new PermafrostException($"{manifest} is damaged: it has no checkpoint_version");
         if (version > Version) throw new PermafrostException($"{path} is of checkpoint version {version}; this program knows up to {Version}: update it");
-        foreach (string file in Files)
+        string[] files = json["sha256"]?[BestFile] is null ? Files : [.. Files, BestFile];
+        foreach (string file in files)
         {
             string full = Path.Combine(path, file);
             if (!File.Exists(full)) throw new PermafrostException($"{path} is damaged: {file} is missing");
@@ -145,6 +158,15 @@ public static class Checkpoint
         return TrainerState.FromJson(json, statePath);
     }
 
+    /// <summary>Makes <c>best/</c> what it was when a verified checkpoint was written: it may have been improved since, or damaged.</summary>
+    /// <exception cref="PermafrostException">It cannot be read or written.</exception>
+    public static void RestoreBest(string path, RunFolder folder, JsonObject adapterConfig)
+    {
+        using var scope = new TensorScope();
+        string best = Path.Combine(path, BestFile);
+        AdapterFolder.Write(folder.Best, adapterConfig, AdapterFolder.ReadFile(File.Exists(best) ? best : Path.Combine(path, Weights)));
+    }
+
     private static JsonNode Given(JsonObject json, string name) => json[name] ?? throw new FormatException($"{name} is missing");
 
     private static string[] Files => [Weights, OptimizerFile, StateFile, RandomFile, IdentityFile];
@@ -168,10 +190,29 @@ public static class Checkpoint
         return Convert.ToHexStringLower(SHA256.HashData(stream));
     }
 
+    // A crash while a checkpoint was written again has left the whole old one aside.
+    private static void Recover(RunFolder folder)
+    {
+        foreach (string aside in Directory.EnumerateDirectories(folder.Path, Prefix + "*" + Aside))
+        {
+            string path = aside[..^Aside.Length];
+            if (StepOf(path) is null || Directory.Exists(path)) continue;
+            try
+            {
+                Verify(aside);
+                Directory.Move(aside, path);
+            }
+            catch (Exception error) when (error is PermafrostException or IOException or UnauthorizedAccessException)
+            {
+                // Half deleted already: the older ones are there.
+            }
+        }
+    }
+
     // Renamed first: a crash while deleting leaves no folder that looks like a checkpoint.
     private static void Remove(string path)
     {
-        string aside = path + ".old";
+        string aside = path + Aside;
         if (Directory.Exists(aside)) Directory.Delete(aside, recursive: true);
         Directory.Move(path, aside);
         Directory.Delete(aside, recursive: true);
@@ -181,7 +222,7 @@ public static class Checkpoint
     {
         try
         {
-            if (path.EndsWith(".tmp", StringComparison.Ordinal) || path.EndsWith(".old", StringComparison.Ordinal)) Directory.Delete(path, recursive: true);
+            if (path.EndsWith(".tmp", StringComparison.Ordinal) || path.EndsWith(Aside, StringComparison.Ordinal)) Directory.Delete(path, recursive: true);
             else Remove(path);
         }
         catch (Exception error) when (error is IOException or UnauthorizedAccessException)

@@ -167,7 +167,7 @@ internal sealed class FeatureStore(FinetuneRun run) : IDisposable
     }
 
     // Files may change under the same name, so their examples are read once.
-    private static string DataSha256(IExamples examples, CancellationToken cancellation)
+    internal static string DataSha256(IExamples examples, CancellationToken cancellation)
     {
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         foreach (long[] part in Parts(examples.Count!.Value))

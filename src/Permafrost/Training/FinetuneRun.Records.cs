@@ -1,11 +1,15 @@
+using System.Security.Cryptography;
+using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using Permafrost.Formats;
 using Permafrost.Models;
 using Permafrost.Tasks;
+using Permafrost.Torch;
 
 namespace Permafrost.Training;
 
-// What a run writes down: predictions, results.json, adapter_config.json.
+// What a run writes down: options, command, environment, predictions, results.json, adapter_config.json.
 public sealed partial class FinetuneRun
 {
     /// <summary>A prediction as a JSON object: one answer flat, several as lists.</summary>
@@ -22,6 +26,25 @@ public sealed partial class FinetuneRun
         };
         if (prediction.Targets is { } targets) json["target"] = single ? Name(targets[0]) : new JsonArray([.. targets.Select(t => t < 0 ? null : Name(t))]);
         return json;
+    }
+
+    private void Describe(RunFolder folder, string command)
+    {
+        AtomicFile.WriteText(folder.Config, RunConfig.ToYaml(Options, $"{command}\nAgain: permafrost finetune --config {folder.Config} --output-dir ANOTHER"));
+        AtomicFile.WriteText(folder.Command, command + "\n");
+        RunFolder.WriteJson(Path.Combine(folder.Path, "env.json"), EnvironmentInfo.Collect());
+    }
+
+    // A run that goes on with other steps, or with changes that were allowed, is described by what it ends with.
+    private void DescribeAgain(RunFolder folder, string command)
+    {
+        AtomicFile.WriteText(folder.Command, (File.Exists(folder.Command) ? File.ReadAllText(folder.Command) : "") + command + "\n");
+        string old = File.ReadAllText(folder.Config);
+        RunOptions saved = RunConfig.Parse(old, folder.Config, new RunOptions());
+        RunOptions now = Options with { OutputDir = saved.OutputDir };
+        if (RunConfig.ToYaml(saved, "") == RunConfig.ToYaml(now, "")) return;
+        string header = string.Join('\n', old.Split('\n').TakeWhile(line => line.StartsWith('#')).Select(line => line.TrimStart('#').TrimStart()));
+        AtomicFile.WriteText(folder.Config, RunConfig.ToYaml(now, $"{header}\nGone on with: {command}"));
     }
 
     private JsonObject Results(TrainerState state, long scoredStep, JsonObject metrics, JsonObject floors) => new()
@@ -101,4 +124,26 @@ public sealed partial class FinetuneRun
     }
 
     private static JsonNode Given(JsonNode node, string name) => node[name] ?? throw new FormatException($"no {name}");
+
+    // Of files every example counts, since they can change under the same name; generated ones follow from the task's version, and the first and last are enough to notice another.
+    private string DataSha256()
+    {
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        hash.AppendData(Encoding.UTF8.GetBytes($"{Data!.Train.Count}|{Data.Validation?.Count}|{Data.Test?.Count}"));
+        if (!Task.IsGenerated)
+        {
+            foreach (IExamples? split in new[] { Data.Train, Data.Validation, Data.Test })
+                if (split is not null) hash.AppendData(Encoding.UTF8.GetBytes(FeatureStore.DataSha256(split, CancellationToken.None)));
+            return Convert.ToHexStringLower(hash.GetHashAndReset());
+        }
+        using var scope = new TensorScope();
+        long count = Data.Train.Count ?? 64;
+        foreach (long start in new[] { 0, Math.Max(0, count - 16) })
+        {
+            Batch batch = Data.Train.Get([.. Enumerable.Range(0, (int)Math.Min(16, count)).Select(i => start + i)]);
+            batch.Inputs.ReadBytes(bytes => hash.AppendData(bytes));
+            batch.Targets.ReadBytes(bytes => hash.AppendData(bytes));
+        }
+        return Convert.ToHexStringLower(hash.GetHashAndReset());
+    }
 }

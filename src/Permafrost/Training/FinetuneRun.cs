@@ -1,4 +1,3 @@
-using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json.Nodes;
 using Permafrost.Formats;
@@ -47,6 +46,7 @@ public sealed partial class FinetuneRun : IDisposable
     private readonly string reading;
     private readonly FeatureStore features;
     private readonly IReadOnlyList<int>? lengths;
+    private readonly Lazy<string> dataSha256;
     private bool trained;
 
     private FinetuneRun(RunOptions options, TaskShape? knownShape, bool withData, bool wholeBackbone = false)
@@ -55,6 +55,7 @@ public sealed partial class FinetuneRun : IDisposable
         Options = options with { Dropout = options.Dropout ?? (Policy.Parse(options.Policy).IsOutputOnly ? 0 : 0.1) };
         MicroBatchSize = options.PerDeviceTrainBatchSize;
         EvalBatchSize = options.PerDeviceEvalBatchSize;
+        dataSha256 = new(DataSha256);
         (Task, reading) = TaskRegistry.Find(options.Task);
         _ = Tuning.Readout.Parse(options.Readout ?? "last");
         if (options.Threads > 0) Engine.Threads = options.Threads;
@@ -188,16 +189,12 @@ public sealed partial class FinetuneRun : IDisposable
         clock ??= TimeProvider.System;
         TaskData data = Data ?? throw new InvalidOperationException("the run was opened without data");
         AtomicFile.RemoveLeftovers(folder.Path);
-        if (checkpoint is null)
-        {
-            AtomicFile.WriteText(folder.Config, RunConfig.ToYaml(Options, $"{command}\nAgain: permafrost finetune --config {folder.Config} --output-dir ANOTHER"));
-            AtomicFile.WriteText(Path.Combine(folder.Path, "command.txt"), command + "\n");
-            RunFolder.WriteJson(Path.Combine(folder.Path, "env.json"), EnvironmentInfo.Collect());
-        }
+        if (checkpoint is null) Describe(folder, command);
         string frozenBefore = Model.FrozenSha256();
         observer.Started(this, Steps);
         Model.Train(true);
         using var loop = new TrainingLoop(this, folder, observer, stop, checkpoint, clock);
+        if (checkpoint is not null) DescribeAgain(folder, command);
         TrainerState state = loop.State;
         using var log = new MetricsLog(folder.Metrics, state.LogBytes, clock);
         loop.Run(log);
@@ -210,11 +207,12 @@ public sealed partial class FinetuneRun : IDisposable
             Model.LoadAdapter(AdapterFolder.ReadTensors(folder.Best), folder.Best, complete: true);
             step = state.BestStep;
         }
+        folder.CheckStillThere();
         AdapterFolder.Write(folder.Adapter, AdapterConfig(step), Model.Adapter());
         try
         {
             var metrics = new JsonObject();
-            if (Examples("validation", observer, stop.Token) is { } validation) metrics["validation"] = Score("validation", validation, step, log, observer, null, stop.Token).ToJson();
+            if (Examples("validation", observer, stop.Token) is { } validation) metrics["validation"] = Score("validation", validation, step, log, observer, null, stop.Token, announce: step != state.EvaluatedStep).ToJson();
             if (Options.ScoreTest && Examples("test", observer, stop.Token) is { } test) metrics["test"] = ScoreTest(test, folder, step, log, observer, stop.Token).ToJson();
             var floors = new JsonObject();
             if (Options.Floors && Options.ScoreTest)
@@ -271,7 +269,7 @@ public sealed partial class FinetuneRun : IDisposable
             ["micro_batch_size"] = MicroBatchSize,
             ["eval_batch_size"] = EvalBatchSize < Options.PerDeviceEvalBatchSize ? EvalBatchSize : null,
             ["frozen_type"] = FrozenType.ToString().ToLowerInvariant(),
-            ["data_sha256"] = DataSha256(),
+            ["data_sha256"] = dataSha256.Value,
             ["permafrost_version"] = EnvironmentInfo.Version.Split('+')[0],
             ["libtorch_version"] = Engine.Version,
             // Batches of their own give other rounding than the batches of the steps.
@@ -363,27 +361,11 @@ public sealed partial class FinetuneRun : IDisposable
 
     private static string Short(JsonNode? node) => node?.ToString() is { Length: > 0 } text ? text.Length > 24 ? text[..12] + "..." : text : "not set";
 
-    // The first and the last training examples stand for all: enough to notice another file, another task version or another order.
-    private string DataSha256()
-    {
-        using var scope = new TensorScope();
-        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        long count = Data!.Train.Count ?? 64;
-        hash.AppendData(Encoding.UTF8.GetBytes($"{Data.Train.Count}|{Data.Validation?.Count}|{Data.Test?.Count}"));
-        foreach (long start in new[] { 0, Math.Max(0, count - 16) })
-        {
-            Batch batch = Data.Train.Get([.. Enumerable.Range(0, (int)Math.Min(16, count)).Select(i => start + i)]);
-            batch.Inputs.ReadBytes(bytes => hash.AppendData(bytes));
-            batch.Targets.ReadBytes(bytes => hash.AppendData(bytes));
-        }
-        return Convert.ToHexStringLower(hash.GetHashAndReset());
-    }
-
-    private Metrics Score(string split, IExamples examples, long step, MetricsLog log, ITrainingObserver observer, Action<Prediction>? onPrediction, CancellationToken cancellation)
+    private Metrics Score(string split, IExamples examples, long step, MetricsLog log, ITrainingObserver observer, Action<Prediction>? onPrediction, CancellationToken cancellation, bool announce = true)
     {
         Metrics metrics = Evaluator.Evaluate(Model, examples, EvalBatchSize, Device, onPrediction, cancellation);
         if (split != "validation") log.Write(step, metrics.ToLog(split));
-        observer.Evaluated(split, step, metrics);
+        if (announce) observer.Evaluated(split, step, metrics);
         return metrics;
     }
 

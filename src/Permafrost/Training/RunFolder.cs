@@ -18,6 +18,9 @@ public sealed class RunFolder
     /// <summary>The resolved options.</summary>
     public string Config => System.IO.Path.Combine(Path, "config.yaml");
 
+    /// <summary>The command line, and those it went on with.</summary>
+    public string Command => System.IO.Path.Combine(Path, "command.txt");
+
     /// <summary>One JSON object a line: losses, norms, scores.</summary>
     public string Metrics => System.IO.Path.Combine(Path, "metrics.jsonl");
 
@@ -36,7 +39,7 @@ public sealed class RunFolder
     public static RunFolder Create(string path)
     {
         var folder = new RunFolder(path);
-        if (File.Exists(folder.Config) || File.Exists(folder.Results)) throw new UsageException($"--output-dir {path} holds a run already; choose another folder, or remove it");
+        folder.CheckNew();
         try
         {
             Directory.CreateDirectory(path);
@@ -74,6 +77,20 @@ public sealed class RunFolder
                 throw new PermafrostException($"--output-dir {folder.Path} cannot be written: {error.Message.TrimEnd('.')}; choose another folder");
             }
         }
+    }
+
+    /// <summary>Refuses a folder that another process has begun a run in since <see cref="Create"/> looked; to be asked again once it is locked.</summary>
+    /// <exception cref="UsageException">It holds a run.</exception>
+    public void CheckNew()
+    {
+        if (File.Exists(Config) || File.Exists(Results)) throw new UsageException($"--output-dir {Path} holds a run already; choose another folder, or remove it");
+    }
+
+    /// <summary>Refuses to go on in a folder that somebody has removed meanwhile: what is written from now on would be no whole run.</summary>
+    /// <exception cref="PermafrostException">It is gone.</exception>
+    public void CheckStillThere()
+    {
+        if (!File.Exists(Config) || !File.Exists(Metrics)) throw new PermafrostException($"{Path} was removed, or files were removed from it, while the run was writing there; start it again, and leave its folder alone meanwhile");
     }
 
     /// <summary>Removes a folder in which nothing but the lock was made.</summary>

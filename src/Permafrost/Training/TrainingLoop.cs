@@ -46,6 +46,8 @@ internal sealed class TrainingLoop : IDisposable
         RandomState.Seed((ulong)options.Seed);
         if (checkpoint is null) return;
         State = Checkpoint.Restore(checkpoint, model, optimizer, run.Device);
+        if (State.Step > steps) throw new UsageException($"{checkpoint} has done {State.Step} steps, more than --max-steps or --num-train-epochs ask for ({steps}); ask for at least as many");
+        if (options.LoadBestModelAtEnd && State.BestStep >= 0) Checkpoint.RestoreBest(checkpoint, folder, run.AdapterConfig(State.BestStep));
         savedStep = State.Step;
     }
 
@@ -142,7 +144,9 @@ internal sealed class TrainingLoop : IDisposable
             State.SinceBest = better ? 0 : State.SinceBest + 1;
             if (!better) return;
             (State.BestStep, State.BestAccuracy, State.BestLoss) = (State.Step, metrics.Accuracy, metrics.Loss);
-            if (options.LoadBestModelAtEnd) AdapterFolder.Write(folder.Best, run.AdapterConfig(State.Step), model.Adapter());
+            if (!options.LoadBestModelAtEnd) return;
+            folder.CheckStillThere();
+            AdapterFolder.Write(folder.Best, run.AdapterConfig(State.Step), model.Adapter());
         }
         catch (OperationCanceledException)
         {
@@ -153,6 +157,7 @@ internal sealed class TrainingLoop : IDisposable
     private void Save(MetricsLog log)
     {
         if (savedStep == State.Step && State.LogBytes == log.Length) return;
+        folder.CheckStillThere();
         State.LogBytes = log.Length;
         Checkpoint.Write(folder, State, model, optimizer, run.Identity(), run.Device);
         Checkpoint.Prune(folder, options.SaveTotalLimit);

@@ -17,4 +17,13 @@ internal static class RunFiles
 
     /// <summary>The adapter's bytes.</summary>
     public static byte[] Adapter(string folder) => File.ReadAllBytes(Path.Combine(folder, "adapter", "adapter_model.safetensors"));
+
+    /// <summary>The checkpoints, oldest first.</summary>
+    public static string[] Checkpoints(string run) => !Directory.Exists(run) ? [] :
+        [.. Directory.EnumerateDirectories(run, "checkpoint-*").Where(path => int.TryParse(Path.GetFileName(path).AsSpan("checkpoint-".Length), out _)).OrderBy(StepOf)];
+
+    /// <summary>For <c>--max-steps</c>: some more than a stopped run has done. How far it had got by then is the machine's to say.</summary>
+    public static string StepsBeyond(string run) => $"{StepOf(Checkpoints(run).Last()) + 50}";
+
+    private static int StepOf(string checkpoint) => int.Parse(Path.GetFileName(checkpoint).AsSpan("checkpoint-".Length));
 }

@@ -37,7 +37,7 @@ public class MemoryTests : IDisposable
     {
         RunOptions options = tiny.Options with { Backbone = "gpt2-mini", PerDeviceTrainBatchSize = 64 };
         using FinetuneRun kept = FinetuneRun.Prepare(options), again = FinetuneRun.Prepare(options with { GradientCheckpointing = true });
-        Assert.True(MemoryEstimate.Of(again).Activations < 0.7 * MemoryEstimate.Of(kept).Activations);
+        Assert.True(MemoryEstimate.Of(again).Activations < 0.8 * MemoryEstimate.Of(kept).Activations);
     }
 
     [Fact]

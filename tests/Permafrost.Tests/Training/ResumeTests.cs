@@ -111,6 +111,102 @@ public class ResumeTests : IDisposable
         Refusal.Of(folder.Path, () => Checkpoint.Newest(folder, warnings.Add));
     }
 
+    [Theory]
+    [InlineData("changed")]
+    [InlineData("gone")]
+    [InlineData("later")]
+    public void What_is_best_is_what_the_checkpoint_says(string best)
+    {
+        RunOptions options = Misleading();
+        (RunFolder whole, JsonObject expected) = tiny.Train(options);
+        Assert.InRange((long)expected["scored_step"]!, 1, 8);
+        RunFolder folder = Stopped(options, 9);
+        if (best == "gone") Directory.Delete(folder.Best, recursive: true);
+        else
+        {
+            string file = Path.Combine(folder.Best, "adapter_model.safetensors");
+            byte[] bytes = best == "changed" ? File.ReadAllBytes(file) : File.ReadAllBytes(Path.Combine(Checkpoint.All(folder)[^1], "adapter_model.safetensors"));
+            bytes[^1] ^= 1;
+            File.WriteAllBytes(file, bytes);
+        }
+        JsonObject results = Resume(options, folder);
+        Assert.Equal(TinyRun.AdapterBytes(whole), TinyRun.AdapterBytes(folder));
+        Assert.Equal((long)expected["scored_step"]!, (long)results["scored_step"]!);
+    }
+
+    // What is right in training is wrong in validation, whose first score therefore stays the best.
+    private RunOptions Misleading()
+    {
+        using var random = new RandomState(3);
+        Tensor inputs = Tensor.Empty([64, 3, 2]).NormalInPlace(0, 1, random), targets = Tensor.From([.. inputs.Select(1, 2).Select(1, 0).ToArray<float>().Select(x => x > 0 ? 1L : 0)], 64);
+        return tiny.On(("inputs", inputs), ("targets", targets), ("validation.inputs", inputs), ("validation.targets", targets.Eq(0).To(DType.Int64))) with
+        { Policy = "*", Dropout = 0, MaxSteps = 12, EvalSteps = 2, LearningRate = 0.03, PerDeviceTrainBatchSize = 16 };
+    }
+
+    [Theory]
+    [InlineData("inputs")]
+    [InlineData("targets")]
+    [InlineData("test.targets")]
+    public void Another_example_anywhere_is_another_run(string changed)
+    {
+        RunOptions Data(string? other)
+        {
+            (string Name, Tensor Tensor)[] tensors =
+            [
+                ("inputs", Tensor.Arange(600, DType.Float32).View(100, 3, 2)), ("targets", Tensor.Zeros([100], DType.Int64)),
+                ("test.inputs", Tensor.Ones([100, 3, 2])), ("test.targets", Tensor.Ones([100], DType.Int64)),
+            ];
+            foreach ((string name, Tensor tensor) in tensors) if (name == other) tensor.Select(0, 50).FillInPlace(1 - tensor.Select(0, 50).To(DType.Float32).Mean().ToDouble());
+            return tiny.On(tensors) with { MaxSteps = 4 };
+        }
+        RunFolder folder = Stopped(Data(null), 2);
+        using (FinetuneRun same = FinetuneRun.Prepare(Data(null))) same.CheckSameRun(Checkpoint.All(folder)[^1], []);
+        using FinetuneRun run = FinetuneRun.Prepare(Data(changed));
+        Refusal.OfUsage("data_sha256 was ", () => run.CheckSameRun(Checkpoint.All(folder)[^1], []));
+    }
+
+    [Fact]
+    public void A_run_that_goes_on_for_longer_says_so_and_fewer_steps_than_it_has_done_are_refused()
+    {
+        RunOptions options = Options with { LrSchedulerType = "constant_with_warmup" };
+        RunFolder folder = Stopped(options, 8);
+        string config = File.ReadAllText(folder.Config);
+        Refusal.OfUsage("has done 8 steps", () => Resume(options with { MaxSteps = 7 }, folder));
+        Assert.Equal(config, File.ReadAllText(folder.Config));
+        Resume(options with { MaxSteps = 11 }, folder);
+        RunOptions saved = RunConfig.Load(folder.Config, new RunOptions());
+        Assert.Equal((11, 3), (saved.MaxSteps, saved.WarmupSteps));
+        Assert.Equal(2, File.ReadAllLines(folder.Command).Length);
+        Assert.Equal(TinyRun.AdapterBytes(folder), TinyRun.AdapterBytes(tiny.Train(saved).Folder));
+    }
+
+    [Fact]
+    public void A_checkpoint_that_a_crash_left_aside_is_found_again()
+    {
+        RunFolder folder = Stopped(Options, 2);
+        string checkpoint = Assert.Single(Checkpoint.All(folder));
+        Directory.Move(checkpoint, checkpoint + ".old");
+        Directory.CreateDirectory(checkpoint + ".123.tmp");
+        Assert.Equal(checkpoint, Checkpoint.Newest(folder, _ => { }));
+        Assert.False(Directory.Exists(checkpoint + ".old"));
+        // Half deleted already, it is none.
+        Directory.Move(checkpoint, checkpoint + ".old");
+        File.Delete(Path.Combine(checkpoint + ".old", "rng_state.json"));
+        Refusal.Of("no sound checkpoint", () => Checkpoint.Newest(folder, _ => { }));
+    }
+
+    [Fact]
+    public void A_folder_that_is_removed_meanwhile_ends_the_run()
+    {
+        RunFolder folder = RunFolder.Create(tiny.NewFolder());
+        using FinetuneRun run = FinetuneRun.Prepare(Options);
+        using var stop = new StopRequest();
+        tiny.OnStep = report => { if (report.Step == 2) Directory.Delete(folder.Path, recursive: true); };
+        Refusal.Of($"{folder.Path} was removed", () => run.Train(folder, "permafrost finetune (a test)", tiny, stop));
+        tiny.OnStep = null;
+        Assert.False(Directory.Exists(folder.Path));
+    }
+
     [Fact]
     public void Gradients_added_up_are_those_of_one_batch()
     {
