@@ -24,6 +24,28 @@ public class QuickstartTests
     }
 
     [Fact]
+    public void One_that_was_stopped_goes_on_to_the_same_end()
+    {
+        using var scratch = new Scratch();
+        string[] line = ["quickstart", "--scale", "0.02", "--output-dir", scratch["parts"]];
+        // Killed in the first run, stopped in a later one.
+        foreach ((int signal, string folder) in new[] { (9, "pretrain"), (Cli.Terminate, "listops-pretrained-lr0.003") })
+        {
+            using CliProcess process = Cli.Start(new CliSettings(), line);
+            process.WaitFor(() => File.Exists(scratch["parts", folder, "metrics.jsonl"]), $"trained in {folder}");
+            process.Signal(signal);
+            CliResult stopped = process.WaitForExit(CliSettings.Patience);
+            if (signal == Cli.Terminate) stopped.Failed(75, $"go on with: permafrost quickstart --output-dir {scratch["parts"]} --seed 0 --scale 0.02");
+        }
+        Cli.Run("quickstart", "--scale", "0.01", "--output-dir", scratch["parts"]).Refused(2, "another quickstart", "--scale 0.02");
+        CliResult parts = Cli.Run([.. line, "--json"]).Succeeded();
+        CliResult whole = Cli.Run("quickstart", "--scale", "0.02", "--output-dir", scratch["whole"], "--json").Succeeded();
+        static string Scores(CliResult result) => string.Join('\n', result.Json["runs"]!.AsArray().Select(run => $"{run!["learning_rate"]} {run["metrics"]!.ToJsonString()}"));
+        Assert.Equal(Scores(whole), Scores(parts));
+        Cli.Run([.. line]).Refused(2, "has finished");
+    }
+
+    [Fact]
     public void An_impossible_scale_is_refused()
     {
         foreach (string scale in new[] { "0", "-1", "1000", "much" }) InProcess.Run("quickstart", "--scale", scale).Refused(2, "--scale");

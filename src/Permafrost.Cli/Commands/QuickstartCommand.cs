@@ -15,6 +15,7 @@ internal static class QuickstartCommand
     private const int PretrainSteps = 1500;
     private const int XorSteps = 700;
     private const int ListOpsSteps = 1000;
+    private const string Record = "quickstart.json";
     private static readonly double[] Rates = [3e-3, 1e-2];
 
     public static Command Create()
@@ -33,8 +34,38 @@ internal static class QuickstartCommand
     {
         if (scale is not (> 0 and <= 100)) throw new UsageException("--scale must be above 0 and at most 100");
         string root = output ?? RunFolder.Unused(Path.Combine("runs", FormattableString.Invariant($"quickstart-{DateTime.Now:yyyyMMdd-HHmmss}")));
-        if (Directory.Exists(root) && Directory.EnumerateFileSystemEntries(root).Any()) throw new UsageException($"--output-dir {root} is not empty; choose another folder, or remove it");
-        RunFolder.Create(Path.Combine(root, "pretrain"));
+        string again = FormattableString.Invariant($"permafrost quickstart --output-dir {root} --seed {seed} --scale {scale}");
+        Begin(root, again);
+        using var held = new RunLock(root);
+        try
+        {
+            return Compare(root, seed, scale, json);
+        }
+        catch (StoppedException stopped)
+        {
+            throw new StoppedException($"{stopped.Message.Split("; go on with")[0]} in {root}; go on with: {again}", stopped.Reason);
+        }
+    }
+
+    // The command that made a folder may go on in it until it has finished, and no other one.
+    private static void Begin(string root, string again)
+    {
+        string record = Path.Combine(root, Record);
+        if (Directory.Exists(root) && Directory.EnumerateFileSystemEntries(root).Any())
+        {
+            if (!File.Exists(record)) throw new UsageException($"--output-dir {root} is not empty; choose another folder, or remove it");
+            JsonObject known = Formats.JsonFile.Read(record);
+            if ((string?)known["command"] != again) throw new UsageException($"--output-dir {root} holds another quickstart; choose another folder, or go on with that one: {known["command"]}");
+            if (known["finished"] is not null) throw new UsageException($"--output-dir {root} holds a quickstart that has finished; choose another folder, or remove it");
+            Output.Note($"going on in {root}");
+            return;
+        }
+        RunFolder.Create(root);
+        RunFolder.WriteJson(record, new JsonObject { ["command"] = again });
+    }
+
+    private static int Compare(string root, long seed, double scale, bool json)
+    {
         int Steps(int steps) => Math.Max(4, (int)(steps * scale));
         var common = new RunOptions { Backbone = "gpt2-tiny", Init = "random", InitSeed = seed, Seed = seed, Dropout = 0, PerDeviceTrainBatchSize = 32, LearningRate = 3e-3, SaveMinutes = 5 };
 
@@ -52,7 +83,8 @@ internal static class QuickstartCommand
             MaxSteps = Steps(PretrainSteps),
             EvalSteps = Steps(500),
         };
-        JsonObject pretrained = Train(pretraining, Path.Combine(root, "pretrain"), run => BackboneFolder.Save(run.Model.Backbone, body));
+        // The configuration is written last: where it is, the body is whole.
+        JsonObject pretrained = Train(pretraining, Path.Combine(root, "pretrain"), done: File.Exists(Path.Combine(body, "config.json")), run => BackboneFolder.Save(run.Model.Backbone, body));
 
         var results = new List<(string Task, string Body, JsonObject Results, string Folder)>();
         foreach ((string task, int steps, Dictionary<string, string> settings) in new[]
@@ -71,6 +103,7 @@ internal static class QuickstartCommand
             }
         }
         Print(root, pretrained, results, json);
+        RunFolder.WriteJson(Path.Combine(root, Record), new JsonObject { ["command"] = (string?)Formats.JsonFile.Read(Path.Combine(root, Record))["command"], ["finished"] = true });
         if (ReportFile.Write(root, [Path.Combine(root, "pretrain"), .. results.Select(result => result.Folder)]) is { } report && !json) Output.Line($"report: {report}");
         return 0;
     }
@@ -83,21 +116,28 @@ internal static class QuickstartCommand
         foreach (double rate in Rates)
         {
             string folder = FormattableString.Invariant($"{path}-lr{rate}");
-            double own = (double)Train(options with { LearningRate = rate }, folder)["metrics"]!["validation"]!["accuracy"]!;
+            double own = (double)Train(options with { LearningRate = rate }, folder, done: true)["metrics"]!["validation"]!["accuracy"]!;
             if (own > accuracy) (best, accuracy) = (folder, own);
         }
         return (FinetuneRun.ScoreChosen(best, CommandLine.Stop.Token), best);
     }
 
-    private static JsonObject Train(RunOptions options, string path, Action<FinetuneRun>? then = null)
+    // A run that has finished is not run again where what follows it is done too; one that was stopped goes on.
+    private static JsonObject Train(RunOptions options, string path, bool done, Action<FinetuneRun>? then = null)
     {
-        RunFolder folder = RunFolder.Create(path);
+        string results = Path.Combine(path, "results.json");
+        if (done && File.Exists(results)) return Formats.JsonFile.Read(results);
+        bool begun = File.Exists(Path.Combine(path, "config.yaml")) && Checkpoint.All(RunFolder.Open(path)).Count > 0;
+        if (!begun && Directory.Exists(path)) Directory.Delete(path, recursive: true);
+        RunFolder folder = begun ? RunFolder.Open(path) : RunFolder.Create(path);
         using var held = new RunLock(path);
         using FinetuneRun run = FinetuneRun.Prepare(options with { OutputDir = path }, wholeBackbone: true);
+        string? checkpoint = begun ? Checkpoint.Newest(folder, Output.Note) : null;
+        if (checkpoint is not null) run.CheckSameRun(checkpoint, []);
         Output.Note(run.Model.CountsLine);
-        JsonObject results = TrainingProgress.Train(run, folder, "permafrost quickstart");
+        JsonObject made = TrainingProgress.Train(run, folder, "permafrost quickstart", checkpoint);
         then?.Invoke(run);
-        return results;
+        return made;
     }
 
     private static void Print(string root, JsonObject pretrained, List<(string Task, string Body, JsonObject Results, string Folder)> results, bool json)

@@ -38,6 +38,9 @@ public sealed class StopRequest : IDisposable
 /// <summary>A run stopped when asked to, with a checkpoint: exit code 75, or 130 after Ctrl-C.</summary>
 public sealed class StoppedException(string message, StopReason reason) : PermafrostException(message)
 {
+    /// <summary>Why.</summary>
+    public StopReason Reason => reason;
+
     /// <inheritdoc/>
     public override int ExitCode => reason == StopReason.Interrupt ? 130 : 75;
 }
