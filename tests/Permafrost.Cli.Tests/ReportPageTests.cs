@@ -98,6 +98,58 @@ public sealed class ReportPageTests : IDisposable
         Assert.Empty(complaints);
     }
 
+    [SkippableTheory]
+    [InlineData(1400, ColorScheme.Light)]
+    [InlineData(390, ColorScheme.Dark)]
+    public async Task Names_of_runs_and_of_floors_can_be_read_on_wide_and_narrow_screens(int width, ColorScheme colours)
+    {
+        Skip.IfNot(File.Exists(Chromium), $"needs a browser: {Chromium} is not there (apt-get install chromium)");
+        Skip.IfNot(RunReport.HasCharts, "this build has no uPlot (npm was not there), so it writes no reports");
+        // Two floors almost alike, one that lies in the curves, one at the lower end; and more options that differ than fit beside each other.
+        (string Task, string Floor)[] floors = [("bit-memory", "82.46"), ("listops", "80.30"), ("bit-xor", "79.50"), ("families-of-proteins-by-their-first-residues", "1.25")];
+        string[] runs = [.. floors.Select(floor => samples.Add(floor.Task, floor.Task, floors: $"\"root\":{floor.Floor}e-2"))];
+        foreach (string run in runs)
+            File.AppendAllText(Path.Combine(run, "config.yaml"), string.Concat(Enumerable.Range(0, 9).Select(i => $"data_{i}: /srv/a-folder-with-a-name-of-many-words/{Path.GetFileName(run)}/rows.csv\n")));
+        string page = samples.At("names.html");
+        InProcess.Run(["report", .. runs, "--output", page]).Succeeded();
+
+        using IPlaywright playwright = await Playwright.CreateAsync();
+        await using IBrowser browser = await Launch(playwright);
+        IPage tab = await browser.NewPageAsync(new() { ViewportSize = new() { Width = width, Height = 900 }, ColorScheme = colours });
+        await tab.GotoAsync(new Uri(page).AbsoluteUri);
+
+        // Rows; on a phone the scores are cards instead, where a name has the whole width.
+        double[] heights = await tab.Locator("tbody tr").EvaluateAllAsync<double[]>("rows => rows.filter(row => getComputedStyle(row).display === 'table-row').map(row => row.getBoundingClientRect().height)");
+        Assert.Equal(width > 860 ? 8 : 4, heights.Length);
+        Assert.All(heights, height => Assert.InRange(height, 20, 120));
+        double[] names = await tab.Locator("tbody th .name").EvaluateAllAsync<double[]>("names => names.map(name => name.getBoundingClientRect().height)");
+        Assert.All(names, height => Assert.InRange(height, 10, 75));
+        Assert.True(await tab.EvaluateAsync<int>("document.documentElement.scrollWidth") <= width);
+
+        // Every floor has its score beside the plot, clear of the curves and of the other scores, and its name below.
+        ILocator chart = tab.Locator(".chart", new() { HasText = "Validation accuracy" });
+        LocatorBoundingBoxResult card = (await chart.BoundingBoxAsync())!, plot = (await chart.Locator(".u-over").BoundingBoxAsync())!;
+        double above = plot.Y - 10;
+        Assert.Equal(floors.Select(floor => floor.Floor + " %"), await chart.Locator(".floor-mark").AllTextContentsAsync());
+        foreach (ILocator mark in await chart.Locator(".floor-mark").AllAsync())
+        {
+            LocatorBoundingBoxResult box = (await mark.BoundingBoxAsync())!;
+            Assert.True(box.X >= plot.X + plot.Width && box.X + box.Width <= card.X + card.Width, "a floor's score is not beside the plot");
+            Assert.True(box.Y >= above && box.Y + box.Height <= plot.Y + plot.Height + 10, "two floors' scores overlap, or one leaves the plot");
+            above = box.Y + box.Height - 0.5;
+        }
+        Assert.Equal(floors.Select(floor => $"{floor.Task} floor: first operator and the digits directly under it {floor.Floor} %"), await chart.Locator(".floor-key li").AllTextContentsAsync());
+        foreach (ILocator row in await chart.Locator(".floor-key li").AllAsync())
+        {
+            LocatorBoundingBoxResult box = (await row.BoundingBoxAsync())!;
+            Assert.True(box.Y >= plot.Y + plot.Height && box.Y + box.Height <= card.Y + card.Height && box.X + box.Width <= card.X + card.Width, "a floor's name is not under the plot");
+        }
+
+        // A hidden run takes the floor of its task with it.
+        await tab.Locator(".key").First.ClickAsync();
+        await Assertions.Expect(chart.Locator(".floor-mark")).ToHaveTextAsync(["80.30 %", "79.50 %", "1.25 %"]);
+    }
+
     // A browser that hangs while it starts, as one does now and then on a busy machine, says nothing about the page.
     private static async Task<IBrowser> Launch(IPlaywright playwright)
     {

@@ -116,7 +116,7 @@ internal sealed class ReportPage
         for (int i = 0; i < runs.Count; i++)
         {
             html.Append($"<tr><th scope=\"row\"><span class=\"who\">{Swatch(i)} <span class=\"name\">{Text(labels[i])}</span></span></th>");
-            foreach (string key in keys) html.Append($"<td>{Text(runs[i].Options.GetValueOrDefault(key, "\u2013"))}</td>");
+            foreach (string key in keys) html.Append($"<td><span class=\"value\">{Text(runs[i].Options.GetValueOrDefault(key, "\u2013"))}</span></td>");
             html.Append("</tr>");
         }
         return html.Append("</tbody></table></div></section>").ToString();

@@ -45,6 +45,8 @@
   // All charts share their steps, so that a step is at the same place in each.
   const ends = data.runs.flatMap(run => Object.values(run.curves).flatMap(([steps]) => [steps[0], steps.at(-1)]));
   const allSteps = [Math.min(0, ...ends), Math.max(1, ...ends)];
+  // Room at the right for the scores of floors; the same in all charts, for the same reason.
+  const margin = data.charts.some(spec => spec.floors.length > 0) ? 60 : 22;
   let log = false, weight = 0.6, zoom = null, hovered = null;
   if (holder && typeof uPlot === "function") start();
   function redraw() { for (const chart of charts) chart.plot?.redraw(false); }
@@ -59,9 +61,11 @@
       const readout = make("div", "readout");
       readout.hidden = true;
       figure.tabIndex = 0;
-      figure.append(caption, area, gridline, readout);
+      const floorKey = make("ul", "floor-key");
+      floorKey.hidden = true;
+      figure.append(caption, area, floorKey, gridline, readout);
       holder.append(figure);
-      const chart = { spec, figure, area, gridline, readout, plot: null, runs: data.runs.map((run, index) => ({ ...run, index, curve: run.curves[spec.key] })).filter(run => run.curve) };
+      const chart = { spec, figure, area, floorKey, gridline, readout, plot: null, runs: data.runs.map((run, index) => ({ ...run, index, curve: run.curves[spec.key] })).filter(run => run.curve) };
       describe(chart);
       charts.push(chart);
       build(chart);
@@ -141,7 +145,7 @@
     };
     const options = {
       width: chart.area.clientWidth, height: chart.area.clientHeight,
-      padding: [8, 22, 0, 0],
+      padding: [8, margin, 0, 0],
       legend: { show: false },
       cursor: {
         hover: { prox: 40 },
@@ -173,7 +177,8 @@
         spanGaps: false,
       }))],
       hooks: {
-        draw: [plot => drawFloors(chart, plot)],
+        // Before the curves, so that these lie on top.
+        drawAxes: [plot => drawFloors(chart, plot)],
         setCursor: [plot => showReadout(chart, plot)],
         setSelect: [plot => {
           if (plot.select.width < 8) return;
@@ -242,28 +247,47 @@
     return look.endsWith("d1") ? [9, 6] : look.endsWith("d2") ? [2, 5] : undefined;
   }
 
+  // Lines in the plot, each with its score beside its right end; the rules' names, too long for that, are listed under the plot.
   function drawFloors(chart, plot) {
-    const { ctx, bbox } = plot, ratio = devicePixelRatio, ink = getComputedStyle(chart.figure).color;
-    let lastLabel = -Infinity;
-    for (const floor of floorsOf(chart)) {
-      const y = Math.round(plot.valToPos(floor.score, "y", true));
-      ctx.save();
-      ctx.strokeStyle = ctx.fillStyle = ink;
+    const { ctx, bbox } = plot, ratio = devicePixelRatio, right = bbox.left + bbox.width, gap = 14;
+    const floors = floorsOf(chart);
+    const lines = floors.map(floor => plot.valToPos(floor.score, "y"));
+    // Downwards no score touches the one above it, then upwards none leaves the plot. Too many for its height are in the list only.
+    const places = [...lines], fit = floors.length * gap <= plot.over.clientHeight;
+    for (let i = 1; i < places.length; i++) places[i] = Math.max(places[i], places[i - 1] + gap);
+    for (let i = places.length - 1, low = plot.over.clientHeight; i >= 0; i--, low -= gap) places[i] = Math.min(places[i], low);
+    ctx.save();
+    ctx.strokeStyle = getComputedStyle(chart.figure).color;
+    for (const [i, line] of lines.entries()) {
+      const y = Math.round(line * ratio + bbox.top);
       ctx.lineWidth = 1.2 * ratio;
       ctx.setLineDash([4 * ratio, 4 * ratio]);
       ctx.beginPath();
       ctx.moveTo(bbox.left, y);
-      ctx.lineTo(bbox.left + bbox.width, y);
+      ctx.lineTo(right, y);
       ctx.stroke();
-      if (y - lastLabel < 30 * ratio) { ctx.restore(); continue; }
-      lastLabel = y;
-      ctx.font = `${11.5 * ratio}px ${getComputedStyle(chart.figure).fontFamily}`;
-      ctx.textAlign = "right";
-      const above = y - bbox.top > 26 * ratio;
-      ctx.textBaseline = above ? "bottom" : "top";
-      ctx.fillText(`${floor.name} ${percent(floor.score)}`, bbox.left + bbox.width - 4 * ratio, y + (above ? -4 : 5) * ratio);
-      ctx.restore();
+      if (!fit) continue;
+      ctx.lineWidth = ratio;
+      ctx.setLineDash([]);
+      ctx.beginPath();
+      ctx.moveTo(right, y);
+      ctx.lineTo(right + 7 * ratio, places[i] * ratio + bbox.top);
+      ctx.stroke();
     }
+    ctx.restore();
+
+    for (const mark of plot.over.querySelectorAll(".floor-mark")) mark.remove();
+    for (const [i, floor] of fit ? floors.entries() : []) {
+      const mark = make("span", "floor-mark", percent(floor.score));
+      mark.style.top = `${places[i]}px`;
+      plot.over.append(mark);
+    }
+    chart.floorKey.hidden = floors.length === 0;
+    chart.floorKey.replaceChildren(...floors.map(floor => {
+      const row = make("li", "", `${floor.name} `);
+      row.append(make("b", "", percent(floor.score)));
+      return row;
+    }));
   }
 
   // ---- reading values ----
