@@ -37,6 +37,8 @@ public sealed class RunFolder
     {
         var folder = new RunFolder(path);
         if (File.Exists(folder.Config) || File.Exists(folder.Results)) throw new UsageException($"--output-dir {path} holds a run already; choose another folder, or remove it");
+        for (string? part = System.IO.Path.GetFullPath(path); part is not null; part = System.IO.Path.GetDirectoryName(part))
+            if (File.Exists(part)) throw new PermafrostException($"--output-dir {path} cannot be made: {part} is a file, not a folder; choose another folder");
         try
         {
             Directory.CreateDirectory(path);
