@@ -1,6 +1,7 @@
 using System.Text.Json.Nodes;
 using Permafrost.Tests.Shared;
 using Permafrost.Torch;
+using Permafrost.Training;
 
 namespace Permafrost.Cli.Tests;
 
@@ -15,6 +16,7 @@ public class BadRunTests(TrainedRun run) : IClassFixture<TrainedRun>
         using var scratch = new Scratch();
         string file = scratch.Write("file", "mine");
         foreach (string path in new[] { Path.Combine(file, "run"), file, "/proc/run" }) InProcess.Run([.. Sound, "--output-dir", path]).Refused(1, "--output-dir", path);
+        foreach (string path in new[] { Path.Combine(file, "run"), file, file + "/" }) InProcess.Run([.. Sound, "--output-dir", path]).Refused(1, $"{file} is a file, not a folder");
         Assert.Equal("mine", File.ReadAllText(file));
         InProcess.Run("quickstart", "--output-dir", Path.Combine(file, "run")).Refused(1, "--output-dir", file);
     }
@@ -46,7 +48,36 @@ public class BadRunTests(TrainedRun run) : IClassFixture<TrainedRun>
         }
         CliResult result = InProcess.Run("predict", run.Folder, "--input", bits, "--output", "/proc/out");
         Assert.DoesNotContain("--output-dir", result.Error, StringComparison.Ordinal);
+        Assert.DoesNotContain("space", result.Error, StringComparison.Ordinal);
+        Assert.DoesNotContain(".tmp", result.Error, StringComparison.Ordinal);
         Assert.Equal(3, Scratch.Files(scratch.Path).Length);
+    }
+
+    [Fact]
+    public void A_folder_that_cannot_be_locked_is_told_from_one_in_use()
+    {
+        using var scratch = new Scratch();
+        string copy = run.Copy(scratch);
+        using (new RunLock(copy)) InProcess.Run("finetune", "--resume-from-checkpoint", copy).Refused(1, copy, "in use by another process");
+        File.Delete(Path.Combine(copy, ".lock"));
+        Directory.CreateDirectory(Path.Combine(copy, ".lock"));
+        CliResult result = InProcess.Run("finetune", "--resume-from-checkpoint", copy);
+        result.Refused(1, copy, "cannot be written");
+        Assert.DoesNotContain("in use", result.Error, StringComparison.Ordinal);
+    }
+
+    [SkippableFact]
+    public void A_read_only_file_system_is_named()
+    {
+        using var scratch = new Scratch();
+        run.Copy(scratch);
+        var settings = new CliSettings { WorkingDirectory = scratch.Path };
+        const string ReadOnly = "mount --bind copy copy && mount -o remount,bind,ro copy";
+        Skip.If(Cli.Shell(settings, $"unshare -Urm bash -c '{ReadOnly}'").ExitCode != 0, "needs a read-only folder of its own, and may not mount one here (unshare -Urm mount --bind)");
+        Cli.Shell(settings, $"unshare -Urm bash -c '{ReadOnly} && permafrost finetune --resume-from-checkpoint copy'").Refused(1, "copy cannot be written", "Read-only file system");
+        CliResult report = Cli.Shell(settings, $"unshare -Urm bash -c '{ReadOnly} && permafrost report copy --output copy/page.html'");
+        Assert.DoesNotContain("space", report.Error, StringComparison.Ordinal);
+        Assert.Equal(1, report.ExitCode);
     }
 
     [Theory]
@@ -88,6 +119,12 @@ public class BadRunTests(TrainedRun run) : IClassFixture<TrainedRun>
     [InlineData("readout", "\"middle\"")]
     [InlineData("readout", "7")]
     [InlineData("labels", "3")]
+    [InlineData("labels", "[\"one\"]")]
+    [InlineData("shape", "{\"vector_size\": 1, \"sequence_length\": 10, \"targets\": 0, \"classes\": 2}")]
+    [InlineData("shape", "{\"vector_size\": 1, \"sequence_length\": 10, \"targets\": 5, \"classes\": -1}")]
+    [InlineData("shape", "{\"vector_size\": 1, \"sequence_length\": 0, \"targets\": 5, \"classes\": 2}")]
+    [InlineData("shape", "{\"vector_size\": 0, \"sequence_length\": 10, \"targets\": 5, \"classes\": 2}")]
+    [InlineData("shape", "{\"sequence_length\": 10, \"targets\": 5, \"classes\": 2}")]
     [InlineData("backbone_sha256", "7")]
     [InlineData("backbone_sha256", "\"0000\"")]
     public void An_adapter_with_a_changed_description_is_refused(string key, string value)
@@ -99,6 +136,17 @@ public class BadRunTests(TrainedRun run) : IClassFixture<TrainedRun>
         File.WriteAllText(Path.Combine(copy, "adapter", "adapter_config.json"), config.ToJsonString());
         CliResult result = InProcess.Run("evaluate", copy);
         result.Refused(1, copy);
+        InProcess.Run("predict", copy, "--input", scratch.Write("bits.txt", "0110110001\n")).Refused(1, copy);
+    }
+
+    [Fact]
+    public void A_run_of_a_larger_machine_is_read()
+    {
+        using var scratch = new Scratch();
+        string copy = run.Copy(scratch);
+        string config = Path.Combine(copy, "config.yaml");
+        File.WriteAllText(config, File.ReadAllText(config).Replace("threads: 0", "threads: 4000", StringComparison.Ordinal).Replace("warmup_steps: 0", "warmup_steps: 5", StringComparison.Ordinal));
+        InProcess.Run("predict", copy, "--input", scratch.Write("bits.txt", "0110110001\n")).Succeeded();
     }
 
     [Fact]
@@ -127,12 +175,53 @@ public class BadRunTests(TrainedRun run) : IClassFixture<TrainedRun>
     [InlineData("[]")]
     [InlineData("{}")]
     [InlineData("{\"metrics\": 3}")]
+    [InlineData("{\"metrics\": []}")]
     public void Damaged_results_are_refused(string content)
     {
         using var scratch = new Scratch();
         string copy = run.Copy(scratch);
         File.WriteAllText(Path.Combine(copy, "results.json"), content);
         InProcess.Run("show", "run", copy).Refused(1, copy);
+        InProcess.Run("show", "run", copy, "--json").Refused(1, copy);
+        InProcess.Run("compare", run.Folder, copy).Refused(1, copy);
+        InProcess.Run("compare", copy, run.Folder, "--json").Refused(1, copy);
+    }
+
+    [SkippableTheory]
+    [InlineData("\"high\"")]
+    [InlineData("1e308")]
+    [InlineData("1e999")]
+    [InlineData("-0.5")]
+    [InlineData("[0.5]")]
+    [InlineData("null")]
+    public void An_accuracy_that_is_no_share_is_called_damaged(string accuracy)
+    {
+        using var scratch = new Scratch();
+        string copy = run.Copy(scratch);
+        string file = Path.Combine(copy, "results.json");
+        JsonObject results = RunFiles.Json(file);
+        results["metrics"]!["test"]!["accuracy"] = "HERE";
+        File.WriteAllText(file, results.ToJsonString().Replace("\"HERE\"", accuracy, StringComparison.Ordinal));
+        InProcess.Run("show", "run", copy).Refused(1, file, "damaged");
+        InProcess.Run("compare", run.Folder, copy).Refused(1, file, "damaged");
+        JsonNode row = Assert.Single(JsonNode.Parse(InProcess.Run("ls", "runs", "--runs-dir", scratch.Path, "--json").Succeeded().Output)!.AsArray())!;
+        Assert.Equal("damaged", (string?)row["test accuracy"]);
+        Skip.IfNot(Permafrost.Studies.RunReport.HasCharts, "this build has no uPlot");
+        string said = InProcess.Run("report", copy, "--output", scratch["page.html"]).Succeeded().Output;
+        Assert.Contains("metrics.test.accuracy is no share from 0 to 1", said, StringComparison.Ordinal);
+        Assert.DoesNotContain("\u221e", File.ReadAllText(scratch["page.html"]), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Damaged_predictions_are_named()
+    {
+        using var scratch = new Scratch();
+        string copy = run.Copy(scratch);
+        string file = Path.Combine(copy, "predictions.jsonl");
+        File.WriteAllText(file, "{\"target\": [1, 0], \"label\": [1]}\n");
+        InProcess.Run("compare", run.Folder, copy).Refused(1, file, "damaged");
+        File.WriteAllText(file, "{\"target\": [1, 0]}\n");
+        InProcess.Run("compare", copy, run.Folder).Refused(1, file, "damaged");
     }
 
     [Theory]

@@ -2,7 +2,6 @@ using System.CommandLine;
 using System.Globalization;
 using System.Text.Json.Nodes;
 using Permafrost.Cli.Terminal;
-using Permafrost.Formats;
 using Permafrost.Training;
 using Spectre.Console;
 
@@ -66,8 +65,7 @@ internal static class CompareCommand
     private static (JsonObject Results, RunOptions Options) Read(string path)
     {
         RunFolder folder = RunFolder.Open(path);
-        if (!File.Exists(folder.Results)) throw new PermafrostException($"{path} has no results.json: the run did not finish");
-        return (JsonFile.Read(folder.Results), RunConfig.Load(folder.Config, new RunOptions()));
+        return (ResultTable.Read(folder), RunConfig.Load(folder.Config, new RunOptions()));
     }
 
     // Mean and standard error of the per-example difference in accuracy; null unless both runs answered the same examples.
@@ -75,23 +73,28 @@ internal static class CompareCommand
     {
         string[] files = [Path.Combine(first, "predictions.jsonl"), Path.Combine(second, "predictions.jsonl")];
         if (!files.All(File.Exists)) return null;
-        var differences = new List<double>();
-        using IEnumerator<JsonObject> a = MetricsLog.Read(files[0]).GetEnumerator();
-        using IEnumerator<JsonObject> b = MetricsLog.Read(files[1]).GetEnumerator();
-        while (true)
-        {
-            (bool moreA, bool moreB) = (a.MoveNext(), b.MoveNext());
-            if (!moreA && !moreB) break;
-            if (moreA != moreB || a.Current["target"]?.ToJsonString() != b.Current["target"]?.ToJsonString()) return null;
-            differences.Add(Right(b.Current) - Right(a.Current));
-        }
-        if (differences.Count < 2) return null;
+        (List<(string Target, double Right)> a, List<(string Target, double Right)> b) = (Answers(files[0]), Answers(files[1]));
+        if (!a.Select(answer => answer.Target).SequenceEqual(b.Select(answer => answer.Target))) return null;
+        double[] differences = [.. a.Zip(b, (one, other) => other.Right - one.Right)];
+        if (differences.Length < 2) return null;
         double mean = differences.Average();
-        double variance = differences.Sum(d => (d - mean) * (d - mean)) / (differences.Count - 1);
-        return (mean, Math.Sqrt(variance / differences.Count), differences.Count);
+        double variance = differences.Sum(d => (d - mean) * (d - mean)) / (differences.Length - 1);
+        return (mean, Math.Sqrt(variance / differences.Length), differences.Length);
     }
 
-    // The share of an example's answers that are right.
+    // Of each example what was right to answer, and the share of its answers that were.
+    private static List<(string Target, double Right)> Answers(string file)
+    {
+        try
+        {
+            return [.. MetricsLog.Read(file).Select(prediction => (prediction["target"]?.ToJsonString() ?? "", Right(prediction)))];
+        }
+        catch (Exception error) when (error is InvalidOperationException or NullReferenceException or ArgumentException)
+        {
+            throw new PermafrostException($"{file} is damaged: a line has other labels than targets; remove it to compare without it");
+        }
+    }
+
     private static double Right(JsonObject prediction)
     {
         if (prediction["target"] is not JsonArray targets) return prediction["label"]?.ToJsonString() == prediction["target"]?.ToJsonString() ? 1 : 0;

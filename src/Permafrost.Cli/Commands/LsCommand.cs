@@ -73,7 +73,8 @@ internal static class LsCommand
                 continue;
             }
             string score = json["metrics"] is not JsonObject metrics ? "damaged"
-                : metrics["test"] is JsonObject test && test["accuracy"] is JsonValue value && value.TryGetValue(out double accuracy) ? ResultTable.Percent(accuracy) : "-";
+                : metrics["test"] is not { } test ? "-"
+                : ResultTable.Share((test as JsonObject)?["accuracy"]) is { } accuracy ? ResultTable.Percent(accuracy) : "damaged";
             rows.Add([path, $"{json["task"]}", $"{json["backbone"]}", $"{json["policy"]}", $"{json["seed"]}", $"{json["steps"]}", score]);
         }
         return rows;

@@ -1,7 +1,6 @@
 using System.CommandLine;
 using System.Text.Json.Nodes;
 using Permafrost.Cli.Terminal;
-using Permafrost.Formats;
 using Permafrost.Models;
 using Permafrost.Nn;
 using Permafrost.Tasks;
@@ -85,17 +84,8 @@ internal static class ShowCommand
 
     private static void Run(string path, bool json)
     {
-        RunFolder folder = RunFolder.Open(path);
-        if (!File.Exists(folder.Results)) throw new PermafrostException($"{path} has no results.json: the run did not finish");
-        JsonObject results = JsonFile.Read(folder.Results);
-        try
-        {
-            if (json) Output.Json(results);
-            else ResultTable.Print(results, path);
-        }
-        catch (Exception error) when (error is InvalidOperationException or NullReferenceException or FormatException)
-        {
-            throw new PermafrostException($"{folder.Results} is damaged: it lacks scores or counts, or holds something else in their place");
-        }
+        JsonObject results = ResultTable.Read(RunFolder.Open(path));
+        if (json) Output.Json(results);
+        else ResultTable.Print(results, path);
     }
 }

@@ -1,6 +1,8 @@
 using System.Globalization;
 using System.Text.Json.Nodes;
+using Permafrost.Formats;
 using Permafrost.Studies;
+using Permafrost.Training;
 using Spectre.Console;
 
 namespace Permafrost.Cli.Terminal;
@@ -8,6 +10,25 @@ namespace Permafrost.Cli.Terminal;
 /// <summary>A run's results as a table: score, floors beside it, what trained, how fast.</summary>
 internal static class ResultTable
 {
+    /// <summary>results.json of a finished run, in which everything that is shown is there.</summary>
+    public static JsonObject Read(RunFolder folder)
+    {
+        if (!File.Exists(folder.Results)) throw new PermafrostException($"{folder.Path} has no results.json: the run did not finish");
+        JsonObject results = JsonFile.Read(folder.Results);
+        try
+        {
+            Check(results);
+            return results;
+        }
+        catch (Exception error) when (error is InvalidOperationException or NullReferenceException or FormatException)
+        {
+            throw new PermafrostException($"{folder.Results} is damaged: it lacks scores or counts, or holds something else in their place");
+        }
+    }
+
+    /// <summary>A score or floor; null where there is no number from 0 to 1.</summary>
+    public static double? Share(JsonNode? node) => node is JsonValue value && value.TryGetValue(out double share) && share is >= 0 and <= 1 ? share : null;
+
     public static void Print(JsonObject results, string folder)
     {
         JsonObject metrics = results["metrics"]!.AsObject();
@@ -26,6 +47,21 @@ internal static class ResultTable
         Output.Line("frozen weights: bit-identical before and after");
         Output.Line($"run folder: {folder}");
         if (File.Exists(ReportFile.In(folder))) Output.Line($"report: {ReportFile.In(folder)}");
+    }
+
+    private static void Check(JsonObject results)
+    {
+        var shares = new List<JsonNode?>(results["floors"]!.AsObject().Select(floor => floor.Value));
+        foreach ((_, JsonNode? scores) in results["metrics"]!.AsObject())
+        {
+            shares.Add(scores!["accuracy"]);
+            if (scores["masked_accuracy"] is { } masked) shares.Add(masked);
+            _ = ((double)scores["loss"]!, (long)scores["count"]!);
+        }
+        if (shares.Any(share => Share(share) is null)) throw new FormatException("no share");
+        JsonNode parameters = results["parameters"]!;
+        _ = ((long)parameters["trained"]!, (long)parameters["total"]!, (double)parameters["trained_percent"]!);
+        _ = ((long)results["steps"]!, (double)results["seconds"]!, (double)results["tokens_per_second"]!, (long)results["peak_memory_bytes"]!);
     }
 
     public static string Percent(double share) => (100 * share).ToString("F2", CultureInfo.InvariantCulture) + " %";

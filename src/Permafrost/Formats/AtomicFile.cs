@@ -25,7 +25,7 @@ public static class AtomicFile
         catch (Exception error) when (IsRefusal(error))
         {
             TryDelete(temporary);
-            throw new PermafrostException($"cannot write {path}: {Reason(error)}; free some space, or choose another place", error);
+            throw new PermafrostException($"cannot write {path}: {Reason(error).Replace(temporary, path, StringComparison.Ordinal)}; {(IsFull(error) ? "free some space, or " : "")}choose another place", error);
         }
         catch
         {
@@ -58,6 +58,9 @@ public static class AtomicFile
 
     /// <summary>What the system said, without a full stop.</summary>
     internal static string Reason(Exception error) => error is ArgumentOutOfRangeException ? "it may not grow so large here" : error.Message.TrimEnd('.');
+
+    /// <summary>Whether there was no room: ENOSPC, a quota (EDQUOT), or a limit on a file's size (EFBIG).</summary>
+    internal static bool IsFull(Exception error) => error is ArgumentOutOfRangeException or IOException { HResult: 28 or 122 or 27 };
 
     // .NET tells devices, pipes and sockets from files by this attribute being absent, or by their having no length of their own.
     private static bool IsRegular(string path) => (File.GetAttributes(path) & FileAttributes.Device) == 0 && !path.StartsWith("/dev/", StringComparison.Ordinal) && !path.StartsWith("/proc/", StringComparison.Ordinal);

@@ -13,7 +13,7 @@ internal sealed class Curve
     /// <summary>Steps, rising.</summary>
     public List<long> Steps { get; } = [];
 
-    /// <summary>Values; null where the number was not finite.</summary>
+    /// <summary>Values; null where the number was not finite, or an accuracy no share from 0 to 1.</summary>
     public List<double?> Values { get; } = [];
 
     /// <summary>Appends a point; a step that was there already, as in a log that went back to a checkpoint, replaces what came since.</summary>
@@ -61,7 +61,7 @@ internal sealed class Curve
                     bool isNumber = node is JsonValue value && value.GetValueKind() == JsonValueKind.Number;
                     if (key is "step" or "time" || !(isNumber || node is null)) continue;
                     if (!curves.TryGetValue(key, out Curve? curve)) curves[key] = curve = new Curve();
-                    curve.Add(step, isNumber && node!.GetValue<double>() is var number64 && double.IsFinite(number64) ? number64 : null);
+                    curve.Add(step, isNumber && node!.GetValue<double>() is var number64 && double.IsFinite(number64) && (number64 is >= 0 and <= 1 || !key.Contains("accuracy", StringComparison.Ordinal)) ? number64 : null);
                 }
             }
             catch (Exception error) when (error is ArgumentException or InvalidOperationException)

@@ -17,10 +17,10 @@ internal sealed record Headline(string Score, string Rest)
             string last = run.LastStep < 0 ? "no step was logged" : $"the last step logged is {Count(run.LastStep)}{planned}";
             return new Headline("Unfinished:", $" {last}; {Lacks(run)}.");
         }
-        string split = run.Number("metrics", "test", "accuracy") is null ? "validation" : "test";
+        string split = run.Share("metrics", "test", "accuracy") is null ? "validation" : "test";
         string task = run.Fact("task") is { Length: > 0 } name ? name + "\u2019s " : "";
         string effort = Effort(run) + (run.Missing.Count + run.Damage.Count > 0 ? $" ({Lacks(run)})" : "");
-        if (run.Number("metrics", split, "accuracy") is not { } score) return new Headline("Finished", $", but results.json holds no accuracy; {effort}.");
+        if (run.Share("metrics", split, "accuracy") is not { } score) return new Headline("Finished", $", but results.json holds no accuracy; {effort}.");
         return new Headline(Percent(score), $" of {task}{split} answers are right{Verdict(run, split, score)}; {effort}.");
     }
 

@@ -68,7 +68,7 @@ internal sealed class ReportPage
             html.Append($"<tr><th scope=\"row\"><span class=\"who\">{Swatch(i)} <span class=\"name\">{Text(labels[i])}</span></span><small class=\"name\">{Text(under)}</small></th>");
             Cell("Test", run.Results is null ? $"<em>unfinished</em>{LastValidation(run)}" : Score(run, i, "test"), "score");
             Cell("Floors", string.Concat(run.Floors().Select(floor => $"<div class=\"floor\"><b>{Headline.Percent(floor.Score)}</b> {Text(FloorNames.Of(floor.Rule))}</div>")), "floors");
-            Cell("Validation", Formatted(Headline.Percent, "metrics", "validation", "accuracy"));
+            Cell("Validation", run.Share("metrics", "validation", "accuracy") is { } validation ? Headline.Percent(validation) : "");
             Cell("Trained", Formatted(share => share.ToString("0.##", CultureInfo.InvariantCulture) + "\u00a0%", "parameters", "trained_percent"));
             Cell("Steps", run.Results is null && run.LastStep >= 0 ? Headline.Count(run.LastStep) : Formatted(Headline.Count, "steps"));
             Cell("Seconds", Formatted(seconds => seconds.ToString("N1", CultureInfo.InvariantCulture), "seconds"));
@@ -202,7 +202,7 @@ internal sealed class ReportPage
 
     private static string Score(ReportRun run, int i, string split)
     {
-        if (run.Number("metrics", split, "accuracy") is not { } score) return "";
+        if (run.Share("metrics", split, "accuracy") is not { } score) return "";
         var html = new StringBuilder($"<b>{Headline.Percent(score)}</b>");
         // A bar from 0 to 100 %, floors as marks.
         html.Append(CultureInfo.InvariantCulture, $"<svg class=\"bar {Look(i)}\" viewBox=\"0 0 100 8\" preserveAspectRatio=\"none\" aria-hidden=\"true\"><rect class=\"track\" width=\"100\" height=\"8\"/><rect class=\"fill\" width=\"{100 * Math.Clamp(score, 0, 1):F2}\" height=\"8\"/>");
@@ -210,8 +210,11 @@ internal sealed class ReportPage
             foreach (string kind in new[] { "gap", "mark" }) html.Append(CultureInfo.InvariantCulture, $"<line class=\"{kind}\" x1=\"{100 * Math.Clamp(floor, 0, 1):F2}\" x2=\"{100 * Math.Clamp(floor, 0, 1):F2}\" y1=\"0\" y2=\"8\"/>");
         html.Append("</svg>");
         foreach ((string key, JsonNode? _) in (JsonObject)run.Results!["metrics"]![split]!)
-            if (key is not ("accuracy" or "count") && run.Number("metrics", split, key) is { } number)
-                html.Append($"<small>{Text(Words(key))} {(key.Contains("accuracy", StringComparison.Ordinal) ? Headline.Percent(number) : Text(Compact(number)))}</small>");
+        {
+            bool isShare = key.Contains("accuracy", StringComparison.Ordinal);
+            if (key is not ("accuracy" or "count") && (isShare ? run.Share("metrics", split, key) : run.Number("metrics", split, key)) is { } number)
+                html.Append($"<small>{Text(Words(key))} {(isShare ? Headline.Percent(number) : Text(Compact(number)))}</small>");
+        }
         return html.ToString();
     }
 

@@ -49,6 +49,7 @@ internal sealed class ReportRun
     {
         var run = new ReportRun(path);
         run.Results = run.Open("results.json", JsonFile.Read);
+        run.CheckShares();
         run.Config = run.Open("config.yaml", File.ReadAllText);
         run.Curves = run.Open("metrics.jsonl", Curve.ReadAll) ?? [];
         run.Environment = run.Open("env.json", JsonFile.Read);
@@ -68,9 +69,21 @@ internal sealed class ReportRun
         return node is JsonValue value && value.TryGetValue(out double number) && double.IsFinite(number) ? number : null;
     }
 
+    /// <summary>A share of results.json, from 0 to 1; null when it is not there or no share.</summary>
+    public double? Share(params ReadOnlySpan<string> keys) => Number(keys) is >= 0 and <= 1 and var share ? share : null;
+
     /// <summary>The floors by rule, the highest first.</summary>
     public IReadOnlyList<(string Rule, double Score)> Floors() =>
-        [.. ((Results?["floors"] as JsonObject)?.Select(floor => (floor.Key, Number("floors", floor.Key) ?? double.NaN)) ?? []).Where(floor => !double.IsNaN(floor.Item2)).OrderByDescending(floor => floor.Item2)];
+        [.. ((Results?["floors"] as JsonObject)?.Select(floor => (floor.Key, Share("floors", floor.Key) ?? double.NaN)) ?? []).Where(floor => !double.IsNaN(floor.Item2)).OrderByDescending(floor => floor.Item2)];
+
+    private void CheckShares()
+    {
+        var keys = new List<string[]>();
+        foreach ((string split, JsonNode? scores) in Results?["metrics"] as JsonObject ?? [])
+            keys.AddRange((scores as JsonObject ?? []).Where(score => score.Key.Contains("accuracy", StringComparison.Ordinal)).Select(score => new[] { "metrics", split, score.Key }));
+        keys.AddRange((Results?["floors"] as JsonObject ?? []).Select(floor => new[] { "floors", floor.Key }));
+        foreach (string[] path in keys.Where(path => Share(path) is null)) Damage.Add($"{System.IO.Path.Combine(Path, "results.json")} is damaged: {string.Join('.', path)} is no share from 0 to 1");
+    }
 
     private T? Open<T>(string file, Func<string, T?> read)
     {

@@ -105,7 +105,7 @@ public sealed partial class FinetuneRun
             JsonNode shape = Given(config, "shape");
             string readout = (string)Given(config, "readout")!;
             _ = Tuning.Readout.Parse(readout);
-            return new TaskShape
+            var made = new TaskShape
             {
                 VectorSize = (int?)shape["vector_size"],
                 Vocabulary = (int?)shape["vocabulary"],
@@ -116,10 +116,12 @@ public sealed partial class FinetuneRun
                 HardMetric = (string?)shape["hard_metric"],
                 Labels = [.. Given(config, "labels").AsArray().Select(label => (string?)label ?? throw new FormatException("no label"))],
             };
+            bool fits = made.SequenceLength > 0 && made.Targets > 0 && made.Classes > 0 && (made.VectorSize ?? made.Vocabulary) > 0 && (made.Labels.Count == 0 || made.Labels.Count == made.Classes);
+            return fits ? made : throw new FormatException("no such shape");
         }
         catch (Exception error) when (error is InvalidOperationException or FormatException or JsonException or UsageException)
         {
-            throw new PermafrostException($"{folder}: adapter_config.json lacks the shape, readout or labels of the task; it may be damaged");
+            throw new PermafrostException($"{folder}: adapter_config.json lacks the shape, readout or labels of the task, or they do not fit together; it may be damaged");
         }
     }
 

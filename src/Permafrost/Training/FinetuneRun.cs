@@ -160,7 +160,9 @@ public sealed partial class FinetuneRun : IDisposable
     public static FinetuneRun Open(string path, bool withData, Func<RunOptions, RunOptions>? change = null)
     {
         RunFolder folder = RunFolder.Open(path);
-        RunOptions options = RunConfig.Load(folder.Config, new RunOptions()) with { InitAdapter = null };
+        RunOptions options = RunConfig.Load(folder.Config, new RunOptions());
+        // What only trained, and as many threads as this machine takes: the run may come from a larger one.
+        options = options with { InitAdapter = null, WarmupSteps = 0, WarmupRatio = 0, Threads = Math.Min(options.Threads, RunOptions.MostThreads) };
         if (change is not null) options = change(options);
         JsonObject config = AdapterFolder.ReadConfig(folder.Adapter);
         var run = new FinetuneRun(options, ShapeFrom(config, folder.Adapter), withData);

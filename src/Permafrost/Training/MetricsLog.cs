@@ -75,7 +75,7 @@ public sealed class MetricsLog : IDisposable
         }
         catch (Exception error) when (AtomicFile.IsRefusal(error))
         {
-            throw new PermafrostException($"cannot write {path}: {AtomicFile.Reason(error)}; free some space and go on with --resume-from-checkpoint", error);
+            throw new PermafrostException($"cannot write {path}: {AtomicFile.Reason(error)}; {(AtomicFile.IsFull(error) ? "free some space" : "put that right")} and go on with --resume-from-checkpoint", error);
         }
     }
 

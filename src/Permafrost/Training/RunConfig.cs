@@ -8,6 +8,9 @@ namespace Permafrost.Training;
 /// <summary>Reads and writes <see cref="RunOptions"/> as YAML: flat keys, and a map under <c>task_options</c>.</summary>
 public static class RunConfig
 {
+    // A run's options are two levels deep; the parser recurses, and would end the process long before a file does.
+    private const int DeepestNesting = 20;
+
     /// <summary>Options from a file, over those given.</summary>
     /// <exception cref="PermafrostException">The file cannot be read.</exception>
     /// <exception cref="UsageException">It is not YAML, or has an unknown key or a wrong value; the message names the line.</exception>
@@ -30,13 +33,21 @@ public static class RunConfig
     public static RunOptions Parse(string text, string source, RunOptions options)
     {
         var stream = new YamlStream();
+        var parser = new Parser(new StringReader(text));
         try
         {
+            for (int depth = 0; parser.MoveNext();)
+                if ((depth += parser.Current!.NestingIncrease) > DeepestNesting) throw new UsageException($"{source}:{parser.Current.Start.Line}: lists or maps lie deeper inside each other than options do; write `key: value` lines");
             stream.Load(new StringReader(text));
         }
         catch (YamlException error)
         {
             throw new UsageException($"{source}:{error.Start.Line}: not valid YAML ({error.Message.ReplaceLineEndings(" ").TrimEnd('.')})");
+        }
+        catch (Exception error) when (error is InvalidOperationException or ArgumentException)
+        {
+            // The library's scanner says no more where a key follows a list or map that was never closed.
+            throw new UsageException($"{source}:{parser.Current?.End.Line ?? 1}: not valid YAML from here on (a closing bracket, brace or quote may be missing)");
         }
         if (stream.Documents.Count == 0) return options;
         if (stream.Documents.Count > 1) throw new UsageException($"{source}: holds {stream.Documents.Count} YAML documents; one is read");

@@ -40,6 +40,8 @@ public sealed class RunFolder
     {
         var folder = new RunFolder(path);
         folder.CheckNew();
+        for (string? part = System.IO.Path.GetFullPath(path); part is not null; part = System.IO.Path.GetDirectoryName(part))
+            if (File.Exists(part)) throw new PermafrostException($"--output-dir {path} cannot be made: {part} is a file, not a folder; choose another folder");
         try
         {
             Directory.CreateDirectory(path);

@@ -3,10 +3,13 @@ namespace Permafrost.Training;
 /// <summary>Keeps a second process from training in the same run folder; freed by the system when the process ends, however it ends.</summary>
 public sealed class RunLock : IDisposable
 {
+    // EAGAIN: the lock is another's.
+    private const int WouldBlock = 11;
+
     private readonly FileStream stream;
 
     /// <summary>Locks a folder.</summary>
-    /// <exception cref="PermafrostException">Another process has it.</exception>
+    /// <exception cref="PermafrostException">Another process has it, or it cannot be written.</exception>
     public RunLock(string folder)
     {
         try
@@ -15,7 +18,9 @@ public sealed class RunLock : IDisposable
         }
         catch (Exception error) when (error is IOException or UnauthorizedAccessException)
         {
-            throw new PermafrostException($"{folder} is in use by another process, or cannot be written; wait for it to end, or choose another --output-dir");
+            throw new PermafrostException(error.HResult == WouldBlock
+                ? $"{folder} is in use by another process; wait for it to end, or choose another --output-dir"
+                : $"{folder} cannot be written: {error.Message.TrimEnd('.')}; make it writable, or choose another --output-dir");
         }
     }
 

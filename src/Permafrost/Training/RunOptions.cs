@@ -85,7 +85,7 @@ public sealed record RunOptions
     public string LrSchedulerType { get; init; } = "constant";
 
     /// <summary>Warm-up.</summary>
-    [Option("steps over which the rate rises from 0")]
+    [Option("steps over which the rate rises from 0; not with constant: see constant_with_warmup")]
     public int WarmupSteps { get; init; }
 
     /// <summary>Warm-up share.</summary>
@@ -216,6 +216,12 @@ public sealed record RunOptions
     [Option("the run's folder; default runs/<task>-<backbone>-<policy>-s<seed>-<time>")]
     public string? OutputDir { get; init; }
 
+    /// <summary>Threads that this machine can be asked for: with many times more than it has cores, they wait for each other for minutes.</summary>
+    internal static int MostThreads => Math.Max(64, 4 * Environment.ProcessorCount);
+
+    // Their numbers alone take 2 GiB.
+    private const int MostExamples = 1 << 28;
+
     /// <summary>Refuses values that cannot be.</summary>
     /// <exception cref="UsageException">One is out of range, named with its flag.</exception>
     public void Validate()
@@ -228,6 +234,8 @@ public sealed record RunOptions
         OneOf("--feature-cache", FeatureCache, "disk", "memory", "none");
         OneOf("--optim", Optim, "adam", "adamw", "sgd");
         OneOf("--lr-scheduler-type", LrSchedulerType, [.. LearningRateSchedule.Names]);
+        if (LrSchedulerType == "constant" && (WarmupSteps != 0 || WarmupRatio != 0))
+            throw new UsageException(FormattableString.Invariant($"{(WarmupSteps != 0 ? $"--warmup-steps {WarmupSteps}" : $"--warmup-ratio {WarmupRatio}")} does nothing with --lr-scheduler-type constant; choose constant_with_warmup, or another that warms up"));
         if (GroupByLength && !Shuffle) throw new UsageException("--group-by-length sorts what was shuffled, and --no-shuffle feeds rows in order; leave one of them out");
         Between("--dropout", Dropout ?? 0, 0, 0.999);
         Between("--learning-rate", LearningRate, 0, 1e6);
@@ -246,6 +254,8 @@ public sealed record RunOptions
         Between("--test-fraction", TestFraction ?? 0, 0, 0.9);
         if (ValidationFraction + TestFraction >= 0.99) throw new UsageException("--validation-fraction and --test-fraction leave nothing to train on; lower one");
         Between("--gradient-accumulation-steps", GradientAccumulationSteps, 1, 1 << 20);
+        if ((long)PerDeviceTrainBatchSize * GradientAccumulationSteps > MostExamples)
+            throw new UsageException($"--per-device-train-batch-size {PerDeviceTrainBatchSize} times --gradient-accumulation-steps {GradientAccumulationSteps} is more than {MostExamples} examples an update; lower one");
         Between("--early-stopping-patience", EarlyStoppingPatience, 0, int.MaxValue);
         Between("--save-steps", SaveSteps, 0, int.MaxValue);
         Between("--save-minutes", SaveMinutes, 0, 1e6);
@@ -257,7 +267,7 @@ public sealed record RunOptions
         Between("--warmup-steps", WarmupSteps, 0, int.MaxValue);
         Between("--eval-steps", EvalSteps, 0, int.MaxValue);
         Between("--logging-steps", LoggingSteps, 1, int.MaxValue);
-        Between("--threads", Threads, 0, 4096);
+        Between("--threads", Threads, 0, MostThreads);
         Between("--num-classes", NumClasses ?? 2, 2, 1 << 24);
     }
 

@@ -68,7 +68,7 @@ public class OptionTableTests
         { "task", "" }, { "backbone", "" }, { "input_layer", "old" }, { "frozen_dtype", "int4" }, { "optim", "lion" }, { "lr_scheduler_type", "step" }, { "dropout", "1" }, { "dropout", "-0.1" },
         { "learning_rate", "-1" }, { "learning_rate", "1e7" }, { "warmup_ratio", "1.1" }, { "warmup_steps", "-1" }, { "weight_decay", "-1" }, { "adam_beta1", "1" }, { "adam_beta2", "1" },
         { "adam_epsilon", "-1e-8" }, { "momentum", "1" }, { "max_grad_norm", "-1" }, { "max_steps", "0" }, { "num_train_epochs", "0" }, { "per_device_train_batch_size", "0" },
-        { "per_device_eval_batch_size", "0" }, { "validation_fraction", "0.95" }, { "test_fraction", "-0.1" }, { "eval_steps", "-1" }, { "logging_steps", "0" }, { "threads", "-1" }, { "num_classes", "1" },
+        { "per_device_eval_batch_size", "0" }, { "validation_fraction", "0.95" }, { "test_fraction", "-0.1" }, { "eval_steps", "-1" }, { "logging_steps", "0" }, { "threads", "-1" }, { "threads", "1000000" }, { "num_classes", "1" },
     };
 
     [Theory]
@@ -77,6 +77,15 @@ public class OptionTableTests
     {
         RunOptions options = OptionTable.With(new RunOptions { Task = "bit-xor", Backbone = "gpt2" }, key, value, "--set");
         Refusal.OfUsage("--" + key.Replace('_', '-'), options.Validate);
+    }
+
+    [Fact]
+    public void Warm_up_needs_a_schedule_that_has_one()
+    {
+        RunOptions options = new() { Task = "bit-xor", Backbone = "b", WarmupSteps = 5 };
+        Refusal.OfUsage("--warmup-steps", options.Validate);
+        Refusal.OfUsage("--warmup-ratio", (options with { WarmupSteps = 0, WarmupRatio = 0.1 }).Validate);
+        foreach (string schedule in LearningRateSchedule.Names.Where(name => name != "constant")) (options with { LrSchedulerType = schedule, WarmupRatio = 0.1 }).Validate();
     }
 
     [Fact]

@@ -127,6 +127,8 @@ public class RunConfigTests : IDisposable
     [InlineData("task: a\ntask: b")]
     [InlineData("task_options:\n  a: 1\n  a: 2")]
     [InlineData("task: \"unclosed")]
+    [InlineData("task: [unclosed\nbackbone: b")]
+    [InlineData("task_options: {unclosed: 1\nbackbone: b")]
     [InlineData("policy: *")]
     [InlineData("policy: *all")]
     [InlineData("task: a\n  backbone: b")]
@@ -137,6 +139,49 @@ public class RunConfigTests : IDisposable
     [InlineData("task: a\n---\ntask: b")]
     [InlineData("a\0b: c")]
     public void What_is_no_mapping_in_YAML_is_refused_with_the_file(string yaml) => Refused(yaml);
+
+    [Fact]
+    public void Nesting_that_would_break_the_stack_is_refused()
+    {
+        foreach (string deep in new[] { "[", "{a: ", "- ", "? " }) Refused(string.Concat(Enumerable.Repeat(deep, 20_000)));
+    }
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    public void Whatever_a_slip_of_the_hand_makes_of_a_file_is_read_or_refused(int seed)
+    {
+        const string Marks = "[]{}:,-#&*!|>'\"%@`?\\\n\t ~<x1";
+        var random = new Random(seed);
+        string sound = RunConfig.ToYaml(Other() with { Policy = "fpt" }, "header");
+        (int read, int refused) = (0, 0);
+        for (int i = 0; i < 3000; i++)
+        {
+            string text = sound;
+            for (int slips = random.Next(1, 4); slips > 0; slips--)
+            {
+                int at = random.Next(text.Length);
+                string mark = Marks[random.Next(Marks.Length)].ToString();
+                text = random.Next(3) switch { 0 => text.Remove(at, 1), 1 => text.Insert(at, mark), _ => text[..at] + mark + text[(at + 1)..] };
+            }
+            try
+            {
+                RunConfig.Parse(text, "x.yaml", new RunOptions());
+                read++;
+            }
+            catch (UsageException error)
+            {
+                Assert.StartsWith("x.yaml", error.Message, StringComparison.Ordinal);
+                refused++;
+            }
+            catch (Exception error)
+            {
+                throw new InvalidOperationException($"seed {seed}, file {i}:\n{text}", error);
+            }
+        }
+        Assert.InRange(read, 100, 2900);
+        Assert.InRange(refused, 100, 2900);
+    }
 
     [Fact]
     public void Files_are_read_and_missing_ones_told()
