@@ -68,7 +68,7 @@ public static class Checkpoint
         catch (Exception error) when (error is IOException or UnauthorizedAccessException)
         {
             TryRemove(temporary);
-            throw new PermafrostException($"cannot write {target}: {error.Message.TrimEnd('.')}; free some space and go on with --resume-from-checkpoint", error);
+            throw new PermafrostException($"cannot write {target}: {AtomicFile.Reason(error)}; {(AtomicFile.IsFull(error) ? "free some space" : "put that right")} and go on with --resume-from-checkpoint", error);
         }
         catch
         {
