@@ -29,6 +29,7 @@ internal static class EvaluateCommand
         if (batchSize < 1) throw new UsageException($"--per-device-eval-batch-size is {batchSize}; it must be at least 1");
         using FinetuneRun run = FinetuneRun.Open(path, withData: true, options => data is null ? options : options with { Data = data });
         IExamples examples = run.Examples(split, null, cancellation) ?? throw new PermafrostException($"{path}: the run's data has no {split} split");
+        batchSize = MemoryEstimate.FitScoring(run, batchSize, EnvironmentInfo.AvailableMemoryBytes);
         Metrics metrics = Evaluator.Evaluate(run.Model, examples, batchSize, run.Device, cancellation: cancellation);
         if (json) Output.Json(new JsonObject { ["run"] = path, ["task"] = run.Options.Task, ["split"] = split, ["metrics"] = metrics.ToJson() });
         else Output.Line(FormattableString.Invariant($"{run.Options.Task} {split}: accuracy {metrics.Accuracy:F4}, loss {metrics.Loss:F4}, {metrics.Count:N0} examples"));

@@ -77,6 +77,7 @@ internal static class FinetuneCommand
     {
         RunFolder folder = RunFolder.Open(path);
         using var held = new RunLock(path);
+        Checkpoint.Recover(folder);
         string checkpoint = wanted == path ? Checkpoint.Newest(folder, Output.Note) : wanted;
         Checkpoint.Verify(checkpoint);
         using FinetuneRun run = FinetuneRun.Prepare(options);
@@ -118,6 +119,5 @@ internal static class FinetuneCommand
         return 0;
     }
 
-    private static string Quoted(ParseResult parsed) => string.Join(' ', parsed.Tokens.Select(token =>
-        token.Value.All(c => char.IsLetterOrDigit(c) || "-_=./:@,+".Contains(c)) && token.Value.Length > 0 ? token.Value : $"'{token.Value.Replace("'", "'\\''", StringComparison.Ordinal)}'"));
+    private static string Quoted(ParseResult parsed) => string.Join(' ', parsed.Tokens.Select(token => Output.Quoted(token.Value)));
 }

@@ -30,6 +30,7 @@ internal static class PredictCommand
         using FinetuneRun run = FinetuneRun.Open(path, withData: false);
         if (input == "-" && !run.Task.InputFormat.StartsWith("text", StringComparison.Ordinal)) throw new PermafrostException($"--input -: {run.Task.Name} reads {run.Task.InputFormat}, which cannot come from standard input; name a file");
         IExamples examples = run.Task.ReadInputs(input, run.Model.Shape, run.TaskOptions);
+        batchSize = MemoryEstimate.FitScoring(run, batchSize, EnvironmentInfo.AvailableMemoryBytes);
         IEnumerable<Prediction> predictions = Evaluator.Predict(run.Model, examples, batchSize, run.Device, cancellation);
         if (output is not null)
         {

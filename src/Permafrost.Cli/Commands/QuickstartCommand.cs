@@ -21,7 +21,7 @@ internal static class QuickstartCommand
     public static Command Create()
     {
         var command = new Command("quickstart", "the main idea in a few minutes, no data needed: pretrain a body on one task, freeze it, and compute on others");
-        var output = new Option<string?>("--output-dir") { Description = "the folder; default runs/quickstart-<time>" };
+        var output = new Option<string?>("--output-dir") { Description = "the folder; default runs/quickstart-<time>; one that was stopped goes on" };
         var seed = new Option<long>("--seed") { Description = "seed of everything" };
         var scale = new Option<double>("--scale") { Description = "multiplies every number of steps: 0.01 for a quick look at what happens", DefaultValueFactory = _ => 1 };
         Option<bool> json = CommonOptions.Json();
@@ -33,10 +33,10 @@ internal static class QuickstartCommand
     private static int Run(string? output, long seed, double scale, bool json)
     {
         if (scale is not (> 0 and <= 100)) throw new UsageException("--scale must be above 0 and at most 100");
-        string root = output ?? RunFolder.Unused(Path.Combine("runs", FormattableString.Invariant($"quickstart-{DateTime.Now:yyyyMMdd-HHmmss}")));
-        string again = FormattableString.Invariant($"permafrost quickstart --output-dir {root} --seed {seed} --scale {scale}");
-        Begin(root, again);
+        string root = output ?? RunFolder.CreateUnused(Path.Combine("runs", FormattableString.Invariant($"quickstart-{DateTime.Now:yyyyMMdd-HHmmss}"))).Path;
+        Begin(root, seed, scale);
         using var held = new RunLock(root);
+        string again = FormattableString.Invariant($"permafrost quickstart --output-dir {Output.Quoted(root)} --seed {seed} --scale {scale}");
         try
         {
             return Compare(root, seed, scale, json);
@@ -45,23 +45,29 @@ internal static class QuickstartCommand
         {
             throw new StoppedException($"{stopped.Message.Split("; go on with")[0]} in {root}; go on with: {again}", stopped.Reason);
         }
+        catch (OperationCanceledException)
+        {
+            throw new StoppedException($"stopped while scoring in {root}; go on with: {again}", CommandLine.Stop.Reason);
+        }
     }
 
-    // The command that made a folder may go on in it until it has finished, and no other one.
-    private static void Begin(string root, string again)
+    // A folder that a quickstart was stopped in is gone on in, by the same seed and scale.
+    private static void Begin(string root, long seed, double scale)
     {
         string record = Path.Combine(root, Record);
-        if (Directory.Exists(root) && Directory.EnumerateFileSystemEntries(root).Any())
+        bool used = Directory.Exists(root) && Directory.EnumerateFileSystemEntries(root).Any(entry => Path.GetFileName(entry) != ".lock");
+        if (!used)
         {
-            if (!File.Exists(record)) throw new UsageException($"--output-dir {root} is not empty; choose another folder, or remove it");
-            JsonObject known = Formats.JsonFile.Read(record);
-            if ((string?)known["command"] != again) throw new UsageException($"--output-dir {root} holds another quickstart; choose another folder, or go on with that one: {known["command"]}");
-            if (known["finished"] is not null) throw new UsageException($"--output-dir {root} holds a quickstart that has finished; choose another folder, or remove it");
-            Output.Note($"going on in {root}");
+            RunFolder.Create(root);
+            RunFolder.WriteJson(record, new JsonObject { ["seed"] = seed, ["scale"] = scale });
             return;
         }
-        RunFolder.Create(root);
-        RunFolder.WriteJson(record, new JsonObject { ["command"] = again });
+        if (!File.Exists(record)) throw new UsageException($"--output-dir {root} is not empty; choose another folder, or remove it");
+        JsonObject known = Formats.JsonFile.Read(record);
+        if (known["finished"] is not null) throw new UsageException($"--output-dir {root} holds a quickstart that has finished; choose another folder, or remove it");
+        if (known["seed"]?.ToString() != JsonValue.Create(seed).ToString() || known["scale"]?.ToString() != JsonValue.Create(scale).ToString())
+            throw new UsageException($"--output-dir {root} holds another quickstart (--seed {known["seed"]} --scale {known["scale"]}); choose another folder, or go on with that one");
+        Output.Note($"going on in {root}");
     }
 
     private static int Compare(string root, long seed, double scale, bool json)
@@ -103,8 +109,8 @@ internal static class QuickstartCommand
             }
         }
         Print(root, pretrained, results, json);
-        RunFolder.WriteJson(Path.Combine(root, Record), new JsonObject { ["command"] = (string?)Formats.JsonFile.Read(Path.Combine(root, Record))["command"], ["finished"] = true });
         if (ReportFile.Write(root, [Path.Combine(root, "pretrain"), .. results.Select(result => result.Folder)]) is { } report && !json) Output.Line($"report: {report}");
+        RunFolder.WriteJson(Path.Combine(root, Record), new JsonObject { ["seed"] = seed, ["scale"] = scale, ["finished"] = true });
         return 0;
     }
 
@@ -127,7 +133,9 @@ internal static class QuickstartCommand
     {
         string results = Path.Combine(path, "results.json");
         if (done && File.Exists(results)) return Formats.JsonFile.Read(results);
-        bool begun = File.Exists(Path.Combine(path, "config.yaml")) && Checkpoint.All(RunFolder.Open(path)).Count > 0;
+        bool begun = File.Exists(Path.Combine(path, "config.yaml"));
+        if (begun) Checkpoint.Recover(RunFolder.Open(path));
+        begun = begun && Checkpoint.All(RunFolder.Open(path)).Count > 0;
         if (!begun && Directory.Exists(path)) Directory.Delete(path, recursive: true);
         RunFolder folder = begun ? RunFolder.Open(path) : RunFolder.Create(path);
         using var held = new RunLock(path);

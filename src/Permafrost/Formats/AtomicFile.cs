@@ -39,11 +39,19 @@ public static class AtomicFile
     public static void WriteText(string path, string text) => Write(path, stream => stream.Write(Encoding.UTF8.GetBytes(text)));
 
     /// <summary>Copies a file.</summary>
-    /// <exception cref="PermafrostException">The copy cannot be written.</exception>
+    /// <exception cref="PermafrostException">It cannot be read, or the copy cannot be written.</exception>
     public static void Copy(string source, string path)
     {
-        using FileStream from = File.OpenRead(source);
-        Write(path, from.CopyTo);
+        FileStream from;
+        try
+        {
+            from = File.OpenRead(source);
+        }
+        catch (Exception error) when (ReadFailure.Is(error))
+        {
+            throw ReadFailure.Of(source, error);
+        }
+        using (from) Write(path, from.CopyTo);
     }
 
     /// <summary>Deletes what processes that were killed while writing left below a folder. For folders that this process alone writes in.</summary>

@@ -28,6 +28,10 @@ public static class JsonFile
         }
     }
 
+    /// <summary>A value that has to be there.</summary>
+    /// <exception cref="FormatException">It is not, or is null.</exception>
+    public static JsonNode Given(JsonNode node, string name) => node[name] ?? throw new FormatException($"{name} is missing");
+
     /// <summary>What is wrong, in one clause: System.Text.Json adds further sentences and positions in its own words.</summary>
     public static string Reason(Exception error) => error.Message.ReplaceLineEndings(" ").Split(". ")[0].TrimEnd('.');
 

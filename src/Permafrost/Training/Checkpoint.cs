@@ -31,7 +31,7 @@ public static class Checkpoint
 
     /// <summary>Writes a checkpoint.</summary>
     /// <exception cref="PermafrostException">The disk is full, for example; older checkpoints are untouched.</exception>
-    public static string Write(RunFolder folder, TrainerState state, TunedModel model, Optimizer optimizer, JsonObject identity, Device device)
+    public static string Write(RunFolder folder, TrainerState state, TunedModel model, Optimizer optimizer, JsonObject identity, Device device, bool keepsBest)
     {
         string target = Path.Combine(folder.Path, FormattableString.Invariant($"{Prefix}{state.Step}"));
         string temporary = $"{target}.{Environment.ProcessId}.tmp";
@@ -49,7 +49,7 @@ public static class Checkpoint
             RunFolder.WriteJson(Path.Combine(temporary, RandomFile), RandomJson(device));
             RunFolder.WriteJson(Path.Combine(temporary, IdentityFile), identity);
             // What is best now may not be what is in best/ when a killed run goes on.
-            bool other = state.BestStep >= 0 && state.BestStep < state.Step && File.Exists(AdapterFolder.WeightsOf(folder.Best));
+            bool other = keepsBest && state.BestStep >= 0 && state.BestStep < state.Step;
             if (other) AtomicFile.Copy(AdapterFolder.WeightsOf(folder.Best), Path.Combine(temporary, BestFile));
             var sums = new JsonObject();
             foreach (string file in other ? [.. Files, BestFile] : Files) sums[file] = Sha256(Path.Combine(temporary, file));
@@ -61,14 +61,23 @@ public static class Checkpoint
                 if (Directory.Exists(aside)) Directory.Delete(aside, recursive: true);
                 Directory.Move(target, aside);
             }
-            Directory.Move(temporary, target);
+            try
+            {
+                Directory.Move(temporary, target);
+            }
+            catch when (Directory.Exists(aside) && !Directory.Exists(target))
+            {
+                Directory.Move(aside, target);
+                throw;
+            }
             if (Directory.Exists(aside)) TryRemove(aside);
             return target;
         }
-        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+        catch (Exception error) when (AtomicFile.IsRefusal(error) || error is PermafrostException { InnerException: { } inner } && AtomicFile.IsRefusal(inner))
         {
             TryRemove(temporary);
-            throw new PermafrostException($"cannot write {target}: {AtomicFile.Reason(error)}; {(AtomicFile.IsFull(error) ? "free some space" : "put that right")} and go on with --resume-from-checkpoint", error);
+            Exception cause = error is PermafrostException ? error.InnerException! : error;
+            throw new PermafrostException($"cannot write {target}: {AtomicFile.Reason(cause).Replace(temporary, target, StringComparison.Ordinal)}; {(AtomicFile.IsFull(cause) ? "free some space" : "put that right")} and go on with --resume-from-checkpoint", cause);
         }
         catch
         {
@@ -78,8 +87,12 @@ public static class Checkpoint
     }
 
     /// <summary>Deletes all but the newest <paramref name="keep"/> checkpoints, and what crashes left half-written.</summary>
-    public static void Prune(RunFolder folder, int keep)
+    /// <param name="folder">The run.</param>
+    /// <param name="keep">How many stay.</param>
+    /// <param name="step">That of the one just written: later ones are of a course that the run has left, by going on from an earlier one.</param>
+    public static void Prune(RunFolder folder, int keep, long step)
     {
+        foreach (string path in All(folder).Where(path => StepOf(path) > step)) TryRemove(path);
         foreach (string path in All(folder).SkipLast(keep)) TryRemove(path);
         foreach (string leftover in Directory.EnumerateDirectories(folder.Path, Prefix + "*.tmp")) TryRemove(leftover);
         foreach (string leftover in Directory.EnumerateDirectories(folder.Path, Prefix + "*" + Aside)) TryRemove(leftover);
@@ -145,10 +158,10 @@ public static class Checkpoint
         JsonObject json = JsonFile.Read(statePath);
         try
         {
-            Dictionary<string, long> steps = Given(json, "optimizer_steps").AsObject().ToDictionary(pair => pair.Key, pair => (long)(pair.Value ?? throw new FormatException($"optimizer_steps has none for {pair.Key}")));
+            Dictionary<string, long> steps = JsonFile.Given(json, "optimizer_steps").AsObject().ToDictionary(pair => pair.Key, pair => (long)(pair.Value ?? throw new FormatException($"optimizer_steps has none for {pair.Key}")));
             optimizer.Restore(AdapterFolder.ReadFile(Path.Combine(path, OptimizerFile)), steps);
             JsonObject random = JsonFile.Read(Path.Combine(path, RandomFile));
-            RandomState.SetState(Device.Cpu, Convert.FromBase64String((string)Given(random, "cpu")!));
+            RandomState.SetState(Device.Cpu, Convert.FromBase64String((string)JsonFile.Given(random, "cpu")!));
             if (device.Type == DeviceType.Cuda && random["cuda"] is { } cuda) RandomState.SetState(device, Convert.FromBase64String((string)cuda!));
         }
         catch (Exception error) when (error is ArgumentException or InvalidOperationException or FormatException or TorchException)
@@ -159,15 +172,32 @@ public static class Checkpoint
     }
 
     /// <summary>Makes <c>best/</c> what it was when a verified checkpoint was written: it may have been improved since, or damaged.</summary>
-    /// <exception cref="PermafrostException">It cannot be read or written.</exception>
-    public static void RestoreBest(string path, RunFolder folder, JsonObject adapterConfig)
+    /// <param name="path">The checkpoint. Where it holds no best parameters, its own are the best, or those in <c>best/</c> are still of that step.</param>
+    /// <param name="folder">The run.</param>
+    /// <param name="state">The checkpoint's.</param>
+    /// <param name="adapterConfig">Describes the best parameters.</param>
+    /// <exception cref="PermafrostException">They are nowhere, or cannot be read or written.</exception>
+    public static void RestoreBest(string path, RunFolder folder, TrainerState state, JsonObject adapterConfig)
     {
         using var scope = new TensorScope();
-        string best = Path.Combine(path, BestFile);
-        AdapterFolder.Write(folder.Best, adapterConfig, AdapterFolder.ReadFile(File.Exists(best) ? best : Path.Combine(path, Weights)));
+        string best = Path.Combine(path, BestFile), own = Path.Combine(path, Weights);
+        if (File.Exists(best)) AdapterFolder.Write(folder.Best, adapterConfig, AdapterFolder.ReadFile(best));
+        else if (state.BestStep == state.Step) AdapterFolder.Write(folder.Best, adapterConfig, AdapterFolder.ReadFile(own));
+        else if (!IsOfStep(folder.Best, state.BestStep))
+            throw new PermafrostException($"{path} has its best validation at step {state.BestStep}, whose parameters are neither there nor in {folder.Best}; go on without them: --no-load-best-model-at-end --allow-changes load_best_model_at_end");
     }
 
-    private static JsonNode Given(JsonObject json, string name) => json[name] ?? throw new FormatException($"{name} is missing");
+    private static bool IsOfStep(string adapter, long step)
+    {
+        try
+        {
+            return AdapterFolder.ReadConfig(adapter)["step"]?.ToString() == step.ToString(CultureInfo.InvariantCulture);
+        }
+        catch (PermafrostException)
+        {
+            return false;
+        }
+    }
 
     private static string[] Files => [Weights, OptimizerFile, StateFile, RandomFile, IdentityFile];
 
@@ -190,8 +220,8 @@ public static class Checkpoint
         return Convert.ToHexStringLower(SHA256.HashData(stream));
     }
 
-    // A crash while a checkpoint was written again has left the whole old one aside.
-    private static void Recover(RunFolder folder)
+    /// <summary>Puts back a whole checkpoint that a crash, while the same step was written again, has left aside.</summary>
+    public static void Recover(RunFolder folder)
     {
         foreach (string aside in Directory.EnumerateDirectories(folder.Path, Prefix + "*" + Aside))
         {

@@ -24,6 +24,7 @@ internal sealed class FeatureStore(FinetuneRun run) : IDisposable
 
     private readonly Dictionary<string, Features> kept = [];
     private readonly Lazy<string> body = new(() => run.Model.FrozenSha256());
+    private readonly Dictionary<IExamples, string> hashes = new(ReferenceEqualityComparer.Instance);
     private bool told;
 
     /// <summary>Whether the run uses features.</summary>
@@ -46,7 +47,7 @@ internal sealed class FeatureStore(FinetuneRun run) : IDisposable
             return examples;
         }
         long started = Stopwatch.GetTimestamp();
-        string? key = run.Options.FeatureCache == "disk" ? Key(split, examples, cancellation) : null;
+        string? key = run.Options.FeatureCache == "disk" ? Key(split, examples) : null;
         Features features = key is not null && FeatureCache.Load(key) is { } found && Fits(found.Tensors, examples) ? new Features(found.Tensors, found.Tokens) : Compute(split, examples, key, observer, cancellation);
         Seconds += Stopwatch.GetElapsedTime(started).TotalSeconds;
         if (key is not null && !told && File.Exists(Path.Combine(FeatureCache.Folder, key + ".safetensors")))
@@ -133,7 +134,7 @@ internal sealed class FeatureStore(FinetuneRun run) : IDisposable
     }
 
     // Everything the features follow from; a hash of it is their name. The build of this program stands for its code, the frozen weights for backbone, init and input layer.
-    private string Key(string split, IExamples examples, CancellationToken cancellation)
+    private string Key(string split, IExamples examples)
     {
         JsonObject environment = EnvironmentInfo.Collect();
         var what = new JsonObject
@@ -159,20 +160,20 @@ internal sealed class FeatureStore(FinetuneRun run) : IDisposable
             ["classes"] = run.Model.Shape.Classes,
             ["split"] = split,
             ["count"] = examples.Count,
-            ["data"] = run.Task.IsGenerated ? null : DataSha256(examples, cancellation),
+            ["data"] = run.Task.IsGenerated ? null : DataSha256(examples),
         };
         foreach (string fact in new[] { "architecture", "libtorch", "blas", "fused_attention", "cpu", "cpu_features", "threads" }) what[fact] = environment[fact]?.DeepClone();
         what["variables"] = new JsonArray([.. environment["variables"]!.AsObject().Where(pair => !pair.Key.StartsWith("PERMAFROST_", StringComparison.Ordinal) && !pair.Key.StartsWith("HF_", StringComparison.Ordinal)).Select(pair => (JsonNode)$"{pair.Key}={pair.Value}")]);
         return Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(what.ToJsonString())));
     }
 
-    // Files may change under the same name, so their examples are read once.
-    internal static string DataSha256(IExamples examples, CancellationToken cancellation)
+    /// <summary>SHA-256 of all examples of a split, as lower-case hex; computed once. Files may change under the same name.</summary>
+    public string DataSha256(IExamples examples)
     {
+        if (hashes.TryGetValue(examples, out string? known)) return known;
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        foreach (long[] part in Parts(examples.Count!.Value))
+        foreach (long[] part in DataOrder.Once(examples, BatchSize))
         {
-            cancellation.ThrowIfCancellationRequested();
             using var scope = new TensorScope();
             Batch batch = examples.Get(part);
             foreach (Tensor? tensor in new[] { batch.Inputs, batch.Targets, batch.Mask, batch.Hard })
@@ -181,17 +182,7 @@ internal sealed class FeatureStore(FinetuneRun run) : IDisposable
                 tensor?.ReadBytes(bytes => hash.AppendData(bytes));
             }
         }
-        return Convert.ToHexStringLower(hash.GetHashAndReset());
-    }
-
-    private static IEnumerable<long[]> Parts(long count)
-    {
-        for (long start = 0; start < count; start += BatchSize)
-        {
-            var part = new long[Math.Min(BatchSize, count - start)];
-            for (int i = 0; i < part.Length; i++) part[i] = start + i;
-            yield return part;
-        }
+        return hashes[examples] = Convert.ToHexStringLower(hash.GetHashAndReset());
     }
 
     private static string Megabytes(long bytes) => bytes >= 1L << 30 ? FormattableString.Invariant($"{bytes / (double)(1L << 30):F1} GiB") : FormattableString.Invariant($"{bytes / (double)(1L << 20):F1} MiB");

@@ -35,17 +35,24 @@ public sealed partial class FinetuneRun
         RunFolder.WriteJson(Path.Combine(folder.Path, "env.json"), EnvironmentInfo.Collect());
     }
 
-    // A run that goes on with other steps, or with changes that were allowed, is described by what it ends with.
-    private void DescribeAgain(RunFolder folder, string command)
+    // A run that goes on with other steps, or with changes that were allowed, is described by what it ends with. Written after its first checkpoint: until
+    // then the old description belongs to what is on disk.
+    private void DescribeAgain(RunFolder folder, string command, long from)
     {
-        AtomicFile.WriteText(folder.Command, (File.Exists(folder.Command) ? File.ReadAllText(folder.Command) : "") + command + "\n");
         string old = File.ReadAllText(folder.Config);
         RunOptions saved = RunConfig.Parse(old, folder.Config, new RunOptions());
         RunOptions now = Options with { OutputDir = saved.OutputDir };
-        if (RunConfig.ToYaml(saved, "") == RunConfig.ToYaml(now, "")) return;
-        string header = string.Join('\n', old.Split('\n').TakeWhile(line => line.StartsWith('#')).Select(line => line.TrimStart('#').TrimStart()));
-        AtomicFile.WriteText(folder.Config, RunConfig.ToYaml(now, $"{header}\nGone on with: {command}"));
+        string[] changed = [.. OptionTable.All.Select(field => field.Key).Where(key => Text(saved, key) != Text(now, key))];
+        AtomicFile.WriteText(folder.Command, (File.Exists(folder.Command) ? File.ReadAllText(folder.Command) : "") + command + "\n");
+        if (changed.Length == 0) return;
+        IEnumerable<string> header = old.Split('\n').TakeWhile(line => line.StartsWith('#')).Select(line => line.TrimStart('#').TrimStart());
+        // Two courses under one name: to run what is written here again gives neither.
+        if (!changed.All(key => HarmlessOptions.Contains(key) || IsOnlyLength(key))) header = header.Where(line => !line.StartsWith("Again:", StringComparison.Ordinal));
+        string what = string.Join("; ", changed.Select(key => $"{key} was {Text(saved, key)}, is {Text(now, key)}"));
+        AtomicFile.WriteText(folder.Config, RunConfig.ToYaml(now, string.Join('\n', header.Append($"Gone on from step {from} with: {command} ({what})"))));
     }
+
+    private static string Text(RunOptions options, string key) => OptionTable.All.First(field => field.Key == key).FormatAny(options);
 
     private JsonObject Results(TrainerState state, long scoredStep, JsonObject metrics, JsonObject floors) => new()
     {
@@ -102,19 +109,19 @@ public sealed partial class FinetuneRun
     {
         try
         {
-            JsonNode shape = Given(config, "shape");
-            string readout = (string)Given(config, "readout")!;
+            JsonNode shape = JsonFile.Given(config, "shape");
+            string readout = (string)JsonFile.Given(config, "readout")!;
             _ = Tuning.Readout.Parse(readout);
             var made = new TaskShape
             {
                 VectorSize = (int?)shape["vector_size"],
                 Vocabulary = (int?)shape["vocabulary"],
-                SequenceLength = (int)Given(shape, "sequence_length"),
-                Targets = (int)Given(shape, "targets"),
-                Classes = (int)Given(shape, "classes"),
+                SequenceLength = (int)JsonFile.Given(shape, "sequence_length"),
+                Targets = (int)JsonFile.Given(shape, "targets"),
+                Classes = (int)JsonFile.Given(shape, "classes"),
                 Readout = readout,
                 HardMetric = (string?)shape["hard_metric"],
-                Labels = [.. Given(config, "labels").AsArray().Select(label => (string?)label ?? throw new FormatException("no label"))],
+                Labels = [.. JsonFile.Given(config, "labels").AsArray().Select(label => (string?)label ?? throw new FormatException("no label"))],
             };
             bool fits = made.SequenceLength > 0 && made.Targets > 0 && made.Classes > 0 && (made.VectorSize ?? made.Vocabulary) > 0 && (made.Labels.Count == 0 || made.Labels.Count == made.Classes);
             return fits ? made : throw new FormatException("no such shape");
@@ -125,8 +132,6 @@ public sealed partial class FinetuneRun
         }
     }
 
-    private static JsonNode Given(JsonNode node, string name) => node[name] ?? throw new FormatException($"no {name}");
-
     // Of files every example counts, since they can change under the same name; generated ones follow from the task's version, and the first and last are enough to notice another.
     private string DataSha256()
     {
@@ -135,7 +140,7 @@ public sealed partial class FinetuneRun
         if (!Task.IsGenerated)
         {
             foreach (IExamples? split in new[] { Data.Train, Data.Validation, Data.Test })
-                if (split is not null) hash.AppendData(Encoding.UTF8.GetBytes(FeatureStore.DataSha256(split, CancellationToken.None)));
+                if (split is not null) hash.AppendData(Encoding.UTF8.GetBytes(features.DataSha256(split)));
             return Convert.ToHexStringLower(hash.GetHashAndReset());
         }
         using var scope = new TensorScope();

@@ -192,11 +192,21 @@ public sealed partial class FinetuneRun : IDisposable
         TaskData data = Data ?? throw new InvalidOperationException("the run was opened without data");
         AtomicFile.RemoveLeftovers(folder.Path);
         if (checkpoint is null) Describe(folder, command);
+        // Before the first step: a stop must not have to wait for it.
+        if (!Task.IsGenerated) observer.Phase("reading the data once, to know it again");
+        _ = dataSha256.Value;
         string frozenBefore = Model.FrozenSha256();
         observer.Started(this, Steps);
         Model.Train(true);
-        using var loop = new TrainingLoop(this, folder, observer, stop, checkpoint, clock);
-        if (checkpoint is not null) DescribeAgain(folder, command);
+        bool described = checkpoint is null;
+        long from = -1;
+        void Described()
+        {
+            if (!described) DescribeAgain(folder, command, from);
+            described = true;
+        }
+        using var loop = new TrainingLoop(this, folder, observer, stop, checkpoint, clock, Described);
+        from = loop.State.Step;
         TrainerState state = loop.State;
         using var log = new MetricsLog(folder.Metrics, state.LogBytes, clock);
         loop.Run(log);
@@ -210,6 +220,7 @@ public sealed partial class FinetuneRun : IDisposable
             step = state.BestStep;
         }
         folder.CheckStillThere();
+        Described();
         AdapterFolder.Write(folder.Adapter, AdapterConfig(step), Model.Adapter());
         try
         {
@@ -241,7 +252,7 @@ public sealed partial class FinetuneRun : IDisposable
         RunFolder folder = RunFolder.Open(path);
         JsonObject results = JsonFile.Read(folder.Results);
         using FinetuneRun run = Open(path, withData: true);
-        if (run.Examples("test", null, cancellation) is { } test) results["metrics"]!.AsObject()["test"] = Evaluator.Evaluate(run.Model, test, run.EvalBatchSize, run.Device, cancellation: cancellation).ToJson();
+        if (run.Examples("test", null, cancellation) is { } test) results["metrics"]!.AsObject()["test"] = Evaluator.Evaluate(run.Model, test, MemoryEstimate.FitScoring(run, run.EvalBatchSize, EnvironmentInfo.AvailableMemoryBytes), run.Device, cancellation: cancellation).ToJson();
         results["floors"] = new JsonObject(Floors.Measure(run.Task, run.Data!).Select(floor => KeyValuePair.Create(floor.Key, (JsonNode?)floor.Value)));
         RunFolder.WriteJson(folder.Results, results);
         return results;
@@ -297,10 +308,11 @@ public sealed partial class FinetuneRun : IDisposable
         foreach ((string key, JsonNode? value) in own)
         {
             if (key == "features") Compare(key, saved[key] ?? EveryStep, value);
+            else if (key == "eval_batch_size") continue;  // taken over above
             else if (key != "options") Compare(key, saved[key], value);
             else
                 foreach ((string option, JsonNode? text) in value!.AsObject())
-                    if (!HarmlessOptions.Contains(option) && !(option is "max_steps" or "num_train_epochs" && Options.LrSchedulerType is "constant" or "constant_with_warmup" && Options.WarmupRatio == 0))
+                    if (!HarmlessOptions.Contains(option) && !IsOnlyLength(option))
                         // An option that is younger than the checkpoint was at its default.
                         Compare(option, saved["options"]?[option] ?? OptionTable.All.First(field => field.Key == option).DefaultText, text);
         }
@@ -356,6 +368,9 @@ public sealed partial class FinetuneRun : IDisposable
     }
 
     private const string EveryStep = "computed at every step";
+
+    // Whether an option only says when to end: where the rate does not depend on it.
+    private bool IsOnlyLength(string option) => option is "max_steps" or "num_train_epochs" && Options.LrSchedulerType is "constant" or "constant_with_warmup" && Options.WarmupRatio == 0;
 
     // Options that change neither what is computed nor on what.
     private static readonly string[] HarmlessOptions =

@@ -46,11 +46,25 @@ public sealed record MemoryEstimate(long Loaded, long Gradients, long Optimizer,
             while (batch > 1 && bytes(batch) > room) batch = (batch + 1) / 2;
             return batch;
         }
-        return (Halved(run.Options.PerDeviceTrainBatchSize, part => TrainingBytes(run, part)), Halved(run.Options.PerDeviceEvalBatchSize, part => ScoringBytes(run, part)));
+        // Steps on features compute the output layer alone.
+        int train = run.FeatureBytes(run.Data?.Train) > 0 ? run.Options.PerDeviceTrainBatchSize : Halved(run.Options.PerDeviceTrainBatchSize, part => TrainingBytes(run, part));
+        return (train, Halved(run.Options.PerDeviceEvalBatchSize, part => ScoringBytes(run, part)));
+    }
+
+    /// <summary>How many examples to score at a time with a finished run's model: those wanted, or halved until a batch takes less than nine tenths of what is free.</summary>
+    /// <param name="run">The run as it is loaded.</param>
+    /// <param name="wanted">At most so many.</param>
+    /// <param name="available">Bytes that are still free.</param>
+    public static int FitScoring(FinetuneRun run, int wanted, long available)
+    {
+        if (run.Device.Type != Torch.DeviceType.Cpu) return wanted;
+        while (wanted > 1 && run.Model.Backbone.ForwardBytes(wanted, run.Model.Shape.SequenceLength) > 0.9 * available) wanted = (wanted + 1) / 2;
+        return wanted;
     }
 
     private static long ScoringBytes(FinetuneRun run, long batch)
     {
+        if (run.FeatureBytes(run.Data?.Validation ?? run.Data?.Test) > 0) return 0;
         long count = Math.Max(run.Data?.Validation?.Count ?? 0, run.Data?.Test?.Count ?? 0);
         return run.Model.Backbone.ForwardBytes(Math.Min(batch, count), run.Model.Shape.SequenceLength);
     }

@@ -29,14 +29,15 @@ internal sealed class TrainingLoop : IDisposable
     private readonly long steps;
     private readonly long warmup;
     private readonly TimeProvider clock;
+    private readonly Action saved;
     private long savedAt;
     private long savedStep = -1;
     private IExamples train;
 
     /// <summary>Prepares a training from the start, or from a verified checkpoint.</summary>
-    public TrainingLoop(FinetuneRun run, RunFolder folder, ITrainingObserver observer, StopRequest stop, string? checkpoint, TimeProvider clock)
+    public TrainingLoop(FinetuneRun run, RunFolder folder, ITrainingObserver observer, StopRequest stop, string? checkpoint, TimeProvider clock, Action saved)
     {
-        (this.run, this.folder, this.observer, this.stop, this.clock) = (run, folder, observer, stop, clock);
+        (this.run, this.folder, this.observer, this.stop, this.clock, this.saved) = (run, folder, observer, stop, clock, saved);
         savedAt = clock.GetTimestamp();
         (options, model, data, steps) = (run.Options, run.Model, run.Data!, run.Steps);
         warmup = options.WarmupSteps > 0 ? options.WarmupSteps : (long)Math.Ceiling(options.WarmupRatio * steps);
@@ -47,7 +48,7 @@ internal sealed class TrainingLoop : IDisposable
         if (checkpoint is null) return;
         State = Checkpoint.Restore(checkpoint, model, optimizer, run.Device);
         if (State.Step > steps) throw new UsageException($"{checkpoint} has done {State.Step} steps, more than --max-steps or --num-train-epochs ask for ({steps}); ask for at least as many");
-        if (options.LoadBestModelAtEnd && State.BestStep >= 0) Checkpoint.RestoreBest(checkpoint, folder, run.AdapterConfig(State.BestStep));
+        if (options.LoadBestModelAtEnd && State.BestStep >= 0) Checkpoint.RestoreBest(checkpoint, folder, State, run.AdapterConfig(State.BestStep));
         savedStep = State.Step;
     }
 
@@ -159,8 +160,9 @@ internal sealed class TrainingLoop : IDisposable
         if (savedStep == State.Step && State.LogBytes == log.Length) return;
         folder.CheckStillThere();
         State.LogBytes = log.Length;
-        Checkpoint.Write(folder, State, model, optimizer, run.Identity(), run.Device);
-        Checkpoint.Prune(folder, options.SaveTotalLimit);
+        Checkpoint.Write(folder, State, model, optimizer, run.Identity(), run.Device, options.LoadBestModelAtEnd);
+        saved();
+        Checkpoint.Prune(folder, options.SaveTotalLimit, State.Step);
         savedStep = State.Step;
         savedAt = clock.GetTimestamp();
     }

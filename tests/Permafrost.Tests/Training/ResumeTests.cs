@@ -134,6 +134,53 @@ public class ResumeTests : IDisposable
         Assert.Equal((long)expected["scored_step"]!, (long)results["scored_step"]!);
     }
 
+    [Fact]
+    public void What_is_best_must_be_somewhere()
+    {
+        RunFolder folder = Stopped(Misleading() with { LoadBestModelAtEnd = false }, 9);
+        Assert.False(Directory.Exists(folder.Best));
+        using FinetuneRun run = FinetuneRun.Prepare(Misleading());
+        string newest = Checkpoint.All(folder)[^1];
+        run.CheckSameRun(newest, ["load_best_model_at_end"]);
+        using var stop = new StopRequest();
+        Refusal.Of("--no-load-best-model-at-end", () => run.Train(folder, "permafrost finetune (a test)", tiny, stop, newest));
+        // And while it runs, best/ is not there to be removed.
+        RunFolder other = RunFolder.Create(tiny.NewFolder());
+        using FinetuneRun again = FinetuneRun.Prepare(Misleading() with { SaveSteps = 7 });
+        tiny.OnStep = report => { if (report.Step == 6) Directory.Delete(other.Best, recursive: true); };
+        Refusal.Of(other.Best, () => again.Train(other, "permafrost finetune (a test)", tiny, stop));
+        tiny.OnStep = null;
+    }
+
+    [Fact]
+    public void Checkpoints_of_a_course_that_was_left_go_with_the_next_one()
+    {
+        RunOptions options = Options with { SaveSteps = 2, SaveTotalLimit = 10 };
+        RunFolder folder = Stopped(options, 7);
+        Assert.Equal([2L, 4, 6, 7], Checkpoint.All(folder).Select(path => long.Parse(Path.GetFileName(path)["checkpoint-".Length..])));
+        string earlier = Checkpoint.All(folder)[1];
+        using FinetuneRun run = FinetuneRun.Prepare(options);
+        run.CheckSameRun(earlier, []);
+        Assert.Throws<StoppedException>(() => Train(run, folder, 5, earlier));
+        Assert.Equal("checkpoint-5", Path.GetFileName(Checkpoint.Newest(folder, _ => { })));
+        Resume(options, folder);
+        Assert.Equal(TinyRun.AdapterBytes(tiny.Train(options).Folder), TinyRun.AdapterBytes(folder));
+    }
+
+    [Fact]
+    public void Smaller_batches_for_scoring_are_kept_and_may_be_asked_for()
+    {
+        RunFolder folder = Stopped(Options, 2);
+        string identity = Path.Combine(Checkpoint.All(folder)[^1], "run_identity.json");
+        File.WriteAllText(identity, File.ReadAllText(identity).Replace("\"eval_batch_size\": null", "\"eval_batch_size\": 16", StringComparison.Ordinal));
+        foreach ((int wanted, int taken) in new[] { (64, 16), (16, 16), (8, 8) })
+        {
+            using FinetuneRun run = FinetuneRun.Prepare(Options with { PerDeviceEvalBatchSize = wanted });
+            run.CheckSameRun(Checkpoint.All(folder)[^1], []);
+            Assert.Equal(taken, run.EvalBatchSize);
+        }
+    }
+
     // What is right in training is wrong in validation, whose first score therefore stays the best.
     private RunOptions Misleading()
     {
@@ -176,8 +223,22 @@ public class ResumeTests : IDisposable
         Resume(options with { MaxSteps = 11 }, folder);
         RunOptions saved = RunConfig.Load(folder.Config, new RunOptions());
         Assert.Equal((11, 3), (saved.MaxSteps, saved.WarmupSteps));
+        Assert.Contains("# Again:", File.ReadAllText(folder.Config), StringComparison.Ordinal);
+        Assert.Contains("from step 8 with: ", File.ReadAllText(folder.Config), StringComparison.Ordinal);
         Assert.Equal(2, File.ReadAllLines(folder.Command).Length);
         Assert.Equal(TinyRun.AdapterBytes(folder), TinyRun.AdapterBytes(tiny.Train(saved).Folder));
+    }
+
+    [Fact]
+    public void A_run_that_changed_course_does_not_claim_to_run_again_to_the_same()
+    {
+        RunFolder folder = Stopped(Options, 5);
+        using FinetuneRun run = FinetuneRun.Prepare(Options with { LearningRate = 0.002 });
+        run.CheckSameRun(Checkpoint.All(folder)[^1], ["learning_rate"]);
+        Train(run, folder, -1, Checkpoint.All(folder)[^1]);
+        string config = File.ReadAllText(folder.Config);
+        Assert.DoesNotContain("Again:", config, StringComparison.Ordinal);
+        Assert.Contains("learning_rate was 0.001, is 0.002", config, StringComparison.Ordinal);
     }
 
     [Fact]
