@@ -55,7 +55,7 @@ internal static class QuickstartCommand
     private static void Begin(string root, long seed, double scale)
     {
         string record = Path.Combine(root, Record);
-        bool used = Directory.Exists(root) && Directory.EnumerateFileSystemEntries(root).Any(entry => Path.GetFileName(entry) != ".lock");
+        bool used = Directory.Exists(root) && Directory.EnumerateFileSystemEntries(root).Any(entry => Path.GetFileName(entry) != ".lock" && Path.GetExtension(entry) is not (".tmp" or ".probe"));
         if (!used)
         {
             RunFolder.Create(root);

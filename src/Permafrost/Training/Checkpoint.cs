@@ -28,6 +28,7 @@ public static class Checkpoint
     private const string IdentityFile = "run_identity.json";
     private const string BestFile = "best_model.safetensors";
     private const string Aside = ".old";
+    private const string Left = ".left";
 
     /// <summary>Writes a checkpoint.</summary>
     /// <exception cref="PermafrostException">The disk is full, for example; older checkpoints are untouched.</exception>
@@ -56,7 +57,8 @@ public static class Checkpoint
             RunFolder.WriteJson(Path.Combine(temporary, Manifest), new JsonObject { ["checkpoint_version"] = Version, ["sha256"] = sums });
             // The same step again (a stop right after a regular save): the whole new one replaces the whole old one, which a crash between leaves to Recover.
             string aside = target + Aside;
-            if (Directory.Exists(target))
+            bool replaces = Directory.Exists(target);
+            if (replaces)
             {
                 if (Directory.Exists(aside)) Directory.Delete(aside, recursive: true);
                 Directory.Move(target, aside);
@@ -65,7 +67,7 @@ public static class Checkpoint
             {
                 Directory.Move(temporary, target);
             }
-            catch when (Directory.Exists(aside) && !Directory.Exists(target))
+            catch when (replaces && !Directory.Exists(target))
             {
                 Directory.Move(aside, target);
                 throw;
@@ -86,16 +88,31 @@ public static class Checkpoint
         }
     }
 
-    /// <summary>Deletes all but the newest <paramref name="keep"/> checkpoints, and what crashes left half-written.</summary>
-    /// <param name="folder">The run.</param>
-    /// <param name="keep">How many stay.</param>
-    /// <param name="step">That of the one just written: later ones are of a course that the run has left, by going on from an earlier one.</param>
-    public static void Prune(RunFolder folder, int keep, long step)
+    /// <summary>Puts checkpoints after a step aside: of a course that the run leaves, by going on from an earlier one. They go with the next <see cref="Prune"/>.</summary>
+    /// <exception cref="PermafrostException">The folder cannot be written.</exception>
+    public static void Leave(RunFolder folder, long step)
     {
-        foreach (string path in All(folder).Where(path => StepOf(path) > step)) TryRemove(path);
+        try
+        {
+            foreach (string path in All(folder).Where(path => StepOf(path) > step))
+            {
+                if (Directory.Exists(path + Left)) Directory.Delete(path + Left, recursive: true);
+                Directory.Move(path, path + Left);
+            }
+        }
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+        {
+            throw new PermafrostException($"checkpoints in {folder.Path} cannot be put aside: {error.Message.TrimEnd('.')}");
+        }
+    }
+
+    /// <summary>Deletes all but the newest <paramref name="keep"/> checkpoints, those of a course that was left, and what crashes left half-written.</summary>
+    public static void Prune(RunFolder folder, int keep)
+    {
         foreach (string path in All(folder).SkipLast(keep)) TryRemove(path);
         foreach (string leftover in Directory.EnumerateDirectories(folder.Path, Prefix + "*.tmp")) TryRemove(leftover);
         foreach (string leftover in Directory.EnumerateDirectories(folder.Path, Prefix + "*" + Aside)) TryRemove(leftover);
+        foreach (string left in Directory.EnumerateDirectories(folder.Path, Prefix + "*" + Left)) TryRemove(left);
     }
 
     /// <summary>The checkpoint folders of a run, oldest first.</summary>
@@ -122,7 +139,7 @@ public static class Checkpoint
                 warn($"{error.Message}; trying the one before");
             }
         }
-        throw new PermafrostException($"{folder.Path} has no sound checkpoint to go on from; leave out --resume-from-checkpoint and choose another --output-dir to start anew");
+        throw new PermafrostException($"{folder.Path} has no sound checkpoint to go on from; choose another --output-dir to start anew");
     }
 
     /// <summary>Checks every file against the manifest.</summary>
@@ -172,7 +189,7 @@ public static class Checkpoint
     }
 
     /// <summary>Makes <c>best/</c> what it was when a verified checkpoint was written: it may have been improved since, or damaged.</summary>
-    /// <param name="path">The checkpoint. Where it holds no best parameters, its own are the best, or those in <c>best/</c> are still of that step.</param>
+    /// <param name="path">The checkpoint. Where it holds no best parameters, its own are the best.</param>
     /// <param name="folder">The run.</param>
     /// <param name="state">The checkpoint's.</param>
     /// <param name="adapterConfig">Describes the best parameters.</param>
@@ -183,20 +200,7 @@ public static class Checkpoint
         string best = Path.Combine(path, BestFile), own = Path.Combine(path, Weights);
         if (File.Exists(best)) AdapterFolder.Write(folder.Best, adapterConfig, AdapterFolder.ReadFile(best));
         else if (state.BestStep == state.Step) AdapterFolder.Write(folder.Best, adapterConfig, AdapterFolder.ReadFile(own));
-        else if (!IsOfStep(folder.Best, state.BestStep))
-            throw new PermafrostException($"{path} has its best validation at step {state.BestStep}, whose parameters are neither there nor in {folder.Best}; go on without them: --no-load-best-model-at-end --allow-changes load_best_model_at_end");
-    }
-
-    private static bool IsOfStep(string adapter, long step)
-    {
-        try
-        {
-            return AdapterFolder.ReadConfig(adapter)["step"]?.ToString() == step.ToString(CultureInfo.InvariantCulture);
-        }
-        catch (PermafrostException)
-        {
-            return false;
-        }
+        else throw new PermafrostException($"{path} has its best validation at step {state.BestStep}, and not the parameters of then; go on without them: --no-load-best-model-at-end --allow-changes load_best_model_at_end");
     }
 
     private static string[] Files => [Weights, OptimizerFile, StateFile, RandomFile, IdentityFile];
@@ -252,7 +256,7 @@ public static class Checkpoint
     {
         try
         {
-            if (path.EndsWith(".tmp", StringComparison.Ordinal) || path.EndsWith(Aside, StringComparison.Ordinal)) Directory.Delete(path, recursive: true);
+            if (path.EndsWith(".tmp", StringComparison.Ordinal) || path.EndsWith(Aside, StringComparison.Ordinal) || path.EndsWith(Left, StringComparison.Ordinal)) Directory.Delete(path, recursive: true);
             else Remove(path);
         }
         catch (Exception error) when (error is IOException or UnauthorizedAccessException)

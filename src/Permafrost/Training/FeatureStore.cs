@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json.Nodes;
@@ -47,7 +48,7 @@ internal sealed class FeatureStore(FinetuneRun run) : IDisposable
             return examples;
         }
         long started = Stopwatch.GetTimestamp();
-        string? key = run.Options.FeatureCache == "disk" ? Key(split, examples) : null;
+        string? key = run.Options.FeatureCache == "disk" ? Key(split, examples, cancellation) : null;
         Features features = key is not null && FeatureCache.Load(key) is { } found && Fits(found.Tensors, examples) ? new Features(found.Tensors, found.Tokens) : Compute(split, examples, key, observer, cancellation);
         Seconds += Stopwatch.GetElapsedTime(started).TotalSeconds;
         if (key is not null && !told && File.Exists(Path.Combine(FeatureCache.Folder, key + ".safetensors")))
@@ -134,7 +135,7 @@ internal sealed class FeatureStore(FinetuneRun run) : IDisposable
     }
 
     // Everything the features follow from; a hash of it is their name. The build of this program stands for its code, the frozen weights for backbone, init and input layer.
-    private string Key(string split, IExamples examples)
+    private string Key(string split, IExamples examples, CancellationToken cancellation)
     {
         JsonObject environment = EnvironmentInfo.Collect();
         var what = new JsonObject
@@ -160,7 +161,7 @@ internal sealed class FeatureStore(FinetuneRun run) : IDisposable
             ["classes"] = run.Model.Shape.Classes,
             ["split"] = split,
             ["count"] = examples.Count,
-            ["data"] = run.Task.IsGenerated ? null : DataSha256(examples),
+            ["data"] = run.Task.IsGenerated ? null : DataSha256(examples, cancellation),
         };
         foreach (string fact in new[] { "architecture", "libtorch", "blas", "fused_attention", "cpu", "cpu_features", "threads" }) what[fact] = environment[fact]?.DeepClone();
         what["variables"] = new JsonArray([.. environment["variables"]!.AsObject().Where(pair => !pair.Key.StartsWith("PERMAFROST_", StringComparison.Ordinal) && !pair.Key.StartsWith("HF_", StringComparison.Ordinal)).Select(pair => (JsonNode)$"{pair.Key}={pair.Value}")]);
@@ -168,14 +169,17 @@ internal sealed class FeatureStore(FinetuneRun run) : IDisposable
     }
 
     /// <summary>SHA-256 of all examples of a split, as lower-case hex; computed once. Files may change under the same name.</summary>
-    public string DataSha256(IExamples examples)
+    /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
+    public string DataSha256(IExamples examples, CancellationToken cancellation)
     {
         if (hashes.TryGetValue(examples, out string? known)) return known;
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         foreach (long[] part in DataOrder.Once(examples, BatchSize))
         {
+            cancellation.ThrowIfCancellationRequested();
             using var scope = new TensorScope();
             Batch batch = examples.Get(part);
+            hash.AppendData(MemoryMarshal.AsBytes<long>(part));  // taken by length, but other places are other data
             foreach (Tensor? tensor in new[] { batch.Inputs, batch.Targets, batch.Mask, batch.Hard })
             {
                 hash.AppendData(Encoding.UTF8.GetBytes($"{tensor}\0"));

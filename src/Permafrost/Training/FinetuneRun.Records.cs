@@ -35,9 +35,9 @@ public sealed partial class FinetuneRun
         RunFolder.WriteJson(Path.Combine(folder.Path, "env.json"), EnvironmentInfo.Collect());
     }
 
-    // A run that goes on with other steps, or with changes that were allowed, is described by what it ends with. Written after its first checkpoint: until
-    // then the old description belongs to what is on disk.
-    private void DescribeAgain(RunFolder folder, string command, long from)
+    // A run that goes on with other steps, or with changes that were allowed, is described by what it goes on with, and so is the checkpoint it goes on from:
+    // whatever stops it from now on, the two belong together.
+    private void DescribeAgain(RunFolder folder, string command, TrainingLoop loop)
     {
         string old = File.ReadAllText(folder.Config);
         RunOptions saved = RunConfig.Parse(old, folder.Config, new RunOptions());
@@ -45,9 +45,12 @@ public sealed partial class FinetuneRun
         string[] changed = [.. OptionTable.All.Select(field => field.Key).Where(key => Text(saved, key) != Text(now, key))];
         AtomicFile.WriteText(folder.Command, (File.Exists(folder.Command) ? File.ReadAllText(folder.Command) : "") + command + "\n");
         if (changed.Length == 0) return;
+        loop.SaveAgain();
+        long from = loop.State.Step;
         IEnumerable<string> header = old.Split('\n').TakeWhile(line => line.StartsWith('#')).Select(line => line.TrimStart('#').TrimStart());
-        // Two courses under one name: to run what is written here again gives neither.
-        if (!changed.All(key => HarmlessOptions.Contains(key) || IsOnlyLength(key))) header = header.Where(line => !line.StartsWith("Again:", StringComparison.Ordinal));
+        // Two courses under one name: to run what is written here again gives neither. So is one with a validation where it first meant to end, which counts for the best.
+        bool extra = loop.State.EvaluatedStep == from && (Options.EvalSteps == 0 || from % Options.EvalSteps != 0);
+        if (!changed.All(key => key != "init_adapter" && HarmlessOptions.Contains(key) || IsOnlyLength(key) && !extra)) header = header.Where(line => !line.StartsWith("Again:", StringComparison.Ordinal));
         string what = string.Join("; ", changed.Select(key => $"{key} was {Text(saved, key)}, is {Text(now, key)}"));
         AtomicFile.WriteText(folder.Config, RunConfig.ToYaml(now, string.Join('\n', header.Append($"Gone on from step {from} with: {command} ({what})"))));
     }
@@ -140,7 +143,7 @@ public sealed partial class FinetuneRun
         if (!Task.IsGenerated)
         {
             foreach (IExamples? split in new[] { Data.Train, Data.Validation, Data.Test })
-                if (split is not null) hash.AppendData(Encoding.UTF8.GetBytes(features.DataSha256(split)));
+                if (split is not null) hash.AppendData(Encoding.UTF8.GetBytes(features.DataSha256(split, CancellationToken.None)));
             return Convert.ToHexStringLower(hash.GetHashAndReset());
         }
         using var scope = new TensorScope();

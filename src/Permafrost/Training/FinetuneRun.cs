@@ -193,20 +193,13 @@ public sealed partial class FinetuneRun : IDisposable
         AtomicFile.RemoveLeftovers(folder.Path);
         if (checkpoint is null) Describe(folder, command);
         // Before the first step: a stop must not have to wait for it.
-        if (!Task.IsGenerated) observer.Phase("reading the data once, to know it again");
+        if (!Task.IsGenerated && !dataSha256.IsValueCreated) observer.Phase("reading the data once, to know it again");
         _ = dataSha256.Value;
         string frozenBefore = Model.FrozenSha256();
         observer.Started(this, Steps);
         Model.Train(true);
-        bool described = checkpoint is null;
-        long from = -1;
-        void Described()
-        {
-            if (!described) DescribeAgain(folder, command, from);
-            described = true;
-        }
-        using var loop = new TrainingLoop(this, folder, observer, stop, checkpoint, clock, Described);
-        from = loop.State.Step;
+        using var loop = new TrainingLoop(this, folder, observer, stop, checkpoint, clock);
+        if (checkpoint is not null) DescribeAgain(folder, command, loop);
         TrainerState state = loop.State;
         using var log = new MetricsLog(folder.Metrics, state.LogBytes, clock);
         loop.Run(log);
@@ -220,7 +213,6 @@ public sealed partial class FinetuneRun : IDisposable
             step = state.BestStep;
         }
         folder.CheckStillThere();
-        Described();
         AdapterFolder.Write(folder.Adapter, AdapterConfig(step), Model.Adapter());
         try
         {

@@ -24,7 +24,7 @@ public sealed record MemoryEstimate(long Loaded, long Gradients, long Optimizer,
         long trained = 4 * model.Counts.Trained;
         long state = options.Optim == "sgd" ? options.Momentum > 0 ? trained : 0 : 2 * trained;
         long training = TrainingBytes(run, run.MicroBatchSize);
-        long validation = ScoringBytes(run, run.EvalBatchSize);
+        long validation = ScoringBytes(run, ScoresFeatures(run) ? FeatureStore.BatchSize : run.EvalBatchSize);
         long features = run.FeatureBytes(run.Data?.Train) + run.FeatureBytes(run.Data?.Validation) + run.FeatureBytes(run.Data?.Test);
         if (run.FeatureBytes(run.Data?.Train) > 0) training = validation = model.Backbone.ForwardBytes(Math.Min(FeatureStore.BatchSize, run.Data!.Train.Count!.Value), model.Shape.SequenceLength);
         return new MemoryEstimate(EnvironmentInfo.ResidentMemoryBytes, trained, state, Math.Max(training, validation) + features, EnvironmentInfo.PeakMemoryBytes);
@@ -43,12 +43,13 @@ public sealed record MemoryEstimate(long Loaded, long Gradients, long Optimizer,
         double room = 0.9 * available - estimate.Gradients - estimate.Optimizer;
         int Halved(int batch, Func<int, long> bytes)
         {
-            while (batch > 1 && bytes(batch) > room) batch = (batch + 1) / 2;
+            while (batch > 1 && bytes(batch) > Math.Max(0, room)) batch = (batch + 1) / 2;
             return batch;
         }
         // Steps on features compute the output layer alone.
         int train = run.FeatureBytes(run.Data?.Train) > 0 ? run.Options.PerDeviceTrainBatchSize : Halved(run.Options.PerDeviceTrainBatchSize, part => TrainingBytes(run, part));
-        return (train, Halved(run.Options.PerDeviceEvalBatchSize, part => ScoringBytes(run, part)));
+        int eval = run.Options.PerDeviceEvalBatchSize;
+        return (train, ScoresFeatures(run) ? eval : Halved(eval, part => ScoringBytes(run, part)));
     }
 
     /// <summary>How many examples to score at a time with a finished run's model: those wanted, or halved until a batch takes less than nine tenths of what is free.</summary>
@@ -57,14 +58,17 @@ public sealed record MemoryEstimate(long Loaded, long Gradients, long Optimizer,
     /// <param name="available">Bytes that are still free.</param>
     public static int FitScoring(FinetuneRun run, int wanted, long available)
     {
-        if (run.Device.Type != Torch.DeviceType.Cpu) return wanted;
+        if (run.Device.Type != Torch.DeviceType.Cpu || ScoresFeatures(run)) return wanted;
         while (wanted > 1 && run.Model.Backbone.ForwardBytes(wanted, run.Model.Shape.SequenceLength) > 0.9 * available) wanted = (wanted + 1) / 2;
         return wanted;
     }
 
+    // Whether what is scored was computed once before.
+    private static bool ScoresFeatures(FinetuneRun run) =>
+        new[] { run.Data?.Validation, run.Data?.Test }.Where(split => split is not null).Select(run.FeatureBytes).DefaultIfEmpty(0).Min() > 0;
+
     private static long ScoringBytes(FinetuneRun run, long batch)
     {
-        if (run.FeatureBytes(run.Data?.Validation ?? run.Data?.Test) > 0) return 0;
         long count = Math.Max(run.Data?.Validation?.Count ?? 0, run.Data?.Test?.Count ?? 0);
         return run.Model.Backbone.ForwardBytes(Math.Min(batch, count), run.Model.Shape.SequenceLength);
     }

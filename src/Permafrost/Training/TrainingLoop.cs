@@ -29,15 +29,14 @@ internal sealed class TrainingLoop : IDisposable
     private readonly long steps;
     private readonly long warmup;
     private readonly TimeProvider clock;
-    private readonly Action saved;
     private long savedAt;
     private long savedStep = -1;
     private IExamples train;
 
     /// <summary>Prepares a training from the start, or from a verified checkpoint.</summary>
-    public TrainingLoop(FinetuneRun run, RunFolder folder, ITrainingObserver observer, StopRequest stop, string? checkpoint, TimeProvider clock, Action saved)
+    public TrainingLoop(FinetuneRun run, RunFolder folder, ITrainingObserver observer, StopRequest stop, string? checkpoint, TimeProvider clock)
     {
-        (this.run, this.folder, this.observer, this.stop, this.clock, this.saved) = (run, folder, observer, stop, clock, saved);
+        (this.run, this.folder, this.observer, this.stop, this.clock) = (run, folder, observer, stop, clock);
         savedAt = clock.GetTimestamp();
         (options, model, data, steps) = (run.Options, run.Model, run.Data!, run.Steps);
         warmup = options.WarmupSteps > 0 ? options.WarmupSteps : (long)Math.Ceiling(options.WarmupRatio * steps);
@@ -50,7 +49,11 @@ internal sealed class TrainingLoop : IDisposable
         if (State.Step > steps) throw new UsageException($"{checkpoint} has done {State.Step} steps, more than --max-steps or --num-train-epochs ask for ({steps}); ask for at least as many");
         if (options.LoadBestModelAtEnd && State.BestStep >= 0) Checkpoint.RestoreBest(checkpoint, folder, State, run.AdapterConfig(State.BestStep));
         savedStep = State.Step;
+        Checkpoint.Leave(folder, State.Step);
     }
+
+    /// <summary>Writes the checkpoint that the run goes on from once more, as that of a run with other options; the old one stays until the new one is whole.</summary>
+    public void SaveAgain() => Checkpoint.Write(folder, State, model, optimizer, run.Identity(), run.Device, options.LoadBestModelAtEnd);
 
     /// <summary>Where the training is.</summary>
     public TrainerState State { get; } = new();
@@ -161,8 +164,7 @@ internal sealed class TrainingLoop : IDisposable
         folder.CheckStillThere();
         State.LogBytes = log.Length;
         Checkpoint.Write(folder, State, model, optimizer, run.Identity(), run.Device, options.LoadBestModelAtEnd);
-        saved();
-        Checkpoint.Prune(folder, options.SaveTotalLimit, State.Step);
+        Checkpoint.Prune(folder, options.SaveTotalLimit);
         savedStep = State.Step;
         savedAt = clock.GetTimestamp();
     }

@@ -150,6 +150,7 @@ public class ResumeTests : IDisposable
         tiny.OnStep = report => { if (report.Step == 6) Directory.Delete(other.Best, recursive: true); };
         Refusal.Of(other.Best, () => again.Train(other, "permafrost finetune (a test)", tiny, stop));
         tiny.OnStep = null;
+        Assert.Equal(7, tiny.Reports[^1].Step);
     }
 
     [Fact]
@@ -210,6 +211,51 @@ public class ResumeTests : IDisposable
         using (FinetuneRun same = FinetuneRun.Prepare(Data(null))) same.CheckSameRun(Checkpoint.All(folder)[^1], []);
         using FinetuneRun run = FinetuneRun.Prepare(Data(changed));
         Refusal.OfUsage("data_sha256 was ", () => run.CheckSameRun(Checkpoint.All(folder)[^1], []));
+    }
+
+    [Fact]
+    public void The_same_examples_in_another_order_are_another_run()
+    {
+        RunOptions options = ByLength();
+        RunFolder folder = Stopped(options, 2);
+        using (var file = new Permafrost.Formats.Safetensors.SafetensorsFile(options.Data!))
+        {
+            Tensor order = Tensor.From([1L, 0, .. Enumerable.Range(2, 38).Select(i => (long)i)], 40);
+            tiny.On([.. new[] { "inputs", "targets", "mask" }.Select(name => (name, file.Read(name).IndexSelect(0, order)))]);
+        }
+        using FinetuneRun run = FinetuneRun.Prepare(options);
+        Refusal.OfUsage("data_sha256 was ", () => run.CheckSameRun(Checkpoint.All(folder)[^1], []));
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void A_run_that_is_stopped_before_its_first_new_step_remembers_what_it_was_to_become(bool killed)
+    {
+        RunOptions options = Options with { LrSchedulerType = "constant_with_warmup", SaveSteps = 2, SaveTotalLimit = 10 };
+        RunFolder folder = Stopped(options, 7);
+        string earlier = Checkpoint.All(folder)[1];
+        RunOptions changed = options with { MaxSteps = 30, LearningRate = 0.002 };
+        using FinetuneRun run = FinetuneRun.Prepare(changed);
+        run.CheckSameRun(earlier, ["learning_rate"]);
+        using var stop = new StopRequest();
+        if (killed)
+        {
+            tiny.OnStep = _ => throw new InvalidOperationException("killed");
+            Assert.Throws<InvalidOperationException>(() => run.Train(folder, "permafrost finetune (a test)", tiny, stop, earlier));
+            tiny.OnStep = null;
+        }
+        else
+        {
+            stop.Ask(StopReason.Preempted);
+            Assert.Throws<StoppedException>(() => run.Train(folder, "permafrost finetune (a test)", tiny, stop, earlier));
+        }
+        RunOptions saved = RunConfig.Load(folder.Config, new RunOptions());
+        Assert.Equal((30, 0.002), (saved.MaxSteps, saved.LearningRate));
+        Assert.Equal(earlier, Checkpoint.Newest(folder, message => Assert.Fail(message)));
+        Resume(saved, folder);
+        Assert.Equal(Enumerable.Range(1, 30).Select(i => (long)i), Lines(folder).Select(line => JsonNode.Parse(line)!).Where(line => line["train/loss"] is not null).Select(line => (long)line["step"]!));
+        Assert.Empty(Directory.EnumerateDirectories(folder.Path, "*.left"));
     }
 
     [Fact]
