@@ -222,12 +222,31 @@ at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const c10::opti
     return activate(bias.has_value() ? y + bias->to(y.scalar_type()) : y, activation).to(type);
 }
 
+// The outputs [first, first + count) alone. Of a packed weight the panels that hold them: a panel's columns lie together.
+at::Tensor linear_part(const at::Tensor& x, const at::Tensor& weight, const c10::optional<at::Tensor>& bias, int64_t outputs, int64_t first, int64_t count, at::ScalarType type) {
+    TORCH_CHECK(first >= 0 && count > 0 && count <= outputs && first <= outputs - count, "outputs ", first, " to ", first, " + ", count, " are not among ", outputs);
+    TORCH_CHECK(x.dim() >= 1 && x.size(-1) > 0, "linear wants at least one dimension, and at least one number in a row");
+    const bool has_bias = bias.has_value() && bias->defined();
+    if (has_bias) TORCH_CHECK(bias->dim() == 1 && bias->numel() == outputs, "the bias must be ", outputs, " numbers in a row");
+    const auto part_of_bias = [&](int64_t from, int64_t size) { return has_bias ? c10::optional<at::Tensor>(bias->narrow(0, from, size)) : c10::nullopt; };
+    if (weight.dim() == 1) {
+        const int64_t inputs = x.size(-1), from = first / kernels::kPanel * kernels::kPanel;
+        check_packed(weight, inputs, outputs);
+        const int64_t size = std::min(kernels::round_up(first + count, kernels::kPanel), outputs) - from;
+        const at::Tensor panels = weight.narrow(0, kernels::packed_elements(inputs, from), kernels::packed_elements(inputs, size));
+        return linear(x, panels, part_of_bias(from, size), size, "none", type).narrow(-1, first - from, count);
+    }
+    TORCH_CHECK(weight.dim() == 2 && weight.size(0) == x.size(-1) && weight.size(1) == outputs, "the weight is not (", x.size(-1), ", ", outputs, ")");
+    return linear(x, weight.narrow(1, first, count), part_of_bias(first, count), count, "none", type);
+}
+
 }  // namespace
 
 TORCH_LIBRARY_FRAGMENT(permafrost, library) {
     library.def("pack(Tensor weight, bool transposed=False) -> Tensor", pack);
     library.def("unpack(Tensor packed, int inputs, int outputs) -> Tensor", unpack);
     library.def("linear(Tensor x, Tensor weight, Tensor? bias, int outputs, str activation, ScalarType dtype) -> Tensor", linear);
+    library.def("linear_part(Tensor x, Tensor weight, Tensor? bias, int outputs, int first, int count, ScalarType dtype) -> Tensor", linear_part);
 }
 
 }  // namespace permafrost

@@ -6,6 +6,7 @@ public sealed partial class Tensor
     private static readonly Operator PackOp = new("permafrost::pack");
     private static readonly Operator UnpackOp = new("permafrost::unpack");
     private static readonly Operator FusedLinearOp = new("permafrost::linear");
+    private static readonly Operator FusedLinearPartOp = new("permafrost::linear_part");
     private static readonly Operator FusedNormOp = new("permafrost::norm");
     private static readonly Operator ResidualNormOp = new("permafrost::residual_norm");
     private static readonly Operator SelfAttentionOp = new("permafrost::self_attention");
@@ -25,6 +26,15 @@ public sealed partial class Tensor
     /// <param name="activation">none, gelu_tanh, gelu or relu.</param>
     /// <param name="type">Of the result.</param>
     public Tensor FusedLinear(Tensor weight, Tensor? bias, long outputs, string activation, DType type) => FusedLinearOp.Call(this, weight, bias, outputs, activation, (long)type);
+
+    /// <summary>The outputs from <paramref name="first"/> on, <paramref name="count"/> of them, of x W + b; the others are not computed.</summary>
+    /// <param name="weight">Packed, or (inputs, outputs).</param>
+    /// <param name="bias">(outputs) float32, or null.</param>
+    /// <param name="outputs">Numbers that the whole map gives for each row.</param>
+    /// <param name="first">Index of the first.</param>
+    /// <param name="count">How many.</param>
+    /// <param name="type">Of the result.</param>
+    public Tensor FusedLinearPart(Tensor weight, Tensor? bias, long outputs, long first, long count, DType type) => FusedLinearPartOp.Call(this, weight, bias, outputs, first, count, (long)type);
 
     /// <summary>Layer normalisation over the last dimension; the result has the given type.</summary>
     public Tensor FusedNorm(Tensor weight, Tensor bias, double epsilon, DType type) => FusedNormOp.Call(this, weight, bias, epsilon, (long)type);

@@ -4,7 +4,7 @@ namespace Permafrost.Cli.Bench;
 internal sealed record StepShape(int Batch, int Tokens, int Layers, int Width, int Inner);
 
 /// <summary>What our path leaves out without changing a result, and what it computes twice.</summary>
-/// <param name="CutFrom">From this layer on, what follows attention's queries, keys and values is computed at the read-out positions only; the number of layers: nowhere.</param>
+/// <param name="CutFrom">From this layer on, all but attention's keys and values is computed at the read-out positions only; the number of layers: nowhere.</param>
 /// <param name="ReadOut">How many positions, the last ones, are read out.</param>
 /// <param name="AttentionBlock">Attention goes by blocks of so many queries and keys, and leaves out those that are masked as a whole; 0: it computes the full square.</param>
 internal sealed record StepShortcuts(int CutFrom, int ReadOut, int AttentionBlock)
@@ -40,7 +40,7 @@ internal readonly record struct StepFlops(double Nominal, double Executed)
         // A pass backward by blocks computes the scores again: five products instead of four.
         double blockPasses = shortcuts.AttentionBlock == 0 || passes == 1 ? attentionPasses : 3.5;
         double full = passes * T * weights + blockPasses * Pairs(0, shape.Tokens, shortcuts.AttentionBlock) * scores;
-        double cut = passes * (T * (query + keyValue) + R * (projection + feedForward)) + blockPasses * Pairs(shape.Tokens - shortcuts.ReadOut, shape.Tokens, shortcuts.AttentionBlock) * scores;
+        double cut = passes * (T * keyValue + R * (query + projection + feedForward)) + blockPasses * Pairs(shape.Tokens - shortcuts.ReadOut, shape.Tokens, shortcuts.AttentionBlock) * scores;
         double executed = B * (shortcuts.CutFrom * full + (shape.Layers - shortcuts.CutFrom) * cut);
         return new StepFlops(nominal, executed);
     }

@@ -89,7 +89,7 @@ internal static class CompareCommand
         {
             return [.. MetricsLog.Read(file).Select(prediction => (prediction["target"]?.ToJsonString() ?? "", Right(prediction)))];
         }
-        catch (Exception error) when (error is InvalidOperationException or NullReferenceException or ArgumentException)
+        catch (Exception error) when (error is InvalidOperationException or ArgumentException)
         {
             throw new PermafrostException($"{file} is damaged: a line has other labels than targets; remove it to compare without it");
         }
@@ -98,7 +98,7 @@ internal static class CompareCommand
     private static double Right(JsonObject prediction)
     {
         if (prediction["target"] is not JsonArray targets) return prediction["label"]?.ToJsonString() == prediction["target"]?.ToJsonString() ? 1 : 0;
-        JsonArray labels = prediction["label"]!.AsArray();
+        if (prediction["label"] is not JsonArray labels || labels.Count != targets.Count) throw new InvalidOperationException("labels are not as many as targets");
         return targets.Select((target, i) => target is not null && target.ToJsonString() == labels[i]?.ToJsonString() ? 1.0 : 0).Sum() / Math.Max(1, targets.Count);
     }
 

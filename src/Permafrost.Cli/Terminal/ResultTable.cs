@@ -20,7 +20,7 @@ internal static class ResultTable
             Check(results);
             return results;
         }
-        catch (Exception error) when (error is InvalidOperationException or NullReferenceException or FormatException)
+        catch (Exception error) when (error is InvalidOperationException or FormatException)
         {
             throw new PermafrostException($"{folder.Results} is damaged: it lacks scores or counts, or holds something else in their place");
         }
@@ -51,17 +51,20 @@ internal static class ResultTable
 
     private static void Check(JsonObject results)
     {
-        var shares = new List<JsonNode?>(results["floors"]!.AsObject().Select(floor => floor.Value));
-        foreach ((_, JsonNode? scores) in results["metrics"]!.AsObject())
+        var shares = new List<JsonNode?>(JsonFile.Given(results, "floors").AsObject().Select(floor => floor.Value));
+        foreach ((string split, _) in JsonFile.Given(results, "metrics").AsObject())
         {
-            shares.Add(scores!["accuracy"]);
+            JsonNode scores = JsonFile.Given(results["metrics"]!, split);
+            shares.Add(scores["accuracy"]);
             if (scores["masked_accuracy"] is { } masked) shares.Add(masked);
-            _ = ((double)scores["loss"]!, (long)scores["count"]!);
+            _ = ((double)JsonFile.Given(scores, "loss"), (long)JsonFile.Given(scores, "count"));
         }
         if (shares.Any(share => Share(share) is null)) throw new FormatException("no share");
-        JsonNode parameters = results["parameters"]!;
-        _ = ((long)parameters["trained"]!, (long)parameters["total"]!, (double)parameters["trained_percent"]!);
-        _ = ((long)results["steps"]!, (double)results["seconds"]!, (double)results["tokens_per_second"]!, (long)results["peak_memory_bytes"]!);
+        JsonNode parameters = JsonFile.Given(results, "parameters");
+        foreach (string count in new[] { "trained", "total" }) _ = (long)JsonFile.Given(parameters, count);
+        foreach (string count in new[] { "steps", "peak_memory_bytes" }) _ = (long)JsonFile.Given(results, count);
+        foreach (string number in new[] { "seconds", "tokens_per_second" }) _ = (double)JsonFile.Given(results, number);
+        _ = (double)JsonFile.Given(parameters, "trained_percent");
     }
 
     public static string Percent(double share) => (100 * share).ToString("F2", CultureInfo.InvariantCulture) + " %";

@@ -96,6 +96,12 @@ internal sealed class Gpt2Attention : Module
     {
         (long B, long T, long C, long H) = (x.Size(0), x.Size(1), config.Width, config.Heads);
         double dropout = Training ? dropoutOverride ?? config.AttentionDropout : 0;
+        if (readPositions is not null)
+        {
+            Tensor queries = qkv.ForwardPart(x.Rows(readPositions), 0, C), others = qkv.ForwardPart(x, C, 2 * C);  // (B, R, C), (B, T, 2 C)
+            Tensor read = queries.CrossAttention(others.Narrow(2, 0, C), others.Narrow(2, C, C), H, scale, causal: true, readPositions, input.AttentionMask, dropout);
+            return (projection.Forward(read), null);
+        }
         Tensor joint = qkv.Forward(x);  // (B, T, 3 C)
         if (input.WantAttentions)
         {
@@ -105,10 +111,7 @@ internal sealed class Gpt2Attention : Module
             (Tensor seen, Tensor probabilities) = Attention.WithProbabilities(parts[0].Squeeze(0), parts[1].Squeeze(0), parts[2].Squeeze(0), causalMask, paddingMask, scale, dropout);
             return (projection.Forward(seen.Transpose(1, 2).Reshape(B, T, C)), probabilities);
         }
-        Tensor context = readPositions is null
-            ? joint.SelfAttention(H, scale, causal: true, input.AttentionMask, dropout)
-            : joint.Narrow(2, 0, C).Rows(readPositions).CrossAttention(joint.Narrow(2, C, C), joint.Narrow(2, 2 * C, C), H, scale, causal: true, readPositions, input.AttentionMask, dropout);
-        return (projection.Forward(context), null);
+        return (projection.Forward(joint.SelfAttention(H, scale, causal: true, input.AttentionMask, dropout)), null);
     }
 }
 
@@ -229,11 +232,11 @@ public sealed class Gpt2Model : Backbone
         bool Trains(GroupName group) => NamedParameters().Any(p => GroupOf(p.Name).Group == group && p.Parameter.Layout != MatrixLayout.None && p.Parameter.IsTrained);
         // Kept for each token: the stream before attention in float32; queries, keys and values. A product whose weight trains keeps its input too.
         long keys = 4 * C + 3 * a * C + (Trains(GroupName.Attn) ? a * C : 0);
-        // And, in the last layer only where it is read: the stream before the feed-forward, attention's output, the activation's slope.
+        // And, in the last layer only where it is read, as its queries: the stream before the feed-forward, attention's output, the activation's slope.
         long rest = 4 * C + a * (C + F) + (Trains(GroupName.Ff) ? a * (C + F) : 0);
         // What one layer has in its hands on the way back.
         long working = 4 * C * 4 + a * (3 * C + 3 * F), lastWorking = 4 * C * 4 + a * 6 * C;
-        long layers = config.Layers - firstLayer, full = Math.Max(0, layers - 1), last = layers > 0 ? tokens * keys + read * (rest + working) : 0;
+        long layers = config.Layers - firstLayer, full = Math.Max(0, layers - 1), last = layers > 0 ? tokens * (keys - a * C) + read * (a * C + rest + working) : 0;
         long kept = GradientCheckpointing
             ? layers * (4 * C + a * C) * tokens + Math.Max(full > 0 ? (keys + rest) * tokens : 0, last)  // what flows between layers, and one layer at a time
             : full * (keys + rest) * tokens + last;
@@ -251,6 +254,7 @@ public sealed class Gpt2Model : Backbone
         Tensor vectors = input.InputsEmbeds ?? EmbedTokens(input.InputIds ?? throw new ArgumentException("neither ids nor vectors were given", nameof(input)));
         long T = vectors.Size(1);
         if (vectors.Size(2) != config.Width) throw new PermafrostException($"the inputs are vectors of {vectors.Size(2)} numbers, the backbone's width is {config.Width}");
+        if (input is { WantAttentions: true, ReadPositions: not null }) throw new ArgumentException("attention probabilities are those of all positions; ask for them without positions to read", nameof(input));
         if (T > config.Positions) throw new PermafrostException($"a sequence of {T} tokens does not fit the backbone's {config.Positions} positions; shorten it or take a longer backbone");
         var hiddenStates = new List<Tensor>();
         var attentions = new List<Tensor>();

@@ -91,6 +91,30 @@ public class FusedLinearTests : IDisposable
                     }
     }
 
+    [Theory]
+    [MemberData(nameof(Sets))]
+    public void Some_outputs_alone_are_those_of_the_whole_map(string set)
+    {
+        // Within a panel of 48, across panels, from the start, to the end, one, all.
+        foreach ((long outputs, long first, long count) in new[] { (50L, 0L, 50L), (50, 49, 1), (144, 48, 96), (144, 0, 48), (300, 100, 200), (300, 47, 2), (300, 0, 100), (13, 3, 5) })
+            foreach (long inputs in new[] { 33L, 64 })
+                foreach (bool biased in new[] { true, false })
+                {
+                    Tensor x = KernelSets.Normal(1, DType.BFloat16, 0, 1, 2, 7, inputs);
+                    Tensor rounded = KernelSets.Normal(2, DType.BFloat16, 0, 1 / Math.Sqrt(inputs), inputs, outputs).To(DType.Float32);
+                    Tensor? bias = biased ? KernelSets.Normal(3, DType.Float32, 0, 0.5, outputs) : null;
+                    string name = $"{first} to {first + count} of {outputs}";
+                    Tensor[] Part(Tensor x, Tensor weight, Tensor? bias, DType? type, DType result) =>
+                        type is { } wide ? [x.FusedLinear(weight.To(wide), bias, outputs, "none", wide).Narrow(-1, first, count)] : [x.FusedLinearPart(weight, bias, outputs, first, count, result)];
+                    KernelSets.Check(set, $"{name} float32", (given, type) => Part(given[0], given[1], given[2], type, DType.Float32), coarse: false, x.To(DType.Float32), rounded, bias);
+                    KernelSets.Check(set, $"{name} trained", (given, type) => Part(given[0], given[1], given[2], type, DType.BFloat16), coarse: true, x, rounded, bias);
+                    KernelSets.Check(set, $"{name} bfloat16", (given, type) => Part(given[0], type is null ? rounded.To(DType.BFloat16) : rounded, given[1], type, DType.BFloat16), coarse: true, x, bias);
+                    if (!KernelSets.Multiplying.Contains(set)) continue;
+                    Tensor packed = rounded.Pack();
+                    KernelSets.Check(set, $"{name} packed", (given, type) => Part(given[0], type is null ? packed : rounded, given[1], type, DType.BFloat16), coarse: true, x, bias);
+                }
+    }
+
     [Fact]
     public void Packed_products_sum_in_float32()
     {

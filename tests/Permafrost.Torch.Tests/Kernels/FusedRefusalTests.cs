@@ -31,6 +31,11 @@ public class FusedRefusalTests : IDisposable
     public void Linear_maps_that_do_not_fit(string set)
     {
         using IDisposable _ = KernelSets.Use(set);
+        foreach ((long first, long count) in new[] { (-1L, 2L), (0, 51), (50, 1), (0, 0), (2, -1), (1, long.MaxValue) })
+            Refused("are not among 50", () => X.FusedLinearPart(Weight, null, 50, first, count, DType.Float32));
+        Refused("the weight is not (33, 51)", () => X.FusedLinearPart(Weight, null, 51, 0, 2, DType.Float32));
+        Refused("the bias must be 50 numbers in a row", () => X.FusedLinearPart(Weight, Tensor.Ones([51]), 50, 0, 2, DType.Float32));
+        Refused("does not belong to 33 inputs", () => X.FusedLinearPart(Tensor.Ones([48], DType.BFloat16), null, 50, 0, 2, DType.Float32));
         Refused("the weight is not (33, 50)", () => X.FusedLinear(Tensor.Ones([34, 50]), null, 50, "none", DType.Float32));
         Refused("the weight is not (33, 51)", () => X.FusedLinear(Weight, null, 51, "none", DType.Float32));
         Refused("the weight is not", () => X.FusedLinear(Tensor.Ones([1, 33, 50]), null, 50, "none", DType.Float32));
