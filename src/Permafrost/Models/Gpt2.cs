@@ -235,7 +235,7 @@ public sealed class Gpt2Model : Backbone
         // And, in the last layer only where it is read, as its queries: the stream before the feed-forward, attention's output, the activation's slope.
         long rest = 4 * C + a * (C + F) + (Trains(GroupName.Ff) ? a * (C + F) : 0);
         // What one layer has in its hands on the way back.
-        long working = 4 * C * 4 + a * (3 * C + 3 * F), lastWorking = 4 * C * 4 + a * 6 * C;
+        long working = 4 * C * 4 + a * (3 * C + 3 * F), lastWorking = 4 * C * 4 + a * 4 * C;
         long layers = config.Layers - firstLayer, full = Math.Max(0, layers - 1), last = layers > 0 ? tokens * (keys - a * C) + read * (a * C + rest + working) : 0;
         long kept = GradientCheckpointing
             ? layers * (4 * C + a * C) * tokens + Math.Max(full > 0 ? (keys + rest) * tokens : 0, last)  // what flows between layers, and one layer at a time
