@@ -202,6 +202,14 @@ void fill_limits(const Attention& a, int64_t batch, int64_t padded, int32_t* lim
         limits[t] = t >= a.queries ? -1 : !a.causal ? static_cast<int32_t>(a.keys) : static_cast<int32_t>(a.positions == nullptr ? t : a.positions[batch * a.queries + t]);
 }
 
+// What a query's gradient of scores is multiplied with: the scale; and 0 where it sees a single key, whose probability is 1 whatever its score. Rounding
+// would leave a trace there, which an adaptive optimiser takes for a gradient.
+void fill_slopes(const Attention& a, const float* mask, const int32_t* limits, int64_t padded, int32_t* seen, float* slopes) {
+    seen[0] = 0;
+    for (int64_t s = 0; s < a.keys; s++) seen[s + 1] = seen[s] + (mask[s] == 0 ? 1 : 0);
+    for (int64_t t = 0; t < padded; t++) slopes[t] = seen[std::min<int64_t>(limits[t] + 1, a.keys)] > 1 ? a.scale : 0.0f;
+}
+
 int32_t largest(const int32_t* limits, int64_t count) { return *std::max_element(limits, limits + count); }
 int32_t smallest(const int32_t* limits, int64_t count) { return *std::min_element(limits, limits + count); }
 
@@ -307,6 +315,8 @@ void backward_of(const Attention& a, int64_t begin, int64_t end) {
     int32_t* limits = scratch.take<int32_t>(size.queries);
     float* log_sum = scratch.take<float>(size.queries);
     float* delta = scratch.take<float>(size.queries);
+    int32_t* seen = scratch.take<int32_t>(size.keys + 1);
+    float* slopes = scratch.take<float>(size.queries);
     float* scores = scratch.take<float>(kBlock * kBlock);
     float* d_scores = scratch.take<float>(kBlock * kBlock);
     E* p_block = scratch.take<E>(kBlock * kBlock);
@@ -331,6 +341,7 @@ void backward_of(const Attention& a, int64_t begin, int64_t end) {
         pack_rows(rows, size.queries, size.head, d_outer);
         fill_key_mask(a, batch, size.keys, mask);
         fill_limits(a, batch, size.queries, limits);
+        fill_slopes(a, mask, limits, size.queries, seen, slopes);
         for (int64_t t = 0; t < size.queries; t++) {
             log_sum[t] = t < a.queries ? a.log_sum[item * a.queries + t] : std::numeric_limits<float>::infinity();
             float total = 0;
@@ -360,6 +371,7 @@ void backward_of(const Attention& a, int64_t begin, int64_t end) {
                     const float hidden = mask[s0 + s];
                     const float* lse = log_sum + t0;
                     const float* minus = delta + t0;
+                    const float* slope = slopes + t0;
                     const int32_t* limit = limits + t0;
                     if (a.dropout.probability > 0) {
                         const Keep keep(a.dropout, static_cast<uint64_t>(item) << 32);
@@ -370,7 +382,7 @@ void backward_of(const Attention& a, int64_t begin, int64_t end) {
                             p = cut && key > limit[t] ? 0.0f : p;
                             const float factor = keep.factor(first + static_cast<uint32_t>(t) * step);
                             p_row[t] = from_float<E>(p * factor);
-                            ds_row[t] = from_float<E>(p * (d_score[t] * factor - minus[t]) * a.scale);
+                            ds_row[t] = from_float<E>(p * (d_score[t] * factor - minus[t]) * slope[t]);
                         }
                     } else {
 #pragma omp simd
@@ -378,7 +390,7 @@ void backward_of(const Attention& a, int64_t begin, int64_t end) {
                             float p = exponential(score[t] * a.scale + hidden - lse[t]);
                             p = cut && key > limit[t] ? 0.0f : p;
                             p_row[t] = from_float<E>(p);
-                            ds_row[t] = from_float<E>(p * (d_score[t] - minus[t]) * a.scale);
+                            ds_row[t] = from_float<E>(p * (d_score[t] - minus[t]) * slope[t]);
                         }
                     }
                 }

@@ -8,6 +8,8 @@ public sealed partial class Tensor
     private static readonly Operator LayerNormOp = new("aten::layer_norm");
     private static readonly Operator GeluOp = new("aten::gelu");
     private static readonly Operator ReluOp = new("aten::relu");
+    private static readonly Operator Relu6Op = new("aten::relu6");
+    private static readonly Operator MishOp = new("aten::mish");
     private static readonly Operator SiluOp = new("aten::silu");
     private static readonly Operator TanhOp = new("aten::tanh");
     private static readonly Operator SigmoidOp = new("aten::sigmoid");
@@ -31,6 +33,12 @@ public sealed partial class Tensor
 
     /// <summary>max(x, 0).</summary>
     public Tensor Relu() => ReluOp.Call(this);
+
+    /// <summary>min(max(x, 0), 6).</summary>
+    public Tensor Relu6() => Relu6Op.Call(this);
+
+    /// <summary>x tanh(log(1 + exp(x))) (Misra 2019).</summary>
+    public Tensor Mish() => MishOp.Call(this);
 
     /// <summary>x sigmoid(x).</summary>
     public Tensor Silu() => SiluOp.Call(this);

@@ -119,6 +119,29 @@ public class ForwardTests
         Assert.Empty(result.Error);
     }
 
+    [SkippableFact]
+    public void A_loss_that_is_no_number_is_null_in_json()
+    {
+        using var tensors = new TensorScope();
+        using var scratch = new Scratch();
+        var inputs = new Dictionary<string, Tensor> { ["input_ids"] = Tensor.From([1L, 2, 3], 1, 3), ["labels"] = Tensor.From([-100L, -100, -100], 1, 3) };
+        JsonObject json = Forward("gpt2_a", inputs, scratch, "--json").Succeeded().Json;
+        Assert.True(json.ContainsKey("loss"));
+        Assert.Null(json["loss"]);
+        Assert.Contains("loss NaN", Assert.Single(Forward("gpt2_a", inputs, scratch).Succeeded().Lines), StringComparison.Ordinal);
+    }
+
+    [SkippableFact]
+    public void The_inputs_are_not_written_over()
+    {
+        using var tensors = new TensorScope();
+        using var scratch = new Scratch();
+        string file = TensorFile.Write(scratch["in.safetensors"], [("input_ids", Tensor.From([1L, 2, 3], 1, 3))]);
+        byte[] before = File.ReadAllBytes(file);
+        Cli.Run("forward", "--backbone", Repository.Fixture("gpt2_a"), "--inputs", file, "--outputs", Path.Combine(scratch.Path, ".", "in.safetensors")).Refused(2, "--outputs");
+        Assert.Equal(before, File.ReadAllBytes(file));
+    }
+
     private static CliResult Forward(string fixture, Dictionary<string, Tensor> inputs, Scratch scratch, params string[] more)
     {
         string file = TensorFile.Write(scratch["in.safetensors"], inputs.Select(pair => (pair.Key, pair.Value)));

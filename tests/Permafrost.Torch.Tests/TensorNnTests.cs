@@ -43,6 +43,8 @@ public class TensorNnTests : IDisposable
         Equal([-(1 - logistic), 0, logistic], x.Silu());
         Equal([-Math.Tanh(1), 0, Math.Tanh(1)], x.Tanh());
         Equal([0, 0, 1], x.Relu());
+        Equal([0, 2, 6], Tensor.From([-1.0, 2, 7]).Relu6());
+        Equal([-Math.Tanh(Math.Log(1 + Math.Exp(-1))), 0, Math.Tanh(Math.Log(1 + Math.E))], x.Mish());
     }
 
     [Fact]

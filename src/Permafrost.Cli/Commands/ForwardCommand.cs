@@ -19,7 +19,7 @@ internal static class ForwardCommand
         var inputs = new Option<string>("--inputs") { Description = "a .safetensors file with input_ids or inputs_embeds, attention_mask, position_ids, labels, ...", Required = true, HelpName = "FILE" };
         var outputs = new Option<string>("--outputs") { Description = "the .safetensors file to write: logits, hidden_states.N, attentions.N, loss, grad.*", Required = true, HelpName = "FILE" };
         var gradients = new Option<string>("--gradients") { Description = "gradients of the loss: all, norm (norms and positions) or none", DefaultValueFactory = _ => "none" };
-        var generate = new Option<int>("--generate") { Description = "append so many tokens, each the most probable one, and write `sequences`", HelpName = "N" };
+        var generate = new Option<int>("--generate") { Description = "append so many tokens, each the most probable one, and write `sequences`; labels and position_ids are not read then", HelpName = "N" };
         var device = new Option<string>("--device") { Description = "auto, cpu, cuda or cuda:N", DefaultValueFactory = _ => "cpu" };
         Option<bool> json = CommonOptions.Json();
         foreach (Option option in new Option[] { backbone, inputs, outputs, gradients, generate, device, json }) command.Add(option);
@@ -32,6 +32,7 @@ internal static class ForwardCommand
     {
         if (gradients is not ("all" or "norm" or "none")) throw new UsageException($"--gradients '{gradients}' does not exist; there are all, norm and none");
         if (generate < 0) throw new UsageException($"--generate {generate} must not be negative");
+        if (Path.GetFullPath(inputPath) == Path.GetFullPath(outputPath)) throw new UsageException($"--outputs {outputPath} is the file of --inputs, which would be overwritten; give another");
         BackboneSource source = BackboneSource.Resolve(reference);
         if (source.Folder is null) throw new UsageException($"--backbone {reference} is a preset without weights; give a model folder");
         Device device = FinetuneRun.ParseDevice(deviceName);
@@ -89,7 +90,7 @@ internal static class ForwardCommand
         {
             var shapes = new JsonObject();
             foreach ((string name, Tensor output) in outputs) shapes[name] = new JsonArray([.. output.Shape.Select(size => (JsonNode)size)]);
-            Output.Json(new JsonObject { ["outputs"] = path, ["loss"] = loss, ["tensors"] = shapes });
+            Output.Json(new JsonObject { ["outputs"] = path, ["loss"] = loss is { } value && double.IsFinite(value) ? value : null, ["tensors"] = shapes });
             return;
         }
         Output.Line($"{outputs.Count} tensors written to {path}" + (loss is null ? "" : FormattableString.Invariant($"; loss {loss:G9}")));

@@ -34,10 +34,11 @@ public sealed class HfConfig
         return new HfConfig(JsonFile.Read(path), path);
     }
 
-    /// <summary>A whole number.</summary>
+    /// <summary>A whole number; where <paramref name="alias"/>, Hugging Face's common name of it, is given in the file, that one.</summary>
     /// <exception cref="PermafrostException">The key holds something else, or a number below <paramref name="minimum"/>.</exception>
-    public int Int(string key, int fallback, int minimum = 1)
+    public int Int(string key, int fallback, int minimum = 1, string? alias = null)
     {
+        if (alias is not null && json[alias] is not null) key = alias;
         if (json[key] is not { } node) return fallback;
         if (node is JsonValue value && value.TryGetValue(out int number) && number >= minimum) return number;
         throw Wrong(key, node, $"a whole number of at least {minimum}");

@@ -16,8 +16,8 @@ public sealed record Gpt2Config
     /// <exception cref="PermafrostException">A key holds a value that cannot be.</exception>
     public Gpt2Config(HfConfig config)
     {
-        (VocabSize, Positions, Width) = (config.Int("vocab_size", 50257), config.Int("n_positions", 1024), config.Int("n_embd", 768));
-        (Layers, Heads, Inner) = (config.Int("n_layer", 12), config.Int("n_head", 12), config.OptionalInt("n_inner") ?? 4 * config.Int("n_embd", 768));
+        (VocabSize, Positions, Width) = (config.Int("vocab_size", 50257), config.Int("n_positions", 1024, alias: "max_position_embeddings"), config.Int("n_embd", 768, alias: "hidden_size"));
+        (Layers, Heads, Inner) = (config.Int("n_layer", 12, alias: "num_hidden_layers"), config.Int("n_head", 12, alias: "num_attention_heads"), config.OptionalInt("n_inner") ?? 4 * Width);
         (EmbeddingDropout, AttentionDropout, ResidualDropout) = (config.Number("embd_pdrop", 0.1), config.Number("attn_pdrop", 0.1), config.Number("resid_pdrop", 0.1));
         (Epsilon, InitializerRange) = (config.Number("layer_norm_epsilon", 1e-5), config.Number("initializer_range", 0.02));
         (ScaleAttention, ScaleByLayer) = (config.Flag("scale_attn_weights", true), config.Flag("scale_attn_by_inverse_layer_idx", false));
@@ -320,8 +320,8 @@ public sealed class Gpt2Pretrained : PretrainedModel
     /// <inheritdoc/>
     public override IReadOnlyDictionary<string, Tensor> Forward(IReadOnlyDictionary<string, Tensor> inputs)
     {
-        CheckInputs(inputs);
-        Tensor vectors = inputs.TryGetValue("inputs_embeds", out Tensor? given) ? given.To(DType.Float32) : model.EmbedTokens(inputs["input_ids"]);
+        inputs = Checked(inputs);
+        Tensor vectors = inputs.TryGetValue("inputs_embeds", out Tensor? embedded) ? embedded.To(DType.Float32) : model.EmbedTokens(inputs["input_ids"]);
         RememberInputs(vectors);
         Tensor summed = inputs.TryGetValue("token_type_ids", out Tensor? types) ? vectors + model.EmbedTokens(types) : vectors;
         BackboneOutput output = model.Forward(new BackboneInput(
@@ -334,7 +334,9 @@ public sealed class Gpt2Pretrained : PretrainedModel
         if (!head)
         {
             // DESIGN section 5: where a model has no loss, loss_weight (B, T, C) defines one, averaged over the batch.
-            if (inputs.TryGetValue("loss_weight", out Tensor? weight)) outputs["loss"] = (output.LastHiddenState * weight).Sum() / weight.Size(0);
+            if (inputs.TryGetValue("loss_weight", out Tensor? weight) && !weight.Shape.AsSpan().SequenceEqual(output.LastHiddenState.Shape))
+                throw new PermafrostException($"loss_weight is {weight}; it must be (B, T, C) = {Tensor.FormatShape(output.LastHiddenState.Shape)}");
+            if (weight is not null) outputs["loss"] = (output.LastHiddenState * weight).Sum() / weight.Size(0);
             return outputs;
         }
         Tensor logits = Logits(output.LastHiddenState);
@@ -344,7 +346,7 @@ public sealed class Gpt2Pretrained : PretrainedModel
             (long T, long V) = (logits.Size(1), logits.Size(2));
             if (T < 2) throw new PermafrostException("labels need at least two tokens: each is predicted from those before it");
             // Token t predicts label t + 1; -100 does not count.
-            outputs["loss"] = logits.Narrow(1, 0, T - 1).Reshape(-1, V).CrossEntropy(labels.To(DType.Int64).Narrow(1, 1, T - 1).Reshape(-1));
+            outputs["loss"] = logits.Narrow(1, 0, T - 1).Reshape(-1, V).CrossEntropy(labels.Narrow(1, 1, T - 1).Reshape(-1));
         }
         return outputs;
     }
@@ -353,30 +355,39 @@ public sealed class Gpt2Pretrained : PretrainedModel
     public override Tensor Generate(IReadOnlyDictionary<string, Tensor> inputs, int newTokens)
     {
         if (!head) throw new PermafrostException($"{model.Config.Source} names no language-model head (architectures: GPT2LMHeadModel), so it cannot generate");
-        if (!inputs.TryGetValue("input_ids", out Tensor? prompt)) throw new PermafrostException("input_ids is not among the inputs; generating starts from it");
-        CheckInputs(inputs);
+        if (!inputs.ContainsKey("input_ids")) throw new PermafrostException("input_ids is not among the inputs; generating starts from it");
+        inputs = Checked(inputs);
+        Tensor prompt = inputs["input_ids"];
         if (prompt.Size(1) + newTokens > model.MaxPositions)
             throw new PermafrostException($"{prompt.Size(1)} tokens and {newTokens} new ones do not fit the backbone's {model.MaxPositions} positions");
         using var noGrad = new NoGrad();
         using var outer = new TensorScope();
         Tensor ids = prompt;
-        Tensor? mask = inputs.GetValueOrDefault("attention_mask");
+        Tensor? mask = inputs.GetValueOrDefault("attention_mask"), types = inputs.GetValueOrDefault("token_type_ids");
+        if (mask is not null && !mask.Ne(0).To(DType.Int64).ValuesEqual(mask.Eq(1).To(DType.Int64))) throw new PermafrostException("attention_mask holds other numbers than 1 for tokens and 0 for padding, and tokens cannot be generated behind half a token");
+        mask = mask?.To(DType.Int64);
         for (int i = 0; i < newTokens; i++)
         {
             using var scope = new TensorScope();
             // Positions count tokens, not padding, as Hugging Face's generate does.
             Tensor? positions = mask is null ? null : (mask.CumulativeSum(1) - 1).MaskedFill(mask.Eq(0), 1);
-            Tensor last = model.Forward(new BackboneInput(InputIds: ids, AttentionMask: mask, PositionIds: positions)).LastHiddenState.Narrow(1, ids.Size(1) - 1, 1);
+            Tensor vectors = types is null ? model.EmbedTokens(ids) : model.EmbedTokens(ids) + model.EmbedTokens(types);
+            Tensor last = model.Forward(new BackboneInput(InputsEmbeds: vectors, AttentionMask: mask, PositionIds: positions)).LastHiddenState.Narrow(1, ids.Size(1) - 1, 1);
             Tensor next = Logits(last).Argmax(-1);  // (B, 1)
             ids = scope.Keep(Tensor.Cat([ids, next], 1));
             if (mask is not null) mask = scope.Keep(Tensor.Cat([mask, Tensor.Ones([mask.Size(0), 1], mask.DType, mask.Device)], 1));
+            if (types is not null) types = scope.Keep(Tensor.Cat([types, types.Narrow(1, types.Size(1) - 1, 1)], 1));  // a new token is of the last one's type
         }
         return outer.Keep(ids);
     }
 
-    // One sentence here instead of libtorch's words from somewhere inside.
-    private void CheckInputs(IReadOnlyDictionary<string, Tensor> inputs)
+    // Ids as int64, positions with a batch dimension; and one sentence here instead of libtorch's words from somewhere inside.
+    private Dictionary<string, Tensor> Checked(IReadOnlyDictionary<string, Tensor> given)
     {
+        var inputs = new Dictionary<string, Tensor>(given);
+        foreach (string name in new[] { "input_ids", "position_ids", "token_type_ids", "labels" })
+            if (inputs.TryGetValue(name, out Tensor? tensor) && !tensor.DType.IsFloatingPoint()) inputs[name] = tensor.To(DType.Int64);
+        if (inputs.TryGetValue("position_ids", out Tensor? row) && row.Dimensions == 1) inputs["position_ids"] = row.Unsqueeze(0);
         Tensor? ids = inputs.GetValueOrDefault("input_ids");
         Tensor? vectors = inputs.GetValueOrDefault("inputs_embeds");
         if (ids is null == vectors is null) throw new PermafrostException(ids is null ? "neither input_ids nor inputs_embeds is among the inputs; gpt2 needs one of them" : "both input_ids and inputs_embeds are among the inputs; give one of them");
@@ -386,13 +397,14 @@ public sealed class Gpt2Pretrained : PretrainedModel
         foreach (string name in new[] { "attention_mask", "position_ids", "token_type_ids", "labels" })
         {
             if (!inputs.TryGetValue(name, out Tensor? tensor)) continue;
-            bool shared = name == "position_ids" && tensor.Dimensions == 2 && tensor.Size(0) == 1;
+            bool shared = name is "position_ids" or "token_type_ids" && tensor.Dimensions == 2 && tensor.Size(0) == 1;
             if (tensor.Dimensions != 2 || tensor.Size(1) != T || (tensor.Size(0) != B && !shared)) throw new PermafrostException($"{name} is {tensor}; it must be (B, T) = ({B}, {T})");
         }
         if (inputs.TryGetValue("labels", out Tensor? labels)) CheckRange("labels", labels.MaskedFill(labels.Eq(-100), 0), model.Settings.VocabSize);
         CheckRange("input_ids", ids, model.Settings.VocabSize);
         CheckRange("token_type_ids", inputs.GetValueOrDefault("token_type_ids"), model.Settings.VocabSize);
         CheckRange("position_ids", inputs.GetValueOrDefault("position_ids"), model.Settings.Positions);
+        return inputs;
     }
 
     private static void CheckRange(string name, Tensor? ids, int rows)

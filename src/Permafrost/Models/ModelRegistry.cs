@@ -9,10 +9,11 @@ namespace Permafrost.Models;
 /// <param name="Heads">By class name, as in <c>architectures</c>: makes the model with that head.</param>
 /// <param name="BasePrefixes">Prefixes that checkpoints of the family put before the backbone's names.</param>
 /// <param name="Buffers">Endings of tensors in checkpoints that are buffers, not weights.</param>
+/// <param name="Tied">The token table's name and, where a configuration ties them, the head's: a checkpoint may hold the one or the other.</param>
 /// <param name="HeadPrefixes">Beginnings of tensors in checkpoints that belong to a head; skipped when the head is not wanted, or is tied.</param>
 public sealed record Architecture(
     string ModelType, Func<HfConfig, Backbone> Backbone, IReadOnlyDictionary<string, Func<HfConfig, PretrainedModel>> Heads, string[] BasePrefixes, string[] Buffers,
-    string[] HeadPrefixes);
+    (string Table, string Head) Tied, string[] HeadPrefixes);
 
 /// <summary>A named configuration, for random bodies.</summary>
 /// <param name="Name">The name after <c>--backbone</c>.</param>
@@ -34,7 +35,7 @@ public static class ModelRegistry
         {
             ["GPT2Model"] = config => new Gpt2Pretrained(config, head: false),
             ["GPT2LMHeadModel"] = config => new Gpt2Pretrained(config, head: true),
-        }, ["transformer."], [".attn.bias", ".attn.masked_bias"], ["lm_head.", "score.", "multiple_choice_head."]),
+        }, ["transformer."], [".attn.bias", ".attn.masked_bias"], ("wte.weight", "lm_head.weight"), ["lm_head.", "score.", "multiple_choice_head."]),
     ];
 
     /// <summary>The presets.</summary>

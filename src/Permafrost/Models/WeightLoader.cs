@@ -1,3 +1,4 @@
+using Permafrost.Formats;
 using Permafrost.Formats.Safetensors;
 using Permafrost.Nn;
 using Permafrost.Torch;
@@ -17,10 +18,11 @@ public static class WeightLoader
     public static void Load(Module module, Architecture architecture, string prefix, string folder, Action<string, Parameter>? loaded = null)
     {
         using var weights = new SafetensorsFolder(folder);
+        bool tied = HfConfig.Load(folder).Flag("tie_word_embeddings", true);
         var used = new HashSet<string>();
         foreach ((string name, Parameter parameter) in module.NamedParameters())
         {
-            string stored = Candidates(name, architecture, prefix).FirstOrDefault(weights.Names.Contains)
+            string stored = Candidates(name, architecture, prefix, tied).FirstOrDefault(weights.Names.Contains)
                 ?? throw new PermafrostException($"{folder}: the tensor '{name}' {Tensor.FormatShape(parameter.Shape)} is missing; the weights do not belong to this config.json, or are incomplete");
             SafetensorsEntry entry = weights.Entry(stored);
             if (!entry.Shape.AsSpan().SequenceEqual(parameter.Shape))
@@ -39,12 +41,13 @@ public static class WeightLoader
             throw new PermafrostException($"{folder}: {extra.Length} tensor(s) that {architecture.ModelType} does not have, the first is '{extra[0]}'; the weights do not belong to this config.json");
     }
 
-    private static IEnumerable<string> Candidates(string name, Architecture architecture, string prefix)
+    private static IEnumerable<string> Candidates(string name, Architecture architecture, string prefix, bool tied)
     {
         yield return name;
         string bare = prefix.Length > 0 && name.StartsWith(prefix, StringComparison.Ordinal) ? name[prefix.Length..] : name;
         yield return bare;
         foreach (string known in architecture.BasePrefixes) yield return known + bare;
+        if (tied && bare == architecture.Tied.Table) yield return architecture.Tied.Head;
     }
 
     private static bool IsKnown(string name, Architecture architecture) =>

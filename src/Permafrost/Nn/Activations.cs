@@ -13,11 +13,14 @@ public static class Activations
     private static readonly Dictionary<string, Activation> Table = new()
     {
         ["gelu"] = new("gelu", x => x.Gelu()),
+        ["gelu_python"] = new("gelu", x => x.Gelu()),
         ["gelu_new"] = new("gelu_tanh", x => x.Gelu(tanh: true)),
         ["gelu_pytorch_tanh"] = new("gelu_tanh", x => x.Gelu(tanh: true)),
         ["gelu_fast"] = new("gelu_tanh", x => x.Gelu(tanh: true)),
         ["quick_gelu"] = new(null, x => x * (x * 1.702).Sigmoid()),
         ["relu"] = new("relu", x => x.Relu()),
+        ["relu6"] = new(null, x => x.Relu6()),
+        ["mish"] = new(null, x => x.Mish()),
         ["silu"] = new(null, x => x.Silu()),
         ["swish"] = new(null, x => x.Silu()),
         ["tanh"] = new(null, x => x.Tanh()),

@@ -77,20 +77,23 @@ public sealed class TensorsTask : TaskDefinition
             throw new PermafrostException($"{path}: `inputs` is {inputs}, the run was trained on " + (shape.FeedsVectors ? $"vectors (N, T, {shape.VectorSize})" : "ids (N, T)"));
         if (!shape.FeedsVectors && inputs.Min().ToInt64() < 0) throw new PermafrostException($"{path}: `inputs` holds the id {inputs.Min().ToInt64()}; ids start at 0");
         if (!shape.FeedsVectors && inputs.Max().ToInt64() >= shape.Vocabulary) throw new PermafrostException($"{path}: the id {inputs.Max().ToInt64()} is beyond the {shape.Vocabulary} that the run was trained on");
-        Tensor? mask = file.Entries.ContainsKey("mask") ? TensorScope.Detach(file.Read("mask").To(DType.Int64)) : null;
-        CheckMask(path, "mask", mask, inputs);
+        Tensor? mask = ReadMask(file, "mask", inputs) is { } given ? TensorScope.Detach(given) : null;
         return new Rows(TensorScope.Detach(inputs.To(shape.FeedsVectors ? DType.Float32 : DType.Int64)), TensorScope.Detach(Tensor.Full([inputs.Size(0), shape.Targets], -100, DType.Int64)), mask);
     }
 
     private static ExampleSubset? Part(Rows rows, long[] indices) => indices.Length == 0 ? null : new ExampleSubset(rows, [.. indices.Order()]);
 
-    private static void CheckMask(string path, string name, Tensor? mask, Tensor inputs)
+    // (N, T) int64 of ones and zeros; null where there is none.
+    private static Tensor? ReadMask(SafetensorsFile file, string name, Tensor inputs)
     {
-        if (mask is null) return;
-        if (mask.Dimensions != 2 || mask.Size(0) != inputs.Size(0) || mask.Size(1) != inputs.Size(1)) throw new PermafrostException($"{path}: `{name}` is {mask}; it must be (N, T) = ({inputs.Size(0)}, {inputs.Size(1)})");
-        long[] counts = mask.Ne(0).To(DType.Int64).Sum(1).ToArray<long>();
-        int empty = Array.IndexOf(counts, 0);
-        if (empty >= 0) throw new PermafrostException($"{path}: row {empty} of `{name}` is all padding; every example needs a token");
+        if (!file.Entries.ContainsKey(name)) return null;
+        Tensor mask = file.Read(name);
+        if (mask.Dimensions != 2 || mask.Size(0) != inputs.Size(0) || mask.Size(1) != inputs.Size(1)) throw new PermafrostException($"{file.Path}: `{name}` is {mask}; it must be (N, T) = ({inputs.Size(0)}, {inputs.Size(1)})");
+        Tensor tokens = mask.Ne(0).To(DType.Int64);
+        if (!mask.Eq(1).To(DType.Int64).ValuesEqual(tokens)) throw new PermafrostException($"{file.Path}: `{name}` holds other numbers than 1 for tokens and 0 for padding");
+        int empty = Array.IndexOf(tokens.Sum(1).ToArray<long>(), 0);
+        if (empty >= 0) throw new PermafrostException($"{file.Path}: row {empty} of `{name}` is all padding; every example needs a token");
+        return tokens;
     }
 
     private static Rows Read(SafetensorsFile file, string prefix, Rows? like)
@@ -108,14 +111,13 @@ public sealed class TensorsTask : TaskDefinition
         if (targets.Elements == 0) throw new PermafrostException($"{file.Path}: `{prefix}targets` is empty ({targets})");
         Tensor lowest = targets.MaskedFill(targets.Eq(-100), 0).Min();
         if (lowest.ToInt64() < 0) throw new PermafrostException($"{file.Path}: `{prefix}targets` holds {lowest.ToInt64()}; classes start at 0, and only -100 is left out");
-        Tensor? mask = file.Entries.ContainsKey($"{prefix}mask") ? file.Read($"{prefix}mask") : null;
-        CheckMask(file.Path, $"{prefix}mask", mask, inputs);
+        Tensor? mask = ReadMask(file, $"{prefix}mask", inputs);
         if (targets.Ne(-100).Sum().ToInt64() == 0) throw new PermafrostException($"{file.Path}: `{prefix}targets` ({targets}) holds no answer that counts");
         if (!vectors && inputs.Max().ToInt64() >= 1 << 26) throw new PermafrostException($"{file.Path}: `{prefix}inputs` holds the id {inputs.Max().ToInt64()}; an input table of so many rows is not sensible: renumber the ids");
         if (targets.Max().ToInt64() >= 1 << 24) throw new PermafrostException($"{file.Path}: `{prefix}targets` holds the class {targets.Max().ToInt64()}; classes are numbered from 0 without gaps");
         var rows = new Rows(
             TensorScope.Detach(inputs.To(vectors ? DType.Float32 : DType.Int64)), TensorScope.Detach(targets.Dimensions == 1 ? targets.Unsqueeze(1) : targets.To(DType.Int64)),
-            mask is null ? null : TensorScope.Detach(mask.To(DType.Int64)));
+            mask is null ? null : TensorScope.Detach(mask));
         if (like is not null && (rows.VectorSize != like.VectorSize || rows.Targets != like.Targets))
             throw new PermafrostException($"{file.Path}: `{prefix}inputs` and `{prefix}targets` have other sizes than `inputs` and `targets`");
         return rows;
@@ -132,7 +134,7 @@ public sealed class TensorsTask : TaskDefinition
             {
                 if (mask is null) return null;
                 using var scope = new TensorScope();
-                Tensor last = (mask.Ne(0).To(DType.Int64) * Tensor.Arange(mask.Size(1))).Argmax(1) + 1;
+                Tensor last = (mask * Tensor.Arange(mask.Size(1))).Argmax(1) + 1;
                 return [.. last.ToArray<long>().Select(length => (int)length)];
             }
         }

@@ -8,7 +8,10 @@ public sealed class TrainerState
     /// <summary>Updates done.</summary>
     public long Step { get; set; }
 
-    /// <summary>Sum of the learning rates of all updates: how far an adaptive optimiser can have moved a weight.</summary>
+    /// <summary>Those of them in which there was a gradient.</summary>
+    public long Moves { get; set; }
+
+    /// <summary>Sum of their learning rates: how far an adaptive optimiser can have moved a weight.</summary>
     public double RateSum { get; set; }
 
     /// <summary>Sum of the losses since the last report.</summary>
@@ -48,6 +51,7 @@ public sealed class TrainerState
     public JsonObject ToJson() => new()
     {
         ["global_step"] = Step,
+        ["moves"] = Moves,
         ["rate_sum"] = RateSum,
         ["loss_sum"] = LossSum,
         ["norm_sum"] = NormSum,
@@ -70,6 +74,7 @@ public sealed class TrainerState
         return new TrainerState
         {
             Step = Get<long>("global_step"),
+            Moves = Get<long>("moves"),
             RateSum = Get<double>("rate_sum"),
             LossSum = Get<double>("loss_sum"),
             NormSum = Get<double>("norm_sum"),

@@ -16,6 +16,9 @@ internal sealed class TrainingLoop : IDisposable
     // Adam moves a weight by about the rate each step; below this sum a weight near 1 may not move at all in float32.
     private const double Noticeable = 3e-5;
 
+    // Behind weights that start at zero (an output layer, a residual projection) gradients are zero until those have moved, one after the other.
+    private const long Patience = 10;
+
     private readonly FinetuneRun run;
     private readonly RunFolder folder;
     private readonly ITrainingObserver observer;
@@ -128,11 +131,15 @@ internal sealed class TrainingLoop : IDisposable
         State.NormSum += norm;
         State.Pending++;
         State.Tokens += batches.Sum(batch => batch.Tokens);
-        double before = State.RateSum;
+        if (norm == 0) return waited;  // no answer counted, or none depends on anything yet
+        bool before = ShouldHaveMoved;
+        State.Moves++;
         State.RateSum += factor * model.Trained.Max(parameter => options.RateOf(parameter.Group));
-        if (options.Optim != "sgd" && before < Noticeable && State.RateSum >= Noticeable) CheckMoved();
+        if (options.Optim != "sgd" && !before) CheckMoved();
         return waited;
     }
+
+    private bool ShouldHaveMoved => State.Moves >= Patience && State.RateSum >= Noticeable;
 
     private void ValidateIfDue(MetricsLog log)
     {
@@ -188,11 +195,11 @@ internal sealed class TrainingLoop : IDisposable
     // A trained tensor that never moves is not connected to the loss, or the optimiser does not know it: either way the run is not what it says.
     private void CheckMoved()
     {
-        if (State.RateSum < Noticeable) return;
+        if (!ShouldHaveMoved) return;
         TunedParameter? stuck = model.Trained.FirstOrDefault(p => options.RateOf(p.Group) > 0 && Hash(p) == startHashes[p.Name]);
         if (stuck is not null)
             throw new PermafrostException(
-                $"the trained tensor '{stuck.Name}' did not change in {State.Step} updates: nothing the loss reads depends on it, or its learning rate is too small to matter; leave its group out of --policy {options.Policy}");
+                $"the trained tensor '{stuck.Name}' did not change in {State.Moves} updates: nothing the loss reads depends on it, or its learning rate is too small to matter; leave its group out of --policy {options.Policy}");
     }
 
     private static string Hash(TunedParameter parameter) => BackboneSource.Sha256([(parameter.Name, parameter.Parameter)]);

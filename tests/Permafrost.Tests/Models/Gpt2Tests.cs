@@ -1,5 +1,6 @@
 using Permafrost.Formats;
 using Permafrost.Models;
+using Permafrost.Nn;
 using Permafrost.Torch;
 
 namespace Permafrost.Tests.Models;
@@ -51,6 +52,71 @@ public class Gpt2Tests : IDisposable
         Tensor padded = model.Generate(new Dictionary<string, Tensor> { ["input_ids"] = Ids(0, 0, 3, 7, 2), ["attention_mask"] = Ids(0, 0, 1, 1, 1) }, 5);
         Assert.Equal([1, 8], plain.Shape);
         Assert.Equal(plain.ToArray<long>(), padded.ToArray<long>()[2..]);
+    }
+
+    [Fact]
+    public void A_generated_token_is_of_the_last_ones_type()
+    {
+        using var random = new RandomState(5);
+        foreach ((_, Parameter parameter) in model.NamedParameters()) parameter.Value.NormalInPlace(0, 1, random);  // one that does not say the same whatever it reads
+        var different = new HashSet<string>();
+        for (long type = 0; type < 11; type++)
+        {
+            var inputs = new Dictionary<string, Tensor> { ["input_ids"] = Ids(3, 7, 2), ["token_type_ids"] = Ids(1, 1, type) };
+            Tensor generated = model.Generate(inputs, 4);
+            for (int i = 0; i < 4; i++)
+            {
+                Tensor next = model.Forward(inputs)["logits"].Narrow(1, 2 + i, 1).Argmax(-1);
+                inputs["input_ids"] = Tensor.Cat([inputs["input_ids"], next], 1);
+                inputs["token_type_ids"] = Tensor.Cat([inputs["token_type_ids"], Ids(type)], 1);
+            }
+            Assert.Equal(inputs["input_ids"].ToArray<long>(), generated.ToArray<long>());
+            different.Add(string.Join(' ', generated.ToArray<long>()));
+        }
+        Assert.True(different.Count > 1, "types make no difference");
+    }
+
+    [Theory]
+    [InlineData(DType.Float32)]
+    [InlineData(DType.Float16)]
+    [InlineData(DType.Bool)]
+    [InlineData(DType.UInt8)]
+    public void A_mask_of_any_type_hides_padding_from_what_is_generated(DType type)
+    {
+        Tensor ids = Ids(0, 0, 3, 7, 2), mask = Ids(0, 0, 1, 1, 1);
+        Tensor expected = model.Generate(new Dictionary<string, Tensor> { ["input_ids"] = ids, ["attention_mask"] = mask }, 5);
+        Assert.Equal(expected.ToArray<long>(), model.Generate(new Dictionary<string, Tensor> { ["input_ids"] = ids, ["attention_mask"] = mask.To(type) }, 5).ToArray<long>());
+        Refusal.Of("half a token", () => model.Generate(new Dictionary<string, Tensor> { ["input_ids"] = ids, ["attention_mask"] = Tensor.Full([1, 5], 0.5) }, 5));
+    }
+
+    [Theory]
+    [InlineData(DType.Int32)]
+    [InlineData(DType.Int16)]
+    [InlineData(DType.UInt8)]
+    public void Ids_of_every_whole_type_and_positions_without_a_batch_are_taken(DType type)
+    {
+        var wide = new Dictionary<string, Tensor> { ["input_ids"] = Tensor.From([3L, 7, 2, 9, 1, 0], 2, 3), ["position_ids"] = Tensor.From([4L, 5, 6], 1, 3), ["token_type_ids"] = Tensor.From([1L, 1, 2], 1, 3) };
+        var narrow = wide.ToDictionary(pair => pair.Key, pair => pair.Value.To(type));
+        narrow["position_ids"] = narrow["position_ids"].Squeeze(0);
+        Assert.True(model.Forward(wide)["logits"].ValuesEqual(model.Forward(narrow)["logits"]));
+    }
+
+    [Fact]
+    public void Hugging_Faces_common_names_of_sizes_are_understood()
+    {
+        string json = """{"model_type": "gpt2", "hidden_size": 8, "num_hidden_layers": 3, "num_attention_heads": 2, "max_position_embeddings": 16, "vocab_size": 11}""";
+        var config = new Gpt2Config(HfConfig.Load(TinyGpt2.Configure(folder, json)));
+        Assert.Equal((8, 3, 2, 16, 32), (config.Width, config.Layers, config.Heads, config.Positions, config.Inner));
+        Refusal.Of("hidden_size", () => new Gpt2Config(HfConfig.Load(TinyGpt2.Configure(folder, json.Replace("8", "\"8\"", StringComparison.Ordinal)))));
+    }
+
+    [Fact]
+    public void A_loss_weight_of_another_shape_than_the_states_is_refused()
+    {
+        using PretrainedModel headless = ModelRegistry.CreateWithHead(HfConfig.Load(TinyGpt2.Save(folder, TinyGpt2.Json())));
+        WeightLoader.Load(headless, ModelRegistry.Find(headless.Backbone.Config), headless.Prefix, folder["body"]);
+        foreach (long[] shape in new long[][] { [], [8], [1, 3, 8], [2, 3], [2, 3, 9] })
+            Refusal.Of("(B, T, C) = [2, 3, 8]", () => headless.Forward(new Dictionary<string, Tensor> { ["input_ids"] = Tensor.Ones([2, 3], DType.Int64), ["loss_weight"] = Tensor.Ones(shape) }));
     }
 
     [Fact]

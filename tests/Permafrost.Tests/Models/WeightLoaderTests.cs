@@ -121,6 +121,26 @@ public class WeightLoaderTests : IDisposable
     }
 
     [Fact]
+    public void A_tied_table_may_be_stored_under_the_heads_name()
+    {
+        static void Rename(Dictionary<string, Tensor> weights)
+        {
+            weights["lm_head.weight"] = weights["wte.weight"];
+            weights.Remove("wte.weight");
+        }
+        using var scope = new TensorScope();
+        foreach (string head in new[] { "GPT2Model", "GPT2LMHeadModel" })
+        {
+            string path = TinyGpt2.Save(folder, TinyGpt2.Json().Replace("GPT2Model", head, StringComparison.Ordinal), Rename);
+            using PretrainedModel model = LoadWithHead(path);
+            Assert.True(TinyGpt2.Weights(model.Backbone.Config)["wte.weight"].ValuesEqual(((Gpt2Model)model.Backbone).Tokens.Weight.Value));
+        }
+        // Not where they are two tables.
+        string untied = TinyGpt2.Save(folder, TinyGpt2.Json(more: """, "tie_word_embeddings": false""").Replace("GPT2Model", "GPT2LMHeadModel", StringComparison.Ordinal), Rename);
+        Assert.Contains("'transformer.wte.weight' [11, 8] is missing", Refusal.Of(untied, () => LoadWithHead(untied)), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void A_folder_without_weights_is_told() => Refusal.Of(folder["body"], () => Load(TinyGpt2.Configure(folder, TinyGpt2.Json())));
 
     private static Backbone Load(string path) => BackboneSource.Resolve(path).Load("pretrained", 0);

@@ -53,6 +53,24 @@ public class FusedAttentionTests : IDisposable
                     }
     }
 
+    [Theory]
+    [MemberData(nameof(Sets))]
+    public void A_query_that_sees_a_single_key_gives_its_score_no_gradient_at_all(string set)
+    {
+        // Adam makes a step of a rounding error of 1e-8, so it has to be exactly 0.
+        foreach (DType type in new[] { DType.Float32, DType.BFloat16 })
+            foreach (double dropout in new[] { 0, 0.5 })
+                foreach ((long T, long D, long first) in new[] { (1L, 16L, 0L), (1, 40, 0), (70, 16, 0), (70, 40, 66), (5, 13, 3) })
+                {
+                    // Keys before `first` are hidden, so the causal query there sees only itself; the others' outputs are not read.
+                    Tensor? mask = first == 0 ? null : (Tensor.Arange(T) - first).Maximum(Tensor.Full([T], -1, DType.Int64)).Ne(-1).To(DType.Int64).View(1, T);
+                    Tensor[] Map(Tensor[] inputs) => [inputs[0].SelfAttention(3, 1, causal: true, mask, dropout).Narrow(1, first, 1)];
+                    (_, Tensor?[] gradients) = KernelSets.Compute(set, Map, KernelSets.Normal(1, type, 0, 1, 1, T, 9 * D));
+                    Assert.Equal(0, gradients[0]!.Narrow(2, 0, 6 * D).Abs().Max().ToDouble());
+                    if (dropout == 0) Assert.NotEqual(0, gradients[0]!.Narrow(2, 6 * D, 3 * D).Abs().Max().ToDouble());
+                }
+    }
+
     [Fact]
     public void The_kernels_that_libtorch_has_for_gpus_give_the_same()
     {
