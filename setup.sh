@@ -159,7 +159,9 @@ build() {
   local project=$1 stamp=$artifacts/.built-${1##*/}
   shift
   up_to_date "$stamp" native "$@" && return
-  mkdir -p "$artifacts"
+  if ! mkdir -p "$artifacts" 2>/dev/null || ! [ -w "$artifacts" ] || { [ -e "$artifacts/.lock" ] && ! [ -w "$artifacts/.lock" ]; }; then
+    fail "$artifacts cannot be written, and what is built there is not up to date: clone the repository for yourself, or let its owner start ./permafrost"
+  fi
   exec 9>"$artifacts/.lock"
   flock -n 9 || { say "waiting for another build here to end"; flock 9; }
   if ! up_to_date "$stamp" native "$@"; then

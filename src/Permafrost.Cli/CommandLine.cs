@@ -10,10 +10,11 @@ using Permafrost.Training;
 namespace Permafrost.Cli;
 
 /// <summary>The verbs, and how failures become one sentence and an exit code (DESIGN section 5).</summary>
-internal static class CommandLine
+internal static partial class CommandLine
 {
     private const int Interrupted = 130;
     private const int Terminated = 143;
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(3);
 
     // Linux's raw number: Slurm sends it ahead of the end of a job.
     private const int Sigusr1 = 10;
@@ -48,12 +49,16 @@ internal static class CommandLine
     {
         using var stop = new StopRequest();
         Stop = stop;
+        bool savesItself = false;
         void OnSignal(PosixSignalContext context)
         {
             // The second Ctrl-C ends the process at once.
             if (stop.Reason == StopReason.Interrupt && context.Signal == PosixSignal.SIGINT) return;
             context.Cancel = true;
+            bool first = stop.Reason == StopReason.None;
             stop.Ask(context.Signal == PosixSignal.SIGINT ? StopReason.Interrupt : StopReason.Preempted);
+            // What has nothing to save may be waiting for input, or be deep in a computation.
+            if (first && !Volatile.Read(ref savesItself)) _ = Task.Delay(Patience).ContinueWith(_ => EndNow(stop.Reason), TaskScheduler.Default);
         }
         using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, OnSignal);
         using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, OnSignal);
@@ -65,6 +70,8 @@ internal static class CommandLine
             // No response files: an argument that starts with @ means itself.
             ParseResult parsed = Root().Parse(arguments.Length == 0 ? ["--help"] : [.. arguments.Select(WithDashes)], new ParserConfiguration { ResponseFileTokenReplacer = null });
             if (parsed.Errors.Count > 0) return Fail(Sentence(parsed, arguments), 2);
+            if (Empty(parsed) is { } empty) return Fail($"{empty} is empty; see `permafrost {Verb(parsed)}--help`", 2);
+            Volatile.Write(ref savesItself, parsed.CommandResult.Command.Name is "finetune" or "quickstart");
             return parsed.InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null }, stop.Token).GetAwaiter().GetResult();
         }
         catch (PermafrostException error)
@@ -73,7 +80,7 @@ internal static class CommandLine
         }
         catch (OperationCanceledException)
         {
-            return stop.Reason == StopReason.Preempted ? Fail("stopped by a signal", Terminated) : Fail("stopped by Ctrl-C", Interrupted);
+            return Stopped(stop.Reason);
         }
         catch (TorchException error) when (error.IsOutOfMemory)
         {
@@ -108,8 +115,28 @@ internal static class CommandLine
 
     private static int Fail(string message, int code)
     {
-        Output.Note($"permafrost: {message}");
+        Output.Note($"permafrost: {string.Concat(message.Select(c => char.IsControl(c) ? ' ' : c))}");
         return code;
+    }
+
+    private static int Stopped(StopReason reason) => reason == StopReason.Preempted ? Fail("stopped by a signal", Terminated) : Fail("stopped by Ctrl-C", Interrupted);
+
+    // Without the destructors of libraries that other threads are still in.
+    private static void EndNow(StopReason reason) => ExitAtOnce(Stopped(reason));
+
+    [LibraryImport("libc", EntryPoint = "_exit")]
+    private static partial void ExitAtOnce(int code);
+
+    // The first option or argument whose value is the empty text, which no verb has a use for; a run's own options say themselves what it means to them.
+    private static string? Empty(ParseResult parsed)
+    {
+        foreach (SymbolResult result in parsed.CommandResult.Children)
+        {
+            if (result.Tokens.All(token => token.Value.Length > 0)) continue;
+            if (result is OptionResult option && !OptionTable.All.Any(field => field.Flag == option.Option.Name && parsed.CommandResult.Command.Name == "finetune")) return option.Option.Name;
+            if (result is ArgumentResult argument) return argument.Argument.Name;
+        }
+        return null;
     }
 
     // Hugging Face's users write --learning_rate as often as --learning-rate.

@@ -36,6 +36,10 @@ public class BadOptionTests
     [InlineData("--gradient-accumulation-steps 1048576 --per-device-train-batch-size 1048576", "--gradient-accumulation-steps", "--per-device-train-batch-size")]
     [InlineData("--warmup-steps 5", "--warmup-steps", "constant_with_warmup")]
     [InlineData("--warmup-ratio 0.1 --lr-scheduler-type constant", "--warmup-ratio", "constant_with_warmup")]
+    [InlineData("--set learning_rates.ff=0.1", "learning_rates.ff", "--policy fpt trains nothing of that group")]
+    [InlineData("--max-grad-norm -1", "--max-grad-norm", "at least 0")]
+    [InlineData("--seed 9223372036854775808", "--seed", "too large")]
+    [InlineData("--max-time 1:30", "--max-time", "1:30:00")]
     [InlineData("--optim lion", "--optim", "lion", "adamw")]
     [InlineData("--lr-scheduler-type polynomial", "--lr-scheduler-type", "polynomial", "cosine")]
     [InlineData("--frozen-dtype int4", "--frozen-dtype", "int4", "float32")]
@@ -176,5 +180,26 @@ public class BadOptionTests
         using var scratch = new Scratch();
         InProcess.Run([.. Sound, "--output-dir", scratch["runs", "first"], "--policy", "nothing"]).Refused(2, "--policy");
         Assert.Empty(Directory.EnumerateFileSystemEntries(scratch.Path));
+    }
+
+    [Theory]
+    [InlineData("finetune --config", "--config")]
+    [InlineData("finetune --resume-from-checkpoint", "--resume-from-checkpoint")]
+    [InlineData("finetune --task bit-xor --backbone gpt2-tiny --init", "--init")]
+    [InlineData("quickstart --output-dir", "--output-dir")]
+    [InlineData("predict nowhere --input", "--input")]
+    [InlineData("report nowhere --output", "--output")]
+    [InlineData("show run", "")]
+    [InlineData("evaluate", "RUN")]
+    [InlineData("compare nowhere", "OTHER")]
+    [InlineData("floors", "TASK")]
+    public void An_empty_value_is_refused(string line, string mention) => InProcess.Run([.. line.Split(' '), ""]).Refused(2, mention, "is empty");
+
+    [Fact]
+    public void What_a_terminal_would_obey_is_not_passed_on()
+    {
+        CliResult result = InProcess.Run("\u001b[31mred");
+        result.Failed(2, "[31mred");
+        Assert.DoesNotContain('\u001b', result.Error);
     }
 }

@@ -18,6 +18,16 @@ public class QuickstartTests
         Assert.Equal((string?)runs[0]!["backbone_sha256"], (string?)runs[2]!["backbone_sha256"]);
         Assert.NotEqual((string?)runs[0]!["backbone_sha256"], (string?)runs[1]!["backbone_sha256"]);
 
+        // What was chosen is described as what it is, and compares with the other arm.
+        string[] chosen = [.. Directory.GetFiles(scratch["first"], "predictions.jsonl", SearchOption.AllDirectories).Select(file => Path.GetDirectoryName(file)!).Where(folder => Path.GetFileName(folder) != "pretrain").Order(StringComparer.Ordinal)];
+        Assert.Equal(4, chosen.Length);
+        Assert.All(chosen, folder => Assert.Contains("\nscore_test: true\n", File.ReadAllText(Path.Combine(folder, "config.yaml")), StringComparison.Ordinal));
+        Assert.All(chosen, folder => Assert.Single(RunFiles.Metric(folder, "test/accuracy")));
+        Assert.Contains("paired examples", InProcess.Run("compare", chosen[0], chosen[1]).Succeeded().Output, StringComparison.Ordinal);
+        string other = Directory.GetDirectories(scratch["first"], "bit-xor-*").Except(chosen).First();
+        Assert.Contains($"{other} has no predictions.jsonl", InProcess.Run("compare", chosen[0], other).Succeeded().Output, StringComparison.Ordinal);
+        if (File.Exists(scratch["first", "report.html"])) Assert.Contains("a demonstration, not a finding", File.ReadAllText(scratch["first", "report.html"]), StringComparison.Ordinal);
+
         string predict = Directory.GetDirectories(scratch["first"], "bit-xor-*")[0];
         Assert.Matches("^0\t[01]{5}\t", Cli.Run(new CliSettings { Input = "0110110001\n" }, "predict", predict, "--input", "-").Succeeded().Output);
         Cli.Run("quickstart", "--scale", "0.005", "--output-dir", scratch["first"]).Failed(2, "--output-dir", scratch["first"]);

@@ -42,7 +42,7 @@ public class ResumeOptionTests(TrainedRun run) : IClassFixture<TrainedRun>
         string checkpoint = Path.Combine(run.Copy(scratch), "checkpoint-30");
         byte[] content = File.ReadAllBytes(Path.Combine(checkpoint, name));
         File.WriteAllBytes(Path.Combine(checkpoint, name), content[..^20]);
-        InProcess.Run("finetune", "--resume-from-checkpoint", checkpoint, "--max-steps", "40").Refused(1, checkpoint, name);
+        InProcess.Run("finetune", "--resume-from-checkpoint", checkpoint, "--max-steps", "40").Refused(1, checkpoint, name, $"--resume-from-checkpoint {scratch["copy"]} takes the newest");
         File.Delete(Path.Combine(checkpoint, name));
         InProcess.Run("finetune", "--resume-from-checkpoint", checkpoint, "--max-steps", "40").Refused(1, checkpoint, name);
         InProcess.Run("finetune", "--resume-from-checkpoint", scratch["copy"], "--max-steps", "40").Failed(1, scratch["copy"], "no sound checkpoint");
@@ -56,5 +56,79 @@ public class ResumeOptionTests(TrainedRun run) : IClassFixture<TrainedRun>
         InProcess.Run("finetune", "--resume-from-checkpoint", scratch["nowhere"]).Refused(1, scratch["nowhere"], "does not exist");
         InProcess.Run("finetune", "--resume-from-checkpoint", scratch.Path).Refused(1, scratch.Path, "config.yaml");
         InProcess.Run("finetune", "--resume-from-checkpoint", Path.Combine(run.Folder, "checkpoint-7")).Refused(1, "checkpoint-7");
+    }
+
+    [Fact]
+    public void A_dry_run_shows_what_would_go_on_and_leaves_everything_as_it_is()
+    {
+        using var scratch = new Scratch();
+        string copy = run.Copy(scratch);
+        Dictionary<string, byte[]> before = Scratch.Left(copy).ToDictionary(file => file, File.ReadAllBytes);
+        CliResult result = InProcess.Run("finetune", "--resume-from-checkpoint", copy, "--max-steps", "40", "--dry-run", "--json").Succeeded();
+        Assert.Equal(40, (long)result.Json["steps"]!);
+        Assert.Contains("checkpoint-30", result.Error, StringComparison.Ordinal);
+        Assert.Equal(before.Keys.Order(), Scratch.Left(copy).Order());
+        Assert.All(before, file => Assert.Equal(file.Value, File.ReadAllBytes(file.Key)));
+    }
+
+    [Fact]
+    public void A_run_that_was_ended_before_its_first_checkpoint_begins_again()
+    {
+        using var scratch = new Scratch();
+        string[] line = ["finetune", "--task", "bit-xor", "--backbone", "gpt2-tiny", "--init", "random", "--eval-steps", "0", "--logging-steps", "1", "--no-floors", "--output-dir", scratch["run"]];
+        using (CliProcess process = Cli.Start(new CliSettings(), [.. line, "--save-steps", "0", "--save-minutes", "0", "--max-steps", "1000000"]))
+        {
+            process.WaitForError("step ");
+            process.Signal(9);
+            process.WaitForExit(CliSettings.Patience);
+        }
+        Assert.Empty(RunFiles.Checkpoints(scratch["run"]));
+        InProcess.Run([.. line, "--max-steps", "20"]).Refused(2, "holds a run already", $"--resume-from-checkpoint {scratch["run"]}");
+        InProcess.Run("finetune", "--resume-from-checkpoint", scratch["run"], "--policy", "output").Refused(2, "policy was fpt, is output");
+        Assert.Contains("begins again", Cli.Run("finetune", "--resume-from-checkpoint", scratch["run"], "--max-steps", "20").Succeeded().Error, StringComparison.Ordinal);
+        Cli.Run([.. line[..^1], scratch["whole"], "--max-steps", "20"]).Succeeded();
+        Assert.Equal(RunFiles.Adapter(scratch["whole"]), RunFiles.Adapter(scratch["run"]));
+        Assert.Equal(RunFiles.Metric(scratch["whole"], "train/loss"), RunFiles.Metric(scratch["run"], "train/loss"));
+    }
+
+    [Fact]
+    public void Results_are_put_aside_while_a_run_trains_on()
+    {
+        using var scratch = new Scratch();
+        string copy = run.Copy(scratch);
+        string scores = File.ReadAllText(Path.Combine(copy, "results.json"));
+        Cli.Run("finetune", "--resume-from-checkpoint", copy, "--max-steps", "1000000", "--max-time", "1s").Failed(75, "--resume-from-checkpoint");
+        Assert.Equal(scores, File.ReadAllText(Path.Combine(copy, "results-30.json")));
+        Assert.True(File.Exists(Path.Combine(copy, "adapter-30", "adapter_model.safetensors")));
+        InProcess.Run("show", "run", copy).Refused(1, "did not finish");
+        InProcess.Run("evaluate", copy).Refused(1, "did not finish");
+    }
+
+    [Theory]
+    [InlineData("--allow-changes learning_rat", "did you mean learning_rate?")]
+    [InlineData("--allow-changes anything", "there is no such difference")]
+    [InlineData("--output-dir elsewhere", "--output-dir elsewhere")]
+    public void What_would_be_passed_over_is_refused(string flags, string mention)
+    {
+        using var scratch = new Scratch();
+        InProcess.Run(["finetune", "--resume-from-checkpoint", run.Copy(scratch), "--max-steps", "40", .. flags.Split(' ')]).Refused(2, mention);
+    }
+
+    [Fact]
+    public void A_folder_is_found_by_the_way_there_from_the_run_where_both_were_moved()
+    {
+        using var scratch = new Scratch();
+        Directory.CreateDirectory(scratch["tree"]);
+        var settings = new CliSettings { WorkingDirectory = scratch["tree"] };
+        Cli.Run(settings, "quickstart", "--scale", "0.005", "--output-dir", "quick start").Succeeded();
+        string arm = Path.GetFileName(Directory.GetDirectories(scratch["tree", "quick start"], "bit-xor-pretrained-*").First(folder => File.Exists(Path.Combine(folder, "predictions.jsonl"))));
+        // From another folder, and moved.
+        string expected = InProcess.Run("evaluate", scratch["tree", "quick start", arm]).Succeeded().Output;
+        Directory.Move(scratch["tree"], scratch["moved"]);
+        Assert.Equal(expected, InProcess.Run("evaluate", scratch["moved", "quick start", arm]).Succeeded().Output);
+        // Alone, it has to be told.
+        Directory.Move(scratch["moved", "quick start", arm], scratch["alone"]);
+        InProcess.Run("evaluate", scratch["alone"]).Refused(1, "is no backbone");
+        Assert.Equal(expected, InProcess.Run("evaluate", scratch["alone"], "--backbone", scratch["moved", "quick start", "body"]).Succeeded().Output);
     }
 }

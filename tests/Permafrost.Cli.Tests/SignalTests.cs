@@ -86,4 +86,34 @@ public class SignalTests
         hold.Set();
         Assert.Empty(Scratch.Files(scratch.Path));
     }
+
+    [Theory]
+    [InlineData(Cli.Interrupt, 130, "Ctrl-C")]
+    [InlineData(Cli.Terminate, 143, "signal")]
+    [InlineData(Cli.User, 143, "signal")]
+    public void What_has_nothing_to_save_ends_soon(int signal, int exitCode, string mention)
+    {
+        using var scratch = new Scratch();
+        // Measuring floors on strings this long takes longer than anybody waits.
+        using CliProcess process = Cli.Start(new CliSettings(), "floors", "bit-memory", "--set", "task_options.length=60000");
+        process.WaitFor(() => process.CatchesSignals, "began");
+        process.Signal(signal);
+        process.WaitForExit(CliSettings.Patience).Failed(exitCode, mention);
+    }
+
+    [Fact]
+    public void A_log_on_a_full_disk_does_not_end_a_training()
+    {
+        using var scratch = new Scratch();
+        var settings = new CliSettings { WorkingDirectory = scratch.Path };
+        string line = $"permafrost {string.Join(' ', Training)} --max-steps 20";
+        CliResult result = Cli.Shell(settings, $"{line} --output-dir full 2> /dev/full").Succeeded();
+        Assert.Contains("accuracy", result.Output, StringComparison.Ordinal);
+        Cli.Shell(settings, $"{line} --output-dir closed 2>&-").Succeeded();
+        Assert.Equal(RunFiles.Adapter(scratch["full"]), RunFiles.Adapter(scratch["closed"]));
+        Assert.Equal(2, Cli.Shell(settings, "permafrost ls taskss 2> /dev/full").ExitCode);
+        // A result that cannot be printed is told; it is in the run's folder too.
+        Cli.Shell(settings, $"{line} --output-dir mute > /dev/full").Failed(1, "standard output cannot be written", "No space left");
+        Assert.True(File.Exists(scratch["mute", "results.json"]));
+    }
 }

@@ -58,6 +58,7 @@ internal static class CompareCommand
             Output.Line(FormattableString.Invariant(
                 $"test accuracy of the second minus the first: {100 * result.Difference:+0.00;-0.00;0.00} points, standard error {100 * result.Error:F2} over {result.Count:N0} paired examples: ") +
                 (Math.Abs(result.Difference) <= 2 * result.Error ? "no more than chance (one seed each: training noise comes on top)" : "more than the choice of test examples explains (one seed each: training noise comes on top)"));
+        else if (new[] { first, second }.FirstOrDefault(run => !File.Exists(Predictions(run))) is { } without) Output.Line($"{without} has no predictions.jsonl, so the accuracies are not paired");
         else Output.Line("the runs were not scored on the same test examples, so their accuracies are not paired");
         return 0;
     }
@@ -71,7 +72,7 @@ internal static class CompareCommand
     // Mean and standard error of the per-example difference in accuracy; null unless both runs answered the same examples.
     private static (double Difference, double Error, long Count)? Paired(string first, string second)
     {
-        string[] files = [Path.Combine(first, "predictions.jsonl"), Path.Combine(second, "predictions.jsonl")];
+        string[] files = [Predictions(first), Predictions(second)];
         if (!files.All(File.Exists)) return null;
         (List<(string Target, double Right)> a, List<(string Target, double Right)> b) = (Answers(files[0]), Answers(files[1]));
         if (!a.Select(answer => answer.Target).SequenceEqual(b.Select(answer => answer.Target))) return null;
@@ -81,6 +82,8 @@ internal static class CompareCommand
         double variance = differences.Sum(d => (d - mean) * (d - mean)) / (differences.Length - 1);
         return (mean, Math.Sqrt(variance / differences.Length), differences.Length);
     }
+
+    private static string Predictions(string run) => Path.Combine(run, "predictions.jsonl");
 
     // Of each example what was right to answer, and the share of its answers that were.
     private static List<(string Target, double Right)> Answers(string file)

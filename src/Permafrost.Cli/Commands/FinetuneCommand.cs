@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Text.Json.Nodes;
 using Permafrost.Cli.Terminal;
+using Permafrost.Formats;
 using Permafrost.Training;
 using Permafrost.Tuning;
 
@@ -33,8 +34,11 @@ internal static class FinetuneCommand
             string path = parsed.GetValue(resume) ?? CommonOptions.Collect(new RunOptions(), parsed, flags, config, set).OutputDir
                 ?? throw new UsageException("--resume-from-checkpoint needs the run's folder, here or as --output-dir");
             string run = Checkpoint.IsCheckpointPath(path) ? Path.GetDirectoryName(Path.GetFullPath(path.TrimEnd('/')))! : path;
-            RunOptions saved = RunConfig.Load(RunFolder.Open(run).Config, new RunOptions());
-            return Resume(CommonOptions.Collect(saved, parsed, flags, config, set) with { OutputDir = run }, run, path, parsed.GetValue(allow) ?? [], parsed.GetValue(json), line);
+            RunOptions options = CommonOptions.Collect(RunFolder.Open(run).ReadOptions(), parsed, flags, config, set);
+            bool elsewhere = flags.Any(flag => flag.Field.Key == "output_dir" && parsed.GetResult(flag.Option) is { Implicit: false });
+            if (elsewhere && (options.OutputDir is null || Path.GetFullPath(options.OutputDir) != Path.GetFullPath(run)))
+                throw new UsageException($"--output-dir {options.OutputDir}: a run goes on in its own folder, {run}; leave the option out");
+            return Resume(options with { OutputDir = run }, run, path, parsed.GetValue(allow) ?? [], parsed.GetValue(dryRun), parsed.GetValue(json), line);
         });
         return command;
     }
@@ -73,17 +77,37 @@ internal static class FinetuneCommand
         }
     }
 
-    private static int Resume(RunOptions options, string path, string wanted, string[] allowed, bool json, string command)
+    private static int Resume(RunOptions options, string path, string wanted, string[] allowed, bool dryRun, bool json, string command)
     {
         RunFolder folder = RunFolder.Open(path);
         using var held = new RunLock(path);
-        Checkpoint.Recover(folder);
-        string checkpoint = wanted == path ? Checkpoint.Newest(folder, Output.Note) : wanted;
-        Checkpoint.Verify(checkpoint);
-        using FinetuneRun run = FinetuneRun.Prepare(options);
-        run.CheckSameRun(checkpoint, allowed);
-        Output.Note($"going on from {checkpoint}");
+        string? checkpoint = Choose(folder, wanted == path ? null : wanted);
+        using FinetuneRun run = FinetuneRun.Prepare(options, fitMemory: checkpoint is null);
+        if (checkpoint is null) run.CheckSameOptions(folder, allowed);
+        else run.CheckSameRun(checkpoint, allowed);
+        Output.Note(checkpoint is null ? $"{path} was ended before its first checkpoint: it begins again" : $"going on from {checkpoint}");
+        if (dryRun) return DryRun(run, json);
         return Print(TrainingProgress.Train(run, folder, command, checkpoint), path, json);
+    }
+
+    // The checkpoint to go on from; null for a run that has come to none yet.
+    private static string? Choose(RunFolder folder, string? wanted)
+    {
+        Checkpoint.Recover(folder);
+        if (wanted is null)
+        {
+            bool begun = Checkpoint.All(folder).Count == 0 && !File.Exists(folder.Results) && !Directory.Exists(folder.Adapter);
+            return begun ? null : Checkpoint.Newest(folder, Output.Note);
+        }
+        try
+        {
+            Checkpoint.Verify(wanted);
+            return wanted;
+        }
+        catch (PermafrostException error) when (Directory.Exists(wanted))
+        {
+            throw new PermafrostException($"{error.Message}; --resume-from-checkpoint {ShellWord.Quoted(folder.Path)} takes the newest sound one");
+        }
     }
 
     private static int Print(JsonObject results, string path, bool json)
@@ -119,5 +143,5 @@ internal static class FinetuneCommand
         return 0;
     }
 
-    private static string Quoted(ParseResult parsed) => string.Join(' ', parsed.Tokens.Select(token => Output.Quoted(token.Value)));
+    private static string Quoted(ParseResult parsed) => string.Join(' ', parsed.Tokens.Select(token => ShellWord.Quoted(token.Value)));
 }

@@ -15,19 +15,20 @@ internal static class PredictCommand
         var run = new Argument<string>("RUN") { Description = "the run's folder" };
         var input = new Option<string>("--input") { Description = "the inputs, in the task's format; - for standard input where that is text", Required = true, HelpName = "FILE|-" };
         var output = new Option<string?>("--output") { Description = "write JSON lines to this file instead", HelpName = "FILE" };
+        var backbone = new Option<string?>("--backbone") { Description = "the run's backbone, where it is no longer where the run found it", HelpName = "REF" };
         var batch = new Option<int>("--per-device-eval-batch-size") { Description = "examples a batch", DefaultValueFactory = _ => 64 };
         var json = new Option<bool>("--json") { Description = "print one JSON object a line" };
         command.Add(run);
-        foreach (Option option in new Option[] { input, output, batch, json }) command.Add(option);
+        foreach (Option option in new Option[] { input, output, backbone, batch, json }) command.Add(option);
         command.SetAction((parsed, cancellation) => Task.FromResult(Run(
-            parsed.GetRequiredValue(run), parsed.GetRequiredValue(input), parsed.GetValue(output), parsed.GetValue(batch), parsed.GetValue(json), cancellation)));
+            parsed.GetRequiredValue(run), parsed.GetRequiredValue(input), parsed.GetValue(output), parsed.GetValue(backbone), parsed.GetValue(batch), parsed.GetValue(json), cancellation)));
         return command;
     }
 
-    private static int Run(string path, string input, string? output, int batchSize, bool json, CancellationToken cancellation)
+    private static int Run(string path, string input, string? output, string? backbone, int batchSize, bool json, CancellationToken cancellation)
     {
         if (batchSize < 1) throw new UsageException($"--per-device-eval-batch-size is {batchSize}; it must be at least 1");
-        using FinetuneRun run = FinetuneRun.Open(path, withData: false);
+        using FinetuneRun run = FinetuneRun.Open(path, withData: false, options => options with { Backbone = backbone ?? options.Backbone });
         if (input == "-" && !run.Task.InputFormat.StartsWith("text", StringComparison.Ordinal)) throw new PermafrostException($"--input -: {run.Task.Name} reads {run.Task.InputFormat}, which cannot come from standard input; name a file");
         IExamples examples = run.Task.ReadInputs(input, run.Model.Shape, run.TaskOptions);
         batchSize = MemoryEstimate.FitScoring(run, batchSize, EnvironmentInfo.AvailableMemoryBytes);

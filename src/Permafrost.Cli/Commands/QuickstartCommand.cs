@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Globalization;
 using System.Text.Json.Nodes;
 using Permafrost.Cli.Terminal;
+using Permafrost.Formats;
 using Permafrost.Models;
 using Permafrost.Training;
 using Spectre.Console;
@@ -15,6 +16,7 @@ internal static class QuickstartCommand
     private const int PretrainSteps = 1500;
     private const int XorSteps = 700;
     private const int ListOpsSteps = 1000;
+    private const string Caution = "One seed, one body: a demonstration, not a finding. Frozen weights were bit-identical before and after every run.";
     private const string Record = "quickstart.json";
     private static readonly double[] Rates = [3e-3, 1e-2];
 
@@ -36,7 +38,7 @@ internal static class QuickstartCommand
         string root = output ?? RunFolder.CreateUnused(Path.Combine("runs", FormattableString.Invariant($"quickstart-{DateTime.Now:yyyyMMdd-HHmmss}"))).Path;
         Begin(root, seed, scale);
         using var held = new RunLock(root);
-        string again = FormattableString.Invariant($"permafrost quickstart --output-dir {Output.Quoted(root)} --seed {seed} --scale {scale}");
+        string again = FormattableString.Invariant($"permafrost quickstart --output-dir {ShellWord.Quoted(root)} --seed {seed} --scale {scale}");
         try
         {
             return Compare(root, seed, scale, json);
@@ -108,8 +110,9 @@ internal static class QuickstartCommand
                 results.Add((task, isPretrained ? "pretrained on Bit Memory" : "random", chosen, folder));
             }
         }
-        Print(root, pretrained, results, json);
-        if (ReportFile.Write(root, [Path.Combine(root, "pretrain"), .. results.Select(result => result.Folder)]) is { } report && !json) Output.Line($"report: {report}");
+        string[] findings = [.. results.Select(result => result.Task).Distinct().Select(task => Verdict(task, [.. results.Where(result => result.Task == task)])), Caution];
+        Print(root, pretrained, results, findings, json);
+        if (ReportFile.Write(root, [Path.Combine(root, "pretrain"), .. results.Select(result => result.Folder)], findings) is { } report && !json) Output.Line($"report: {report}");
         RunFolder.WriteJson(Path.Combine(root, Record), new JsonObject { ["seed"] = seed, ["scale"] = scale, ["finished"] = true });
         return 0;
     }
@@ -125,7 +128,9 @@ internal static class QuickstartCommand
             double own = (double)Train(options with { LearningRate = rate }, folder, done: true)["metrics"]!["validation"]!["accuracy"]!;
             if (own > accuracy) (best, accuracy) = (folder, own);
         }
-        return (FinetuneRun.ScoreChosen(best, CommandLine.Stop.Token), best);
+        JsonObject chosen = FinetuneRun.ScoreChosen(best, CommandLine.Stop.Token);
+        ReportFile.Write(best, [best]);
+        return (chosen, best);
     }
 
     // A run that has finished is not run again where what follows it is done too; one that was stopped goes on.
@@ -148,7 +153,7 @@ internal static class QuickstartCommand
         return made;
     }
 
-    private static void Print(string root, JsonObject pretrained, List<(string Task, string Body, JsonObject Results, string Folder)> results, bool json)
+    private static void Print(string root, JsonObject pretrained, List<(string Task, string Body, JsonObject Results, string Folder)> results, string[] findings, bool json)
     {
         if (json)
         {
@@ -163,10 +168,9 @@ internal static class QuickstartCommand
                 ((double)result["learning_rate"]!).ToString("R", CultureInfo.InvariantCulture), StepsTo(folder, 0.99) is { } step ? step.ToString("N0", CultureInfo.InvariantCulture) : "-", ((double)result["tokens_per_second"]!).ToString("N0", CultureInfo.InvariantCulture));
         }
         Output.Write(table);
-        foreach (string task in results.Select(result => result.Task).Distinct()) Output.Line(Verdict(task, [.. results.Where(result => result.Task == task)]));
-        Output.Line("One seed, one body: a demonstration, not a finding. Frozen weights were bit-identical before and after every run.");
+        foreach (string finding in findings) Output.Line(finding);
         Output.Line();
-        Output.Line($"next:  printf '0110110001\\n' | ./permafrost predict {results[0].Folder} --input -      (01101 xor 10001 = 11100)");
+        Output.Line($"next:  printf '0110110001\\n' | ./permafrost predict {ShellWord.Quoted(results[0].Folder)} --input -      (01101 xor 10001 = 11100)");
         Output.Line($"folder: {root}");
     }
 

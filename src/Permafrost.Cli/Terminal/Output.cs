@@ -15,10 +15,6 @@ internal static class Output
     // Paths and texts as they are, not \u002B for a plus: nothing here ends up in HTML.
     private static readonly JsonSerializerOptions Indented = new() { WriteIndented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
-    /// <summary>A word as a shell reads it back.</summary>
-    public static string Quoted(string word) =>
-        word.Length > 0 && word.All(c => char.IsLetterOrDigit(c) || "-_=./:@,+".Contains(c)) ? word : $"'{word.Replace("'", "'\\''", StringComparison.Ordinal)}'";
-
     /// <summary>Standard error as a console: colours and live progress only on a terminal, and none with NO_COLOR.</summary>
     public static IAnsiConsole Error { get; } = Create(Console.Error, Console.IsErrorRedirected);
 
@@ -57,7 +53,6 @@ internal static class Output
             Result.Write(table);
             return;
         }
-        if (table.Title is { } title) Line(Markup.Remove(title.Text));
         string[] names = [.. table.Columns.Select(column => Text(column.Header))];
         foreach (TableRow row in table.Rows)
         {

@@ -8,13 +8,13 @@ internal static class ReportFile
     /// <summary>Where it lies.</summary>
     public static string In(string folder) => Path.Combine(folder, "report.html");
 
-    /// <summary>Writes it; returns where, or null.</summary>
-    public static string? Write(string folder, IReadOnlyList<string> runs)
+    /// <summary>Writes it, with what is to be said of the runs together; returns where, or null.</summary>
+    public static string? Write(string folder, IReadOnlyList<string> runs, IReadOnlyList<string>? findings = null)
     {
         if (!RunReport.HasCharts) return null;
         try
         {
-            RunReport.Write(In(folder), runs);
+            RunReport.Write(In(folder), runs, findings);
             return In(folder);
         }
         catch (PermafrostException error)

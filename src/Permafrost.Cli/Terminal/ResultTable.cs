@@ -39,7 +39,7 @@ internal static class ResultTable
         foreach ((string split, JsonNode? node) in metrics)
             if (node!["masked_accuracy"] is { } masked) table.AddRow($"{split}, masked bits only", Percent((double)masked), "", "");
         foreach ((string rule, JsonNode? score) in floors) table.AddRow($"floor: {Markup.Escape(FloorName(rule))}", Percent((double)score!), "", "");
-        table.Title = new TableTitle(Markup.Escape($"{results["task"]} on {results["backbone"]} ({results["init"]}), policy {results["policy"]}, seed {results["seed"]}"));
+        Output.Line($"{results["task"]} on {results["backbone"]} ({results["init"]}), policy {results["policy"]}, seed {results["seed"]}");
         Output.Write(table);
         JsonNode parameters = results["parameters"]!;
         Output.Line(FormattableString.Invariant(

@@ -22,16 +22,17 @@ public static partial class RunReport
     /// <summary>Writes the page.</summary>
     /// <param name="output">The HTML file; replaced if it is a page already.</param>
     /// <param name="runs">Folders of runs, finished or not, or folders that hold such.</param>
+    /// <param name="findings">Sentences on the runs together, above what is said of each.</param>
     /// <returns>What the page shows, as JSON: per run whether it is finished, its sentence, what is missing, its results.</returns>
     /// <exception cref="PermafrostException">There is no such run, the file cannot be written, or this build has no uPlot.</exception>
     /// <exception cref="UsageException">The file is there and is no page.</exception>
-    public static JsonObject Write(string output, IReadOnlyList<string> runs)
+    public static JsonObject Write(string output, IReadOnlyList<string> runs, IReadOnlyList<string>? findings = null)
     {
         if (!HasCharts)
             throw new PermafrostException("this build has no uPlot, which draws a report's curves, because npm was not there or could not fetch it; install npm (Debian: apt-get install npm), remove artifacts/npm, and start ./permafrost again");
         ReportRun[] read = [.. Folders(runs).Select(ReportRun.Read)];
         CheckOutput(output);
-        string page = Page(read);
+        string page = Page(read, findings ?? []);
         AtomicFile.WriteText(output, page);
         return new JsonObject
         {
@@ -50,7 +51,7 @@ public static partial class RunReport
 
     /// <summary>The page as text; without its curves where this build has no uPlot.</summary>
     /// <exception cref="PermafrostException">There is no such run.</exception>
-    public static string Html(IReadOnlyList<string> runs) => Page([.. Folders(runs).Select(ReportRun.Read)]);
+    public static string Html(IReadOnlyList<string> runs) => Page([.. Folders(runs).Select(ReportRun.Read)], []);
 
     private static List<string> Folders(IReadOnlyList<string> paths)
     {
@@ -81,7 +82,7 @@ public static partial class RunReport
         if (!Doctype.Equals(new string(start, 0, length), StringComparison.OrdinalIgnoreCase)) throw new UsageException($"--output {output} exists and is no HTML page; choose another name, or remove it");
     }
 
-    private static string Page(IReadOnlyList<ReportRun> runs)
+    private static string Page(IReadOnlyList<ReportRun> runs, IReadOnlyList<string> findings)
     {
         var page = new ReportPage(runs);
         string style = Required("report.css") + Resource("uPlot.min.css");
@@ -94,6 +95,7 @@ public static partial class RunReport
             ["scripts"] = string.Concat(scripts.Select(script => $"<script>{script}</script>\n")),
             ["title"] = ReportPage.Text(page.Title),
             ["subtitle"] = page.Subtitle(),
+            ["findings"] = string.Concat(findings.Select(finding => $"<p class=\"finding\">{ReportPage.Text(finding)}</p>\n")),
             ["headlines"] = page.Headlines(),
             ["table"] = page.Table(),
             ["curves"] = page.Curves(HasCharts),

@@ -39,7 +39,7 @@ public sealed class ListOps : TaskDefinition
         Output   the value, 0 to 9, read at the last token (in listops@published: at position {PublishedLength - 1}, often padding).
         Splits   {TrainDefault:N0} training, {HeldOut:N0} validation and {HeldOut:N0} test expressions, the same for every run; no expression is in two of them.
         Floors   majority class; first_operator (its most frequent value); root (first operator applied to the digits directly under it, plain reading)
-        Options  task_options.min_length (500), task_options.max_length (1024: GPT-2's positions; Long Range Arena has 2000), task_options.train_examples ({TrainDefault})
+        Options  task_options.train_examples ({TrainDefault}); and but for listops@published task_options.min_length (500), task_options.max_length (1024: GPT-2's positions; Long Range Arena has 2000)
         Source   Lu et al. 2021, section 2.1; Tay et al. 2020, arXiv 2011.04006; google-research/long-range-arena data/listops.py
         """;
 

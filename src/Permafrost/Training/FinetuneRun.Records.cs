@@ -30,7 +30,7 @@ public sealed partial class FinetuneRun
 
     private void Describe(RunFolder folder, string command)
     {
-        AtomicFile.WriteText(folder.Config, RunConfig.ToYaml(Options, $"{command}\nAgain: permafrost finetune --config {folder.Config} --output-dir ANOTHER"));
+        AtomicFile.WriteText(folder.Config, RunConfig.ToYaml(Options, $"{command}\nAgain: permafrost finetune --config {ShellWord.Quoted(folder.Config)} --output-dir ANOTHER"));
         AtomicFile.WriteText(folder.Command, command + "\n");
         RunFolder.WriteJson(Path.Combine(folder.Path, "env.json"), EnvironmentInfo.Collect());
     }
@@ -41,7 +41,7 @@ public sealed partial class FinetuneRun
     {
         string old = File.ReadAllText(folder.Config);
         RunOptions saved = RunConfig.Parse(old, folder.Config, new RunOptions());
-        RunOptions now = Options with { OutputDir = saved.OutputDir };
+        RunOptions now = Options;
         string[] changed = [.. OptionTable.All.Select(field => field.Key).Where(key => Text(saved, key) != Text(now, key))];
         AtomicFile.WriteText(folder.Command, (File.Exists(folder.Command) ? File.ReadAllText(folder.Command) : "") + command + "\n");
         if (changed.Length == 0) return;
@@ -51,8 +51,24 @@ public sealed partial class FinetuneRun
         // Two courses under one name: to run what is written here again gives neither. So is one with a validation where it first meant to end, which counts for the best.
         bool extra = loop.State.EvaluatedStep == from && (Options.EvalSteps == 0 || from % Options.EvalSteps != 0);
         if (!changed.All(key => key != "init_adapter" && HarmlessOptions.Contains(key) || IsOnlyLength(key) && !extra)) header = header.Where(line => !line.StartsWith("Again:", StringComparison.Ordinal));
-        string what = string.Join("; ", changed.Select(key => $"{key} was {Text(saved, key)}, is {Text(now, key)}"));
+        static string Named(string text) => text.Length == 0 ? "not set" : text;
+        string what = string.Join("; ", changed.Select(key => $"{key} was {Named(Text(saved, key))}, is {Named(Text(now, key))}"));
         AtomicFile.WriteText(folder.Config, RunConfig.ToYaml(now, string.Join('\n', header.Append($"Gone on from step {from} with: {command} ({what})"))));
+    }
+
+    // Other options under the same heading.
+    private static void Redescribe(RunFolder folder, RunOptions options)
+    {
+        IEnumerable<string> header = File.ReadLines(folder.Config).TakeWhile(line => line.StartsWith('#')).Select(line => line.TrimStart('#').TrimStart());
+        AtomicFile.WriteText(folder.Config, RunConfig.ToYaml(options, string.Join('\n', header)));
+    }
+
+    // A folder as it would be typed here.
+    private static string Shown(string backbone)
+    {
+        if (!Path.IsPathRooted(backbone)) return backbone;
+        string near = Path.GetRelativePath(Environment.CurrentDirectory, backbone);
+        return near.StartsWith("..", StringComparison.Ordinal) ? backbone : near;
     }
 
     private static string Text(RunOptions options, string key) => OptionTable.All.First(field => field.Key == key).FormatAny(options);
@@ -61,7 +77,7 @@ public sealed partial class FinetuneRun
     {
         ["task"] = Options.Task,
         ["task_version"] = Task.Version,
-        ["backbone"] = Options.Backbone,
+        ["backbone"] = Shown(Options.Backbone),
         ["backbone_sha256"] = BackboneSha256,
         ["init"] = Options.Init,
         ["init_seed"] = Options.InitSeed,
@@ -90,7 +106,7 @@ public sealed partial class FinetuneRun
         ["policy"] = Options.Policy,
         ["input_layer"] = Options.InputLayer,
         ["readout"] = Model.Readout.ToString(),
-        ["backbone"] = Options.Backbone,
+        ["backbone"] = Shown(Options.Backbone),
         ["backbone_sha256"] = BackboneSha256,
         ["init"] = Options.Init,
         ["init_seed"] = Options.InitSeed,

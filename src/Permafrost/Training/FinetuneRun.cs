@@ -63,6 +63,14 @@ public sealed partial class FinetuneRun : IDisposable
         double fallback = options.Shuffle ? 0.1 : 0;
         TaskOptions = new TaskOptions(options.Data, reading, options.TaskOptions, options.Seed, options.ValidationFraction ?? fallback, options.TestFraction ?? fallback, options.NumClasses);
         source = BackboneSource.Resolve(options.Backbone);
+        // Written down so that they are found again from any other folder.
+        Options = Options with
+        {
+            Backbone = Directory.Exists(options.Backbone) ? Path.GetFullPath(options.Backbone) : options.Backbone,
+            Data = Absolute(options.Data),
+            InitAdapter = Absolute(options.InitAdapter),
+            OutputDir = options.OutputDir is null ? null : Path.GetFullPath(options.OutputDir),
+        };
 
         IReadOnlyDictionary<string, Tensor>? start = options.InitAdapter is null ? null : AdapterFolder.ReadFile(options.InitAdapter);
         if (withData) Data = Task.Load(TaskOptions);
@@ -77,6 +85,8 @@ public sealed partial class FinetuneRun : IDisposable
             throw new PermafrostException($"the data of {Task.Name} has another shape than the run was trained on (inputs, number of answers or classes); give the data of the run with --data");
         FrozenType = ParseFrozenType(options.FrozenDtype, Device);
         (Model, BackboneSha256) = Tune(shape, wholeBackbone);
+        if (knownShape is null && options.LearningRates.Keys.FirstOrDefault(key => Model.Trained.All(p => !p.Group.ToString().Equals(key, StringComparison.OrdinalIgnoreCase))) is { } idle)
+            throw new UsageException($"learning_rates.{idle}: --policy {options.Policy} trains nothing of that group; leave it out");
         features = new FeatureStore(this);
         Model.Backbone.GradientCheckpointing = options.GradientCheckpointing;
         if (start is not null)
@@ -160,7 +170,7 @@ public sealed partial class FinetuneRun : IDisposable
     public static FinetuneRun Open(string path, bool withData, Func<RunOptions, RunOptions>? change = null)
     {
         RunFolder folder = RunFolder.Open(path);
-        RunOptions options = RunConfig.Load(folder.Config, new RunOptions());
+        RunOptions options = folder.ReadOptions();
         // What only trained, and as many threads as this machine takes: the run may come from a larger one.
         options = options with { InitAdapter = null, WarmupSteps = 0, WarmupRatio = 0, Threads = Math.Min(options.Threads, RunOptions.MostThreads) };
         if (change is not null) options = change(options);
@@ -201,6 +211,7 @@ public sealed partial class FinetuneRun : IDisposable
         using var loop = new TrainingLoop(this, folder, observer, stop, checkpoint, clock);
         if (checkpoint is not null) DescribeAgain(folder, command, loop);
         TrainerState state = loop.State;
+        if (checkpoint is not null && loop.GoesOn) folder.PutResultsAside(state.Step);
         using var log = new MetricsLog(folder.Metrics, state.LogBytes, clock);
         loop.Run(log);
         if (Model.FrozenSha256() != frozenBefore) throw new PermafrostException("frozen weights changed during training; this is a defect of permafrost: please report it with the run's config.yaml and env.json");
@@ -232,21 +243,25 @@ public sealed partial class FinetuneRun : IDisposable
         }
         catch (OperationCanceledException)
         {
-            throw new StoppedException($"stopped while scoring, after the last step; go on with: permafrost finetune --resume-from-checkpoint {folder.Path}", stop.Reason);
+            throw new StoppedException($"stopped while scoring, after the last step; go on with: permafrost finetune --resume-from-checkpoint {ShellWord.Quoted(folder.Path)}", stop.Reason);
         }
     }
 
-    /// <summary>Scores the test split and the floors of a run that was trained with <c>--no-score-test</c> and has been chosen: results.json gets them.</summary>
+    /// <summary>Scores the test split and the floors of a run that was trained with <c>--no-score-test</c> and has been chosen, as if it had been trained to be scored.</summary>
     /// <returns>What results.json holds now.</returns>
     /// <exception cref="PermafrostException">The run is unfinished or damaged.</exception>
     public static JsonObject ScoreChosen(string path, CancellationToken cancellation)
     {
         RunFolder folder = RunFolder.Open(path);
         JsonObject results = JsonFile.Read(folder.Results);
+        if (folder.ReadOptions().ScoreTest) return results;
         using FinetuneRun run = Open(path, withData: true);
-        if (run.Examples("test", null, cancellation) is { } test) results["metrics"]!.AsObject()["test"] = Evaluator.Evaluate(run.Model, test, MemoryEstimate.FitScoring(run, run.EvalBatchSize, EnvironmentInfo.AvailableMemoryBytes), run.Device, cancellation: cancellation).ToJson();
+        run.EvalBatchSize = MemoryEstimate.FitScoring(run, run.EvalBatchSize, EnvironmentInfo.AvailableMemoryBytes);
+        using (var log = new MetricsLog(folder.Metrics, keep: long.MaxValue))
+            if (run.Examples("test", null, cancellation) is { } test) results["metrics"]!.AsObject()["test"] = run.ScoreTest(test, folder, (long)JsonFile.Given(results, "scored_step"), log, null, cancellation).ToJson();
         results["floors"] = new JsonObject(Floors.Measure(run.Task, run.Data!).Select(floor => KeyValuePair.Create(floor.Key, (JsonNode?)floor.Value)));
         RunFolder.WriteJson(folder.Results, results);
+        Redescribe(folder, RunConfig.Load(folder.Config, new RunOptions()) with { ScoreTest = true });
         return results;
     }
 
@@ -289,6 +304,7 @@ public sealed partial class FinetuneRun : IDisposable
     public void CheckSameRun(string checkpoint, IReadOnlyCollection<string> allowed)
     {
         JsonObject saved = Checkpoint.Identity(checkpoint);
+        CheckNames(allowed);
         if (saved["micro_batch_size"] is { } micro) MicroBatchSize = (int)micro;
         if (saved["eval_batch_size"] is { } scored) EvalBatchSize = Math.Min(EvalBatchSize, (int)scored);
         JsonObject own = Identity();
@@ -308,9 +324,29 @@ public sealed partial class FinetuneRun : IDisposable
                         // An option that is younger than the checkpoint was at its default.
                         Compare(option, saved["options"]?[option] ?? OptionTable.All.First(field => field.Key == option).DefaultText, text);
         }
-        if (differences.Count > 0)
-            throw new UsageException($"{checkpoint} belongs to another run: {string.Join("; ", differences)}; undo the change, start anew in another --output-dir, or accept it with --allow-changes NAME where the shapes allow");
+        if (differences.Count > 0) throw Other(checkpoint, differences);
     }
+
+    /// <summary>The same for a run that was ended before its first checkpoint, and begins again: its options are all there is to compare.</summary>
+    /// <exception cref="UsageException">Something differs; each difference is named.</exception>
+    public void CheckSameOptions(RunFolder folder, IReadOnlyCollection<string> allowed)
+    {
+        CheckNames(allowed);
+        RunOptions saved = folder.ReadOptions();
+        saved = saved with { Dropout = saved.Dropout ?? Options.Dropout };
+        string[] differences = [.. OptionTable.All.Where(field => !HarmlessOptions.Contains(field.Key) && !IsOnlyLength(field.Key) && !allowed.Contains(field.Key) && field.FormatAny(saved) != field.FormatAny(Options))
+            .Select(field => $"{field.Key} was {Short(field.FormatAny(saved))}, is {Short(field.FormatAny(Options))}")];
+        if (differences.Length > 0) throw Other(folder.Path, differences);
+    }
+
+    private void CheckNames(IReadOnlyCollection<string> allowed)
+    {
+        string[] known = [.. OptionTable.All.Select(field => field.Key), .. Identity().Select(pair => pair.Key).Where(key => key != "options")];
+        if (allowed.FirstOrDefault(name => !known.Contains(name)) is { } unknown) throw new UsageException($"--allow-changes {unknown}: there is no such difference{Spelling.Hint(unknown, known, "; the refusal names them, such as learning_rate or data_sha256")}");
+    }
+
+    private static UsageException Other(string source, IEnumerable<string> differences) =>
+        new($"{source} belongs to another run: {string.Join("; ", differences)}; undo the change, start anew in another --output-dir, or accept it with --allow-changes NAME where the shapes allow");
 
     /// <summary>Number counts as in results.json.</summary>
     public JsonObject ParameterCounts()
@@ -366,26 +402,28 @@ public sealed partial class FinetuneRun : IDisposable
 
     // Options that change neither what is computed nor on what.
     private static readonly string[] HarmlessOptions =
-        ["output_dir", "logging_steps", "save_steps", "save_minutes", "save_total_limit", "max_time", "floors", "per_device_eval_batch_size", "feature_cache", "data", "backbone", "init_adapter"];
+        ["output_dir", "logging_steps", "save_steps", "save_minutes", "save_total_limit", "max_time", "floors", "per_device_eval_batch_size", "feature_cache", "data", "backbone", "init_adapter", "score_test"];
 
     private static string Short(JsonNode? node) => node?.ToString() is { Length: > 0 } text ? text.Length > 24 ? text[..12] + "..." : text : "not set";
 
-    private Metrics Score(string split, IExamples examples, long step, MetricsLog log, ITrainingObserver observer, Action<Prediction>? onPrediction, CancellationToken cancellation, bool announce = true)
+    private Metrics Score(string split, IExamples examples, long step, MetricsLog log, ITrainingObserver? observer, Action<Prediction>? onPrediction, CancellationToken cancellation, bool announce = true)
     {
         Metrics metrics = Evaluator.Evaluate(Model, examples, EvalBatchSize, Device, onPrediction, cancellation);
         if (split != "validation") log.Write(step, metrics.ToLog(split));
-        if (announce) observer.Evaluated(split, step, metrics);
+        if (announce) observer?.Evaluated(split, step, metrics);
         return metrics;
     }
 
-    private Metrics ScoreTest(IExamples test, RunFolder folder, long step, MetricsLog log, ITrainingObserver observer, CancellationToken cancellation)
+    private Metrics ScoreTest(IExamples test, RunFolder folder, long step, MetricsLog log, ITrainingObserver? observer, CancellationToken cancellation)
     {
-        observer.Phase("scoring the test split");
+        observer?.Phase("scoring the test split");
         Metrics? metrics = null;
         AtomicFile.Write(Path.Combine(folder.Path, "predictions.jsonl"), stream =>
             metrics = Score("test", test, step, log, observer, prediction => stream.Write(Encoding.UTF8.GetBytes(ToJson(prediction, Model.Shape).ToJsonString() + "\n")), cancellation));
         return metrics!;
     }
+
+    private static string? Absolute(string? path) => path is not null && Path.Exists(path) ? Path.GetFullPath(path) : path;
 
     /// <summary>What --frozen-dtype means here; auto: bfloat16 where the processor or the GPU multiplies it natively.</summary>
     public static DType ParseFrozenType(string text, Device device) =>

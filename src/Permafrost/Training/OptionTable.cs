@@ -47,6 +47,7 @@ public sealed record OptionField(string Key, string Help, PropertyInfo Property)
         Type? inner = Nullable.GetUnderlyingType(Property.PropertyType);
         bool optional = inner is not null || new NullabilityInfoContext().Create(Property).WriteState == NullabilityState.Nullable;
         if (optional && text is "" or "null" or "~") { Property.SetValue(options, null); return; }
+        if (text.Length == 0 && DefaultText.Length > 0) throw new UsageException($"{where}: the value of {Key} is empty");
         Type type = inner ?? Property.PropertyType;
         NumberStyles real = NumberStyles.Float;
         object? value =
@@ -57,7 +58,8 @@ public sealed record OptionField(string Key, string Help, PropertyInfo Property)
             : type == typeof(bool) ? text.ToLowerInvariant() switch { "true" or "yes" or "on" => true, "false" or "no" or "off" => false, _ => null }
             : throw new InvalidOperationException($"options of type {type} are not known");
         string wanted = type == typeof(bool) ? "true or false" : type == typeof(double) ? "a number" : "a whole number";
-        Property.SetValue(options, value ?? throw new UsageException($"{where}: '{text}' is not {wanted}"));
+        bool large = value is null && type != typeof(bool) && double.TryParse(text, real, CultureInfo.InvariantCulture, out double number) && Math.Abs(number) > int.MaxValue && !text.Contains("inf", StringComparison.OrdinalIgnoreCase) && Math.Floor(number) == number;
+        Property.SetValue(options, value ?? throw new UsageException($"{where}: '{text}' is {(large ? "too large" : $"not {wanted}")}"));
     }
 }
 

@@ -85,7 +85,7 @@ public sealed class RunFolder
     /// <exception cref="UsageException">It holds a run.</exception>
     public void CheckNew()
     {
-        if (File.Exists(Config) || File.Exists(Results)) throw new UsageException($"--output-dir {Path} holds a run already; choose another folder, or remove it");
+        if (File.Exists(Config) || File.Exists(Results)) throw new UsageException($"--output-dir {Path} holds a run already; choose another folder, remove it, or go on with it: --resume-from-checkpoint {ShellWord.Quoted(Path)}");
     }
 
     /// <summary>Refuses to go on in a folder that somebody has removed meanwhile: what is written from now on would be no whole run.</summary>
@@ -93,6 +93,46 @@ public sealed class RunFolder
     public void CheckStillThere()
     {
         if (!File.Exists(Config) || !File.Exists(Metrics)) throw new PermafrostException($"{Path} was removed, or files were removed from it, while the run was writing there; start it again, and leave its folder alone meanwhile");
+    }
+
+    /// <summary>
+    /// The options in <see cref="Config"/>. A backbone or data that are no longer where they were, but are there by the same way from this folder as once, as where a
+    /// folder was moved with all that is in it, are looked for there.
+    /// </summary>
+    /// <exception cref="PermafrostException">The file cannot be read, or holds something else.</exception>
+    public RunOptions ReadOptions()
+    {
+        RunOptions options = RunConfig.Load(Config, new RunOptions());
+        if (options.Task.Length == 0 || options.Backbone.Length == 0) throw new PermafrostException($"{Config} is damaged: it names no {(options.Task.Length == 0 ? "task" : "backbone")}");
+        string? Found(string? place)
+        {
+            if (place is null || !System.IO.Path.IsPathRooted(place) || System.IO.Path.Exists(place) || !System.IO.Path.IsPathRooted(options.OutputDir)) return place;
+            string moved = System.IO.Path.GetFullPath(System.IO.Path.Combine(Path, System.IO.Path.GetRelativePath(options.OutputDir!, place)));
+            return System.IO.Path.Exists(moved) ? moved : place;
+        }
+        return options with { Backbone = Found(options.Backbone)!, Data = Found(options.Data), InitAdapter = Found(options.InitAdapter) };
+    }
+
+    /// <summary>Puts aside what a finished run has said, when it trains on: the files and the adapter get the step into their names.</summary>
+    /// <exception cref="PermafrostException">The folder cannot be written.</exception>
+    public void PutResultsAside(long step)
+    {
+        try
+        {
+            foreach (string name in new[] { "results.json", "predictions.jsonl", "report.html", "adapter" })
+            {
+                string path = System.IO.Path.Combine(Path, name);
+                string aside = System.IO.Path.Combine(Path, FormattableString.Invariant($"{System.IO.Path.GetFileNameWithoutExtension(name)}-{step}{System.IO.Path.GetExtension(name)}"));
+                if (File.Exists(path)) File.Move(path, aside, overwrite: true);
+                if (!Directory.Exists(path)) continue;
+                if (Directory.Exists(aside)) Directory.Delete(aside, recursive: true);
+                Directory.Move(path, aside);
+            }
+        }
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+        {
+            throw new PermafrostException($"the results in {Path} cannot be put aside: {error.Message.TrimEnd('.')}");
+        }
     }
 
     /// <summary>Removes a folder in which nothing but the lock was made.</summary>

@@ -287,12 +287,16 @@ public sealed record RunOptions
         get
         {
             if (MaxTime is null) return null;
-            if (MaxTime.Contains(':', StringComparison.Ordinal) && TimeSpan.TryParse(MaxTime, CultureInfo.InvariantCulture, out TimeSpan clock) && clock > TimeSpan.Zero) return clock;
+            // Not TimeSpan.Parse, to which 24:00:00 is 24 days.
+            if (MaxTime.Split(':') is [var hours, { Length: 2 } minutes, { Length: 2 } seconds] && Digits(hours) is { } h && Digits(minutes) is { } m and < 60 && Digits(seconds) is { } s and < 60 && h + m + s > 0)
+                return new TimeSpan(h, m, s);
             double unit = MaxTime.Length == 0 ? 0 : MaxTime[^1] switch { 's' => 1, 'm' => 60, 'h' => 3600, 'd' => 86400, _ => 0 };
             if (unit > 0 && double.TryParse(MaxTime.AsSpan(..^1), NumberStyles.Float, CultureInfo.InvariantCulture, out double number) && number > 0 && number * unit < 1e9) return TimeSpan.FromSeconds(number * unit);
-            throw new UsageException($"--max-time '{MaxTime}' is no time; write 90s, 45m, 2h or 1:30:00");
+            throw new UsageException($"--max-time '{MaxTime}' is no time; write 90s, 45m, 2h, or 1:30:00 for hours, minutes and seconds");
         }
     }
+
+    private static int? Digits(string text) => int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out int number) && number < 200_000 ? number : null;
 
     private static void OneOf(string flag, string value, params string[] allowed)
     {
@@ -301,6 +305,6 @@ public sealed record RunOptions
 
     private static void Between(string flag, double value, double low, double high)
     {
-        if (!(value >= low && value <= high)) throw new UsageException(FormattableString.Invariant($"{flag} is {value}; it must be from {low} to {high}"));
+        if (!(value >= low && value <= high)) throw new UsageException(FormattableString.Invariant($"{flag} is {value}; it must be ") + (high == double.MaxValue ? FormattableString.Invariant($"at least {low}") : FormattableString.Invariant($"from {low} to {high}")));
     }
 }

@@ -58,6 +58,9 @@ internal sealed class TrainingLoop : IDisposable
     /// <summary>Writes the checkpoint that the run goes on from once more, as that of a run with other options; the old one stays until the new one is whole.</summary>
     public void SaveAgain() => Checkpoint.Write(folder, State, model, optimizer, run.Identity(), run.Device, options.LoadBestModelAtEnd);
 
+    /// <summary>Whether there are steps left to do.</summary>
+    public bool GoesOn => State.Step < steps && !StoppedEarly;
+
     /// <summary>Where the training is.</summary>
     public TrainerState State { get; } = new();
 
@@ -72,7 +75,7 @@ internal sealed class TrainingLoop : IDisposable
         train = Prepared(log);
         ValidateIfDue(log);  // a stop may have come between a step and its validation
         (double reportedSeconds, long reportedTokens, double waited) = (State.Seconds, State.Tokens, 0);
-        while (State.Step < steps && !StoppedEarly)
+        while (GoesOn)
         {
             if (clock.GetElapsedTime(began) > options.MaxDuration) stop.Ask(StopReason.OutOfTime);
             if (stop.Reason != StopReason.None) throw Stop(log);
@@ -180,7 +183,7 @@ internal sealed class TrainingLoop : IDisposable
     {
         string why = stop.Reason switch { StopReason.Interrupt => "Ctrl-C", StopReason.OutOfTime => "--max-time", _ => "a signal" };
         Save(log);
-        return new StoppedException($"stopped by {why} after step {State.Step} of {steps}; go on with: permafrost finetune --resume-from-checkpoint {folder.Path}", stop.Reason);
+        return new StoppedException($"stopped by {why} after step {State.Step} of {steps}; go on with: permafrost finetune --resume-from-checkpoint {ShellWord.Quoted(folder.Path)}", stop.Reason);
     }
 
     // Groups with a rate of their own are scaled relative to a step rate of 1.

@@ -139,6 +139,10 @@ internal sealed partial class CliProcess : IDisposable
         }
     }
 
+    /// <summary>Whether it handles SIGUSR1 itself by now, and so the others too.</summary>
+    public bool CatchesSignals => !process.HasExited && File.ReadLines($"/proc/{process.Id}/status").FirstOrDefault(line => line.StartsWith("SigCgt:", StringComparison.Ordinal)) is { } caught
+        && (Convert.ToUInt64(caught[7..].Trim(), 16) >> (Cli.User - 1) & 1) == 1;
+
     /// <summary>Sends a signal.</summary>
     public void Signal(int signal) => Assert.Equal(0, kill(process.Id, signal));
 

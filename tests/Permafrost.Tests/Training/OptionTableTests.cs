@@ -91,4 +91,27 @@ public class OptionTableTests
     [Fact]
     public void Fractions_that_leave_nothing_to_train_on_are_refused() =>
         Refusal.OfUsage("--validation-fraction", new RunOptions { Task = "tensors", Backbone = "b", ValidationFraction = 0.6, TestFraction = 0.4 }.Validate);
+
+    [Theory]
+    [InlineData("90s", 90)]
+    [InlineData("1.5m", 90)]
+    [InlineData("2h", 7200)]
+    [InlineData("1d", 86400)]
+    [InlineData("0:00:01", 1)]
+    [InlineData("1:30:00", 5400)]
+    [InlineData("24:00:00", 86400)]
+    [InlineData("100:00:00", 360000)]
+    public void A_time_is_read_as_it_is_written(string text, double seconds) => Assert.Equal(seconds, new RunOptions { MaxTime = text }.MaxDuration!.Value.TotalSeconds);
+
+    [Theory]
+    [InlineData("90")]
+    [InlineData("1:30")]
+    [InlineData("1:2:3:4")]
+    [InlineData("1:60:00")]
+    [InlineData("0:00:00")]
+    [InlineData("-1:00:00")]
+    [InlineData("1:0:0")]
+    [InlineData("99999999:00:00")]
+    [InlineData("soon")]
+    public void What_is_no_time_is_refused(string text) => Refusal.OfUsage($"--max-time '{text}'", () => _ = new RunOptions { MaxTime = text }.MaxDuration);
 }
