@@ -49,7 +49,7 @@ internal static partial class CommandLine
     {
         using var stop = new StopRequest();
         Stop = stop;
-        bool savesItself = false;
+        bool cleansUp = false;
         void OnSignal(PosixSignalContext context)
         {
             // The second Ctrl-C ends the process at once.
@@ -58,7 +58,7 @@ internal static partial class CommandLine
             bool first = stop.Reason == StopReason.None;
             stop.Ask(context.Signal == PosixSignal.SIGINT ? StopReason.Interrupt : StopReason.Preempted);
             // What has nothing to save may be waiting for input, or be deep in a computation.
-            if (first && !Volatile.Read(ref savesItself)) _ = Task.Delay(Patience).ContinueWith(_ => EndNow(stop.Reason), TaskScheduler.Default);
+            if (first) _ = Task.Delay(Patience).ContinueWith(_ => { if (!Volatile.Read(ref cleansUp)) EndNow(stop.Reason); }, TaskScheduler.Default);
         }
         using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, OnSignal);
         using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, OnSignal);
@@ -71,7 +71,7 @@ internal static partial class CommandLine
             ParseResult parsed = Root().Parse(arguments.Length == 0 ? ["--help"] : [.. arguments.Select(WithDashes)], new ParserConfiguration { ResponseFileTokenReplacer = null });
             if (parsed.Errors.Count > 0) return Fail(Sentence(parsed, arguments), 2);
             if (Empty(parsed) is { } empty) return Fail($"{empty} is empty; see `permafrost {Verb(parsed)}--help`", 2);
-            Volatile.Write(ref savesItself, parsed.CommandResult.Command.Name is "finetune" or "quickstart");
+            Volatile.Write(ref cleansUp, parsed.CommandResult.Command.Name is "finetune" or "quickstart" or "bench");
             return parsed.InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null }, stop.Token).GetAwaiter().GetResult();
         }
         catch (PermafrostException error)
@@ -121,8 +121,12 @@ internal static partial class CommandLine
 
     private static int Stopped(StopReason reason) => reason == StopReason.Preempted ? Fail("stopped by a signal", Terminated) : Fail("stopped by Ctrl-C", Interrupted);
 
-    // Without the destructors of libraries that other threads are still in.
-    private static void EndNow(StopReason reason) => ExitAtOnce(Stopped(reason));
+    // Without the destructors of libraries that other threads are still in, and without the sentence where nobody takes it.
+    private static void EndNow(StopReason reason)
+    {
+        Task.Run(() => Stopped(reason)).Wait(TimeSpan.FromSeconds(1));
+        ExitAtOnce(reason == StopReason.Preempted ? Terminated : Interrupted);
+    }
 
     [LibraryImport("libc", EntryPoint = "_exit")]
     private static partial void ExitAtOnce(int code);

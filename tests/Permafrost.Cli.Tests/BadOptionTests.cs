@@ -39,6 +39,8 @@ public class BadOptionTests
     [InlineData("--set learning_rates.ff=0.1", "learning_rates.ff", "--policy fpt trains nothing of that group")]
     [InlineData("--max-grad-norm -1", "--max-grad-norm", "at least 0")]
     [InlineData("--seed 9223372036854775808", "--seed", "too large")]
+    [InlineData("--max-steps -3000000000", "--max-steps", "too small")]
+    [InlineData("--seed 1e10", "--seed", "not a whole number")]
     [InlineData("--max-time 1:30", "--max-time", "1:30:00")]
     [InlineData("--optim lion", "--optim", "lion", "adamw")]
     [InlineData("--lr-scheduler-type polynomial", "--lr-scheduler-type", "polynomial", "cosine")]

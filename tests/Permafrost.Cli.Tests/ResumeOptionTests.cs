@@ -102,6 +102,27 @@ public class ResumeOptionTests(TrainedRun run) : IClassFixture<TrainedRun>
         Assert.True(File.Exists(Path.Combine(copy, "adapter-30", "adapter_model.safetensors")));
         InProcess.Run("show", "run", copy).Refused(1, "did not finish");
         InProcess.Run("evaluate", copy).Refused(1, "did not finish");
+        // Ended once more, and taken up from an earlier step: both results keep their own.
+        string steps = RunFiles.StepsBeyond(copy);
+        Cli.Run("finetune", "--resume-from-checkpoint", copy, "--max-steps", steps, "--save-total-limit", "9", "--max-time", "1h").Succeeded();
+        string later = File.ReadAllText(Path.Combine(copy, "results.json"));
+        Cli.Run("finetune", "--resume-from-checkpoint", RunFiles.Checkpoints(copy)[0], "--max-steps", steps, "--learning-rate", "1e-4", "--allow-changes", "learning_rate").Succeeded();
+        Assert.Equal(later, File.ReadAllText(Path.Combine(copy, $"results-{steps}.json")));
+        Assert.Equal(scores, File.ReadAllText(Path.Combine(copy, "results-30.json")));
+        Assert.NotEqual(later, File.ReadAllText(Path.Combine(copy, "results.json")));
+    }
+
+    [Fact]
+    public void The_same_folder_written_another_way_is_no_change()
+    {
+        using var scratch = new Scratch();
+        string copy = run.Copy(scratch);
+        Cli.Run(new CliSettings { WorkingDirectory = scratch.Path }, "finetune", "--resume-from-checkpoint", "copy/", "--max-steps", "40").Succeeded();
+        string described = File.ReadAllText(Path.Combine(copy, "config.yaml"));
+        Assert.Contains("(max_steps was 30, is 40)", described, StringComparison.Ordinal);
+        Assert.Contains($"\noutput_dir: {copy}\n", described.Replace("\"", "", StringComparison.Ordinal), StringComparison.Ordinal);
+        Cli.Run("finetune", "--resume-from-checkpoint", Path.Combine(copy, "checkpoint-40"), "--output-dir", copy + "/", "--max-steps", "50").Succeeded();
+        InProcess.Run("finetune", "--resume-from-checkpoint", copy, "--set", "output_dir=elsewhere", "--max-steps", "60").Refused(2, "goes on in its own folder");
     }
 
     [Theory]

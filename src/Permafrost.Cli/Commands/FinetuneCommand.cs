@@ -34,9 +34,8 @@ internal static class FinetuneCommand
             string path = parsed.GetValue(resume) ?? CommonOptions.Collect(new RunOptions(), parsed, flags, config, set).OutputDir
                 ?? throw new UsageException("--resume-from-checkpoint needs the run's folder, here or as --output-dir");
             string run = Checkpoint.IsCheckpointPath(path) ? Path.GetDirectoryName(Path.GetFullPath(path.TrimEnd('/')))! : path;
-            RunOptions options = CommonOptions.Collect(RunFolder.Open(run).ReadOptions(), parsed, flags, config, set);
-            bool elsewhere = flags.Any(flag => flag.Field.Key == "output_dir" && parsed.GetResult(flag.Option) is { Implicit: false });
-            if (elsewhere && (options.OutputDir is null || Path.GetFullPath(options.OutputDir) != Path.GetFullPath(run)))
+            RunOptions saved = RunFolder.Open(run).ReadOptions(), options = CommonOptions.Collect(saved, parsed, flags, config, set);
+            if (options.OutputDir != saved.OutputDir && (options.OutputDir is null || RunFolder.Full(options.OutputDir) != RunFolder.Full(run)))
                 throw new UsageException($"--output-dir {options.OutputDir}: a run goes on in its own folder, {run}; leave the option out");
             return Resume(options with { OutputDir = run }, run, path, parsed.GetValue(allow) ?? [], parsed.GetValue(dryRun), parsed.GetValue(json), line);
         });
@@ -53,24 +52,33 @@ internal static class FinetuneCommand
         using RunLock? held = dryRun ? null : new RunLock(path);
         folder?.CheckNew();
         using FinetuneRun run = Prepare(options, folder, held);
-        if (run.MicroBatchSize < run.Options.PerDeviceTrainBatchSize)
-            Output.Note($"memory is short ({Output.Bytes(EnvironmentInfo.AvailableMemoryBytes)} free): batches of {run.Options.PerDeviceTrainBatchSize} are computed {run.MicroBatchSize} at a time and their gradients added up; --gradient-checkpointing true needs less");
-        if (run.EvalBatchSize < run.Options.PerDeviceEvalBatchSize)
-            Output.Note($"memory is short ({Output.Bytes(EnvironmentInfo.AvailableMemoryBytes)} free): {run.EvalBatchSize} examples are scored at a time, not {run.Options.PerDeviceEvalBatchSize}");
+        NoteMemory(run);
         if (dryRun) return DryRun(run, json);
         Output.Note(run.Model.CountsLine);
         return Print(TrainingProgress.Train(run, folder!, command), path, json);
     }
 
+    private static void NoteMemory(FinetuneRun run)
+    {
+        if (run.MicroBatchSize < run.Options.PerDeviceTrainBatchSize)
+            Output.Note($"memory is short ({Output.Bytes(EnvironmentInfo.AvailableMemoryBytes)} free): batches of {run.Options.PerDeviceTrainBatchSize} are computed {run.MicroBatchSize} at a time and their gradients added up; --gradient-checkpointing true needs less");
+        if (run.EvalBatchSize < run.Options.PerDeviceEvalBatchSize)
+            Output.Note($"memory is short ({Output.Bytes(EnvironmentInfo.AvailableMemoryBytes)} free): {run.EvalBatchSize} examples are scored at a time, not {run.Options.PerDeviceEvalBatchSize}");
+    }
+
     // The folder is tried first, because an hour of loading must not end in "cannot be written"; but a run that cannot begin leaves none behind.
     private static FinetuneRun Prepare(RunOptions options, RunFolder? folder, RunLock? held)
     {
+        FinetuneRun? run = null;
         try
         {
-            return FinetuneRun.Prepare(options, fitMemory: true);
+            run = FinetuneRun.Prepare(options, fitMemory: true);
+            run.CheckRates();
+            return run;
         }
         catch
         {
+            run?.Dispose();
             held?.Dispose();
             folder?.RemoveIfUnused();
             throw;
@@ -85,6 +93,7 @@ internal static class FinetuneCommand
         using FinetuneRun run = FinetuneRun.Prepare(options, fitMemory: checkpoint is null);
         if (checkpoint is null) run.CheckSameOptions(folder, allowed);
         else run.CheckSameRun(checkpoint, allowed);
+        if (checkpoint is null) NoteMemory(run);
         Output.Note(checkpoint is null ? $"{path} was ended before its first checkpoint: it begins again" : $"going on from {checkpoint}");
         if (dryRun) return DryRun(run, json);
         return Print(TrainingProgress.Train(run, folder, command, checkpoint), path, json);
@@ -94,11 +103,7 @@ internal static class FinetuneCommand
     private static string? Choose(RunFolder folder, string? wanted)
     {
         Checkpoint.Recover(folder);
-        if (wanted is null)
-        {
-            bool begun = Checkpoint.All(folder).Count == 0 && !File.Exists(folder.Results) && !Directory.Exists(folder.Adapter);
-            return begun ? null : Checkpoint.Newest(folder, Output.Note);
-        }
+        if (wanted is null) return folder.HasOnlyBegun() ? null : Checkpoint.Newest(folder, Output.Note);
         try
         {
             Checkpoint.Verify(wanted);

@@ -164,6 +164,13 @@ public static class Checkpoint
     /// <summary>What the run was that wrote a checkpoint.</summary>
     public static JsonObject Identity(string path) => JsonFile.Read(Path.Combine(path, IdentityFile));
 
+    /// <summary>How much of metrics.jsonl had been written by then.</summary>
+    public static long LogBytes(string path)
+    {
+        string state = Path.Combine(path, StateFile);
+        return TrainerState.FromJson(JsonFile.Read(state), state).LogBytes;
+    }
+
     /// <summary>Puts a verified checkpoint's weights, optimiser and random state back.</summary>
     /// <returns>The trainer's state.</returns>
     /// <exception cref="PermafrostException">A part does not fit this run.</exception>

@@ -40,11 +40,16 @@ public sealed partial class FinetuneRun
     private void DescribeAgain(RunFolder folder, string command, TrainingLoop loop)
     {
         string old = File.ReadAllText(folder.Config);
-        RunOptions saved = RunConfig.Parse(old, folder.Config, new RunOptions());
+        // The same things in another place are the same.
+        RunOptions saved = Located(folder.ReadOptions()) with { OutputDir = Options.OutputDir };
         RunOptions now = Options;
         string[] changed = [.. OptionTable.All.Select(field => field.Key).Where(key => Text(saved, key) != Text(now, key))];
         AtomicFile.WriteText(folder.Command, (File.Exists(folder.Command) ? File.ReadAllText(folder.Command) : "") + command + "\n");
-        if (changed.Length == 0) return;
+        if (changed.Length == 0)
+        {
+            Redescribe(folder, now);
+            return;
+        }
         loop.SaveAgain();
         long from = loop.State.Step;
         IEnumerable<string> header = old.Split('\n').TakeWhile(line => line.StartsWith('#')).Select(line => line.TrimStart('#').TrimStart());

@@ -63,14 +63,7 @@ public sealed partial class FinetuneRun : IDisposable
         double fallback = options.Shuffle ? 0.1 : 0;
         TaskOptions = new TaskOptions(options.Data, reading, options.TaskOptions, options.Seed, options.ValidationFraction ?? fallback, options.TestFraction ?? fallback, options.NumClasses);
         source = BackboneSource.Resolve(options.Backbone);
-        // Written down so that they are found again from any other folder.
-        Options = Options with
-        {
-            Backbone = Directory.Exists(options.Backbone) ? Path.GetFullPath(options.Backbone) : options.Backbone,
-            Data = Absolute(options.Data),
-            InitAdapter = Absolute(options.InitAdapter),
-            OutputDir = options.OutputDir is null ? null : Path.GetFullPath(options.OutputDir),
-        };
+        Options = Located(Options);
 
         IReadOnlyDictionary<string, Tensor>? start = options.InitAdapter is null ? null : AdapterFolder.ReadFile(options.InitAdapter);
         if (withData) Data = Task.Load(TaskOptions);
@@ -85,8 +78,6 @@ public sealed partial class FinetuneRun : IDisposable
             throw new PermafrostException($"the data of {Task.Name} has another shape than the run was trained on (inputs, number of answers or classes); give the data of the run with --data");
         FrozenType = ParseFrozenType(options.FrozenDtype, Device);
         (Model, BackboneSha256) = Tune(shape, wholeBackbone);
-        if (knownShape is null && options.LearningRates.Keys.FirstOrDefault(key => Model.Trained.All(p => !p.Group.ToString().Equals(key, StringComparison.OrdinalIgnoreCase))) is { } idle)
-            throw new UsageException($"learning_rates.{idle}: --policy {options.Policy} trains nothing of that group; leave it out");
         features = new FeatureStore(this);
         Model.Backbone.GradientCheckpointing = options.GradientCheckpointing;
         if (start is not null)
@@ -254,14 +245,23 @@ public sealed partial class FinetuneRun : IDisposable
     {
         RunFolder folder = RunFolder.Open(path);
         JsonObject results = JsonFile.Read(folder.Results);
-        if (folder.ReadOptions().ScoreTest) return results;
+        RunOptions options = folder.ReadOptions();
+        if (options.ScoreTest) return results;
+        if (results["scored_step"] is not JsonValue value || !value.TryGetValue(out long step) || results["metrics"] is not JsonObject metrics) throw new PermafrostException($"{folder.Results} is damaged: it lacks scored_step or metrics");
+        if (metrics["test"] is not null)
+        {
+            // It was stopped between the two files.
+            Redescribe(folder, options with { ScoreTest = true });
+            return results;
+        }
         using FinetuneRun run = Open(path, withData: true);
         run.EvalBatchSize = MemoryEstimate.FitScoring(run, run.EvalBatchSize, EnvironmentInfo.AvailableMemoryBytes);
-        using (var log = new MetricsLog(folder.Metrics, keep: long.MaxValue))
-            if (run.Examples("test", null, cancellation) is { } test) results["metrics"]!.AsObject()["test"] = run.ScoreTest(test, folder, (long)JsonFile.Given(results, "scored_step"), log, null, cancellation).ToJson();
+        // A line of an attempt that was killed is written again.
+        using (var log = new MetricsLog(folder.Metrics, Checkpoint.All(folder) is [.., var last] ? Checkpoint.LogBytes(last) : long.MaxValue))
+            if (run.Examples("test", null, cancellation) is { } test) metrics["test"] = run.ScoreTest(test, folder, step, log, null, cancellation).ToJson();
         results["floors"] = new JsonObject(Floors.Measure(run.Task, run.Data!).Select(floor => KeyValuePair.Create(floor.Key, (JsonNode?)floor.Value)));
         RunFolder.WriteJson(folder.Results, results);
-        Redescribe(folder, RunConfig.Load(folder.Config, new RunOptions()) with { ScoreTest = true });
+        Redescribe(folder, options with { ScoreTest = true });
         return results;
     }
 
@@ -332,16 +332,25 @@ public sealed partial class FinetuneRun : IDisposable
     public void CheckSameOptions(RunFolder folder, IReadOnlyCollection<string> allowed)
     {
         CheckNames(allowed);
-        RunOptions saved = folder.ReadOptions();
-        saved = saved with { Dropout = saved.Dropout ?? Options.Dropout };
-        string[] differences = [.. OptionTable.All.Where(field => !HarmlessOptions.Contains(field.Key) && !IsOnlyLength(field.Key) && !allowed.Contains(field.Key) && field.FormatAny(saved) != field.FormatAny(Options))
+        RunOptions saved = Located(folder.ReadOptions());
+        // No checkpoint's checksums stand for what these three name.
+        bool Harmless(string key) => HarmlessOptions.Contains(key) && key is not ("backbone" or "data" or "init_adapter");
+        string[] differences = [.. OptionTable.All.Where(field => !Harmless(field.Key) && !IsOnlyLength(field.Key) && !allowed.Contains(field.Key) && field.FormatAny(saved) != field.FormatAny(Options))
             .Select(field => $"{field.Key} was {Short(field.FormatAny(saved))}, is {Short(field.FormatAny(Options))}")];
         if (differences.Length > 0) throw Other(folder.Path, differences);
     }
 
-    private void CheckNames(IReadOnlyCollection<string> allowed)
+    /// <summary>Refuses a rate for a group of which nothing trains.</summary>
+    /// <exception cref="UsageException">There is one.</exception>
+    public void CheckRates()
     {
-        string[] known = [.. OptionTable.All.Select(field => field.Key), .. Identity().Select(pair => pair.Key).Where(key => key != "options")];
+        if (Options.LearningRates.Keys.FirstOrDefault(key => Model.Trained.All(p => !p.Group.ToString().Equals(key, StringComparison.OrdinalIgnoreCase))) is { } idle)
+            throw new UsageException($"learning_rates.{idle}: --policy {Options.Policy} trains nothing of that group; leave it out");
+    }
+
+    private static void CheckNames(IReadOnlyCollection<string> allowed)
+    {
+        string[] known = [.. OptionTable.All.Select(field => field.Key), "backbone_sha256", "micro_batch_size", "frozen_type", "data_sha256", "permafrost_version", "libtorch_version", "features"];
         if (allowed.FirstOrDefault(name => !known.Contains(name)) is { } unknown) throw new UsageException($"--allow-changes {unknown}: there is no such difference{Spelling.Hint(unknown, known, "; the refusal names them, such as learning_rate or data_sha256")}");
     }
 
@@ -423,7 +432,18 @@ public sealed partial class FinetuneRun : IDisposable
         return metrics!;
     }
 
-    private static string? Absolute(string? path) => path is not null && Path.Exists(path) ? Path.GetFullPath(path) : path;
+    // Paths are written down so that they are found again from any other folder.
+    private static RunOptions Located(RunOptions options)
+    {
+        static string? Absolute(string? path) => path is not null && Path.Exists(path) ? RunFolder.Full(path) : path;
+        return options with
+        {
+            Backbone = Directory.Exists(options.Backbone) ? RunFolder.Full(options.Backbone) : options.Backbone,
+            Data = Absolute(options.Data),
+            InitAdapter = Absolute(options.InitAdapter),
+            OutputDir = options.OutputDir is null ? null : RunFolder.Full(options.OutputDir),
+        };
+    }
 
     /// <summary>What --frozen-dtype means here; auto: bfloat16 where the processor or the GPU multiplies it natively.</summary>
     public static DType ParseFrozenType(string text, Device device) =>

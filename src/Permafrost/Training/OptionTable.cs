@@ -58,8 +58,9 @@ public sealed record OptionField(string Key, string Help, PropertyInfo Property)
             : type == typeof(bool) ? text.ToLowerInvariant() switch { "true" or "yes" or "on" => true, "false" or "no" or "off" => false, _ => null }
             : throw new InvalidOperationException($"options of type {type} are not known");
         string wanted = type == typeof(bool) ? "true or false" : type == typeof(double) ? "a number" : "a whole number";
-        bool large = value is null && type != typeof(bool) && double.TryParse(text, real, CultureInfo.InvariantCulture, out double number) && Math.Abs(number) > int.MaxValue && !text.Contains("inf", StringComparison.OrdinalIgnoreCase) && Math.Floor(number) == number;
-        Property.SetValue(options, value ?? throw new UsageException($"{where}: '{text}' is {(large ? "too large" : $"not {wanted}")}"));
+        // What is a number of the kind, and beyond the type's.
+        bool beyond = value is null && (type == typeof(double) ? double.TryParse(text, real, CultureInfo.InvariantCulture, out double number) && double.IsInfinity(number) && text.Any(char.IsAsciiDigit) : type != typeof(bool) && text.Length > 1 && text.TrimStart('-').All(char.IsAsciiDigit) && text.Count(c => c == '-') <= 1 && text.Any(char.IsAsciiDigit));
+        Property.SetValue(options, value ?? throw new UsageException($"{where}: '{text}' is {(!beyond ? $"not {wanted}" : text[0] == '-' ? "too small" : "too large")}"));
     }
 }
 

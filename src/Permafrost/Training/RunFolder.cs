@@ -114,18 +114,20 @@ public sealed class RunFolder
     }
 
     /// <summary>Puts aside what a finished run has said, when it trains on: the files and the adapter get the step into their names.</summary>
+    /// <param name="step">The step, where results.json does not tell.</param>
     /// <exception cref="PermafrostException">The folder cannot be written.</exception>
     public void PutResultsAside(long step)
     {
+        if (File.Exists(Results) && JsonFile.Read(Results)["steps"] is JsonValue value && value.TryGetValue(out long told)) step = told;
         try
         {
-            foreach (string name in new[] { "results.json", "predictions.jsonl", "report.html", "adapter" })
+            // results.json last: whatever ends the process in between, the rest is found with the same step again.
+            foreach (string name in new[] { "predictions.jsonl", "report.html", "adapter", "results.json" })
             {
-                string path = System.IO.Path.Combine(Path, name);
-                string aside = System.IO.Path.Combine(Path, FormattableString.Invariant($"{System.IO.Path.GetFileNameWithoutExtension(name)}-{step}{System.IO.Path.GetExtension(name)}"));
-                if (File.Exists(path)) File.Move(path, aside, overwrite: true);
-                if (!Directory.Exists(path)) continue;
-                if (Directory.Exists(aside)) Directory.Delete(aside, recursive: true);
+                string path = System.IO.Path.Combine(Path, name), stem = FormattableString.Invariant($"{System.IO.Path.GetFileNameWithoutExtension(name)}-{step}");
+                if (!System.IO.Path.Exists(path)) continue;
+                string aside = System.IO.Path.Combine(Path, stem + System.IO.Path.GetExtension(name));
+                for (int i = 2; System.IO.Path.Exists(aside); i++) aside = System.IO.Path.Combine(Path, $"{stem}-{i}{System.IO.Path.GetExtension(name)}");
                 Directory.Move(path, aside);
             }
         }
@@ -134,6 +136,12 @@ public sealed class RunFolder
             throw new PermafrostException($"the results in {Path} cannot be put aside: {error.Message.TrimEnd('.')}");
         }
     }
+
+    /// <summary>A path as every folder knows it, without a slash at its end.</summary>
+    public static string Full(string path) => System.IO.Path.TrimEndingDirectorySeparator(System.IO.Path.GetFullPath(path));
+
+    /// <summary>Whether nothing but the beginning of a run is here: no checkpoint, no result of now or before.</summary>
+    public bool HasOnlyBegun() => Checkpoint.All(this).Count == 0 && !File.Exists(Results) && !Directory.Exists(Adapter) && !Directory.EnumerateFileSystemEntries(Path, "results-*.json").Any() && !Directory.EnumerateDirectories(Path, "adapter-*").Any();
 
     /// <summary>Removes a folder in which nothing but the lock was made.</summary>
     public void RemoveIfUnused()

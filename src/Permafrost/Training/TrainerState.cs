@@ -74,7 +74,7 @@ public sealed class TrainerState
         return new TrainerState
         {
             Step = Get<long>("global_step"),
-            Moves = Get<long>("moves"),
+            Moves = json["moves"] is null ? Get<long>("global_step") : Get<long>("moves"),  // younger than the first checkpoints
             RateSum = Get<double>("rate_sum"),
             LossSum = Get<double>("loss_sum"),
             NormSum = Get<double>("norm_sum"),

@@ -198,11 +198,11 @@ internal sealed class TrainingLoop : IDisposable
     // A trained tensor that never moves is not connected to the loss, or the optimiser does not know it: either way the run is not what it says.
     private void CheckMoved()
     {
-        if (!ShouldHaveMoved) return;
+        if (!ShouldHaveMoved && (State.Moves > 0 || State.Step < Patience)) return;
         TunedParameter? stuck = model.Trained.FirstOrDefault(p => options.RateOf(p.Group) > 0 && Hash(p) == startHashes[p.Name]);
         if (stuck is not null)
             throw new PermafrostException(
-                $"the trained tensor '{stuck.Name}' did not change in {State.Moves} updates: nothing the loss reads depends on it, or its learning rate is too small to matter; leave its group out of --policy {options.Policy}");
+                $"the trained tensor '{stuck.Name}' did not change in {State.Step} updates: nothing the loss reads depends on it, or its learning rate is too small to matter; leave its group out of --policy {options.Policy}");
     }
 
     private static string Hash(TunedParameter parameter) => BackboneSource.Sha256([(parameter.Name, parameter.Parameter)]);

@@ -64,6 +64,9 @@ public class FinetuneHonestyTests : IDisposable
         RunOptions options = tiny.On(("inputs", Tensor.Zeros([4, 3, 2])), ("targets", Tensor.From([0L, 1, 0, 1])));
         Assert.Contains("--policy fpt", Refusal.Of("'input_layer.weight' did not change in 10 updates", () => tiny.Train(options with { MaxSteps = 100 })), StringComparison.Ordinal);
         Refusal.Of("'input_layer.weight' did not change", () => tiny.Train(options with { MaxSteps = 12, Optim = "sgd" }));
+        // Nor does anything move where no step has a gradient at all.
+        SafetensorsWriter.Write(tiny["zeros.safetensors"], [KeyValuePair.Create("output_layer.weight", Tensor.Zeros([2, 8])), KeyValuePair.Create("output_layer.bias", Tensor.Zeros([2]))]);
+        Refusal.Of("did not change", () => tiny.Train(options with { MaxSteps = 12, Policy = "input,ln,pos", InitAdapter = tiny["zeros.safetensors"] }));
         // A single update is no proof: weights before it may still be zero.
         tiny.Train(options with { MaxSteps = 1 });
         // What is left trains.
