@@ -28,6 +28,7 @@ public sealed class ReportPageTests : IDisposable
         tab.Console += (_, message) => { if (message.Type is "error" or "warning") complaints.Add($"console: {message.Text}"); };
         tab.PageError += (_, error) => complaints.Add($"error: {error}");
         tab.Request += (_, request) => { if (request.Url != new Uri(page).AbsoluteUri && !request.Url.StartsWith("data:", StringComparison.Ordinal)) complaints.Add($"request: {request.Url}"); };
+        tab.SetDefaultTimeout((float)CliSettings.Patience.TotalMilliseconds);
         await tab.GotoAsync(new Uri(page).AbsoluteUri);
         Assert.Equal("3 runs on 2 tasks · Permafrost", await tab.TitleAsync());
         Assert.Equal(4, await tab.Locator(".chart canvas").CountAsync());
@@ -116,6 +117,7 @@ public sealed class ReportPageTests : IDisposable
         using IPlaywright playwright = await Playwright.CreateAsync();
         await using IBrowser browser = await Launch(playwright);
         IPage tab = await browser.NewPageAsync(new() { ViewportSize = new() { Width = width, Height = 900 }, ColorScheme = colours });
+        tab.SetDefaultTimeout((float)CliSettings.Patience.TotalMilliseconds);
         await tab.GotoAsync(new Uri(page).AbsoluteUri);
 
         // Rows; on a phone the scores are cards instead, where a name has the whole width.
@@ -153,6 +155,7 @@ public sealed class ReportPageTests : IDisposable
     // A browser that hangs while it starts, as one does now and then on a busy machine, says nothing about the page.
     private static async Task<IBrowser> Launch(IPlaywright playwright)
     {
+        Assertions.SetDefaultExpectTimeout((float)CliSettings.Patience.TotalMilliseconds);
         var options = new BrowserTypeLaunchOptions
         {
             ExecutablePath = Chromium,

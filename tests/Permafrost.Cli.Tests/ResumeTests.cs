@@ -113,12 +113,15 @@ public class ResumeTests
             if (i % 3 != 2) process.WaitFor(() => RunFiles.Checkpoints(scratch["parts"]).LastOrDefault("") != newest, "wrote a checkpoint");
             Thread.Sleep(random.Next(0, 500));
             process.Signal(Kill);
+            process.WaitForExit(CliSettings.Patience);  // it holds the folder's lock until it is gone
         }
         string steps = RunFiles.StepsBeyond(scratch["parts"]);
         using (CliProcess process = Cli.Start(new CliSettings(), [.. resume, "--max-steps", steps]))
         {
-            // Disposing kills it too, wherever it has got to by then.
+            // Killed too, wherever it has got to by then.
             process.WaitForError("scoring the test split");
+            process.Signal(Kill);
+            process.WaitForExit(CliSettings.Patience);
         }
         Cli.Run([.. resume, "--max-steps", steps]).Succeeded();
         Cli.Run([.. Training, "--max-steps", steps, "--output-dir", scratch["whole"]]).Succeeded();

@@ -13,6 +13,9 @@ public sealed record MemoryEstimate(long Loaded, long Gradients, long Optimizer,
     // What the program itself grows by once it trains: compiled methods, allocator slack, thread stacks.
     private const long Growth = 40L << 20;
 
+    // And more, as measured, where the products are libtorch's own: their buffers, and more slack.
+    private const long PlainProducts = 32L << 20;
+
     /// <summary>The predicted peak in bytes.</summary>
     public long Total => Math.Max(Peak, Loaded + Gradients + Optimizer + Activations + Growth);
 
@@ -27,7 +30,8 @@ public sealed record MemoryEstimate(long Loaded, long Gradients, long Optimizer,
         long validation = ScoringBytes(run, ScoresFeatures(run) ? FeatureStore.BatchSize : run.EvalBatchSize);
         long features = run.FeatureBytes(run.Data?.Train) + run.FeatureBytes(run.Data?.Validation) + run.FeatureBytes(run.Data?.Test);
         if (run.FeatureBytes(run.Data?.Train) > 0) training = validation = model.Backbone.ForwardBytes(Math.Min(FeatureStore.BatchSize, run.Data!.Train.Count!.Value), model.Shape.SequenceLength);
-        return new MemoryEstimate(EnvironmentInfo.ResidentMemoryBytes, trained, state, Math.Max(training, validation) + features, EnvironmentInfo.PeakMemoryBytes);
+        long products = run.FrozenType == Torch.DType.Float32 ? PlainProducts : 0;
+        return new MemoryEstimate(EnvironmentInfo.ResidentMemoryBytes, trained, state, Math.Max(training, validation) + features + products, EnvironmentInfo.PeakMemoryBytes);
     }
 
     /// <summary>
