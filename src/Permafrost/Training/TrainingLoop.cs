@@ -16,8 +16,8 @@ internal sealed class TrainingLoop : IDisposable
     // Adam moves a weight by about the rate each step; below this sum a weight near 1 may not move at all in float32.
     private const double Noticeable = 3e-5;
 
-    // Behind weights that start at zero (an output layer, a residual projection) gradients are zero until those have moved, one after the other.
-    private const long Patience = 10;
+    // Behind trained weights that start at zero (an output layer, a residual projection) gradients are zero until those have moved, one after the other.
+    private const long BehindZeros = 10;
 
     private readonly FinetuneRun run;
     private readonly RunFolder folder;
@@ -31,6 +31,7 @@ internal sealed class TrainingLoop : IDisposable
     private readonly Dictionary<string, string> startHashes;
     private readonly long steps;
     private readonly long warmup;
+    private readonly long patience;
     private readonly TimeProvider clock;
     private long savedAt;
     private long savedStep = -1;
@@ -45,6 +46,7 @@ internal sealed class TrainingLoop : IDisposable
         warmup = options.WarmupSteps > 0 ? options.WarmupSteps : (long)Math.Ceiling(options.WarmupRatio * steps);
         (order, train) = (run.Order, data.Train);
         startHashes = model.Trained.ToDictionary(p => p.Name, Hash);
+        patience = model.Trained.Any(p => p.Parameter.Shape.Length > 1 && IsZero(p.Parameter.Value)) ? BehindZeros : 1;
         optimizer = MakeOptimizer();
         RandomState.Seed((ulong)options.Seed);
         if (checkpoint is null) return;
@@ -142,7 +144,7 @@ internal sealed class TrainingLoop : IDisposable
         return waited;
     }
 
-    private bool ShouldHaveMoved => State.Moves >= Patience && State.RateSum >= Noticeable;
+    private bool ShouldHaveMoved => State.Moves >= patience && State.RateSum >= Noticeable;
 
     private void ValidateIfDue(MetricsLog log)
     {
@@ -198,11 +200,17 @@ internal sealed class TrainingLoop : IDisposable
     // A trained tensor that never moves is not connected to the loss, or the optimiser does not know it: either way the run is not what it says.
     private void CheckMoved()
     {
-        if (!ShouldHaveMoved && (State.Moves > 0 || State.Step < Patience)) return;
+        if (!ShouldHaveMoved && (State.Moves > 0 || State.Step < patience)) return;
         TunedParameter? stuck = model.Trained.FirstOrDefault(p => options.RateOf(p.Group) > 0 && Hash(p) == startHashes[p.Name]);
         if (stuck is not null)
             throw new PermafrostException(
                 $"the trained tensor '{stuck.Name}' did not change in {State.Step} updates: nothing the loss reads depends on it, or its learning rate is too small to matter; leave its group out of --policy {options.Policy}");
+    }
+
+    private static bool IsZero(Tensor tensor)
+    {
+        using var scope = new TensorScope();
+        return tensor.Detach().Ne(0).Sum().ToInt64() == 0;
     }
 
     private static string Hash(TunedParameter parameter) => BackboneSource.Sha256([(parameter.Name, parameter.Parameter)]);

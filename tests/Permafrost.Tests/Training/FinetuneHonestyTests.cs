@@ -62,13 +62,12 @@ public class FinetuneHonestyTests : IDisposable
     {
         // Inputs of zeros: the input layer's weight is multiplied by nothing and never moves.
         RunOptions options = tiny.On(("inputs", Tensor.Zeros([4, 3, 2])), ("targets", Tensor.From([0L, 1, 0, 1])));
-        Assert.Contains("--policy fpt", Refusal.Of("'input_layer.weight' did not change in 10 updates", () => tiny.Train(options with { MaxSteps = 100 })), StringComparison.Ordinal);
+        Assert.Contains("--policy fpt", Refusal.Of("'input_layer.weight' did not change", () => tiny.Train(options with { MaxSteps = 10 })), StringComparison.Ordinal);
+        Refusal.Of("'input_layer.weight' did not change in 1 updates", () => tiny.Train(options with { MaxSteps = 1 }));
         Refusal.Of("'input_layer.weight' did not change", () => tiny.Train(options with { MaxSteps = 12, Optim = "sgd" }));
         // Nor does anything move where no step has a gradient at all.
         SafetensorsWriter.Write(tiny["zeros.safetensors"], [KeyValuePair.Create("output_layer.weight", Tensor.Zeros([2, 8])), KeyValuePair.Create("output_layer.bias", Tensor.Zeros([2]))]);
         Refusal.Of("did not change", () => tiny.Train(options with { MaxSteps = 12, Policy = "input,ln,pos", InitAdapter = tiny["zeros.safetensors"] }));
-        // A single update is no proof: weights before it may still be zero.
-        tiny.Train(options with { MaxSteps = 1 });
         // What is left trains.
         tiny.Train(options with { Policy = "output,ln,pos" });
     }
@@ -89,7 +88,7 @@ public class FinetuneHonestyTests : IDisposable
     [Fact]
     public void A_group_with_a_rate_of_its_own_is_watched_by_that_rate()
     {
-        RunOptions options = tiny.On(("inputs", Tensor.Zeros([4, 3, 2])), ("targets", Tensor.From([0L, 1, 0, 1]))) with { MaxSteps = 12 };
+        RunOptions options = tiny.On(("inputs", Tensor.Zeros([4, 3, 2])), ("targets", Tensor.From([0L, 1, 0, 1]))) with { MaxSteps = 10 };
         Refusal.Of("'input_layer.weight' did not change", () => tiny.Train(options with { LearningRate = 0, LearningRates = new Dictionary<string, string> { ["input"] = "1e-3" } }));
         // A rate of zero for the one group that cannot move is no error.
         tiny.Train(options with { LearningRates = new Dictionary<string, string> { ["input"] = "0" } });
