@@ -4,7 +4,7 @@ using System.CommandLine.Parsing;
 using System.Runtime.InteropServices;
 using Permafrost.Cli.Commands;
 using Permafrost.Cli.Terminal;
-using Permafrost.Torch;
+using Permafrost.Kernels;
 using Permafrost.Training;
 
 namespace Permafrost.Cli;
@@ -82,17 +82,17 @@ internal static partial class CommandLine
         {
             return Stopped(stop.Reason);
         }
-        catch (TorchException error) when (error.IsOutOfMemory)
+        catch (Exception error) when (error is EngineException or ExternalException && EngineException.IsOutOfMemory(error))
         {
             return Fail("memory ran out; lower --per-device-train-batch-size or --per-device-eval-batch-size, or take a smaller backbone", 1);
         }
-        catch (TorchException error) when (error.Operation == "load")
+        catch (EngineException error)
         {
-            return Fail(error.Reason, 1);
+            return Fail(error.Message, 1);
         }
-        catch (TorchException error)
+        catch (ExternalException error)
         {
-            return Fail($"libtorch refused: {error.Message.ReplaceLineEndings(" ")}", 1);
+            return Fail($"libtorch refused: {EngineException.Reason(error).ReplaceLineEndings(" ")}", 1);
         }
         catch (OutOfMemoryException)
         {

@@ -1,4 +1,4 @@
-using Permafrost.Torch;
+using Permafrost.Kernels;
 
 namespace Permafrost.Cli.Tests;
 
@@ -167,9 +167,9 @@ public class BadOptionTests
     [Fact]
     public void Shares_that_leave_nothing_to_train_on_are_refused()
     {
-        using var tensors = new TensorScope();
+        using var tensors = torch.NewDisposeScope();
         using var scratch = new Scratch();
-        string data = TensorFile.Write(scratch["data.safetensors"], ("inputs", Tensor.Ones([4, 3, 2])), ("targets", Tensor.From([0L, 1, 0, 1], 4)));
+        string data = TensorFile.Write(scratch["data.safetensors"], ("inputs", torch.ones([4, 3, 2])), ("targets", Tensors.From([0L, 1, 0, 1], 4)));
         string[] line = ["finetune", "--task", "tensors", "--data", data, "--backbone", "gpt2-tiny", "--init", "random", "--output-dir", scratch["run"]];
         InProcess.Run([.. line, "--validation-fraction", "0.5", "--test-fraction", "0.5"]).Refused(2, "--validation-fraction", "--test-fraction");
         InProcess.Run([.. line, "--validation-fraction", "1"]).Refused(2, "--validation-fraction");

@@ -1,6 +1,6 @@
 using System.Text.Json.Nodes;
 using Permafrost.Tests.Shared;
-using Permafrost.Torch;
+using Permafrost.Kernels;
 using Permafrost.Training;
 
 namespace Permafrost.Cli.Tests;
@@ -36,11 +36,11 @@ public class BadRunTests(TrainedRun run) : IClassFixture<TrainedRun>
     [SkippableFact]
     public void A_result_that_cannot_be_written_is_named_with_its_option()
     {
-        using var tensors = new TensorScope();
+        using var tensors = torch.NewDisposeScope();
         using var scratch = new Scratch();
         string file = scratch.Write("file", "mine");
         string bits = scratch.Write("bits.txt", "0110110001\n");
-        string inputs = TensorFile.Write(scratch["in.safetensors"], ("input_ids", Tensor.From([1L, 2], 1, 2)));
+        string inputs = TensorFile.Write(scratch["in.safetensors"], ("input_ids", Tensors.From([1L, 2], 1, 2)));
         foreach (string path in new[] { Path.Combine(file, "out"), scratch["no", "such", "folder", "out"], "/proc/out", scratch.Path })
         {
             InProcess.Run("predict", run.Folder, "--input", bits, "--output", path).Refused(1, path);
@@ -95,7 +95,7 @@ public class BadRunTests(TrainedRun run) : IClassFixture<TrainedRun>
     [InlineData("adapter/adapter_model.safetensors", "another size", "output_layer.bias")]
     public void A_damaged_run_is_refused(string name, string damage, string mention)
     {
-        using var tensors = new TensorScope();
+        using var tensors = torch.NewDisposeScope();
         using var scratch = new Scratch();
         string copy = run.Copy(scratch);
         string path = Path.Combine(copy, name);
@@ -105,7 +105,7 @@ public class BadRunTests(TrainedRun run) : IClassFixture<TrainedRun>
         {
             Dictionary<string, Tensor> adapter = TensorFile.Read(path);
             if (damage == "a tensor less") adapter.Remove("ln_f.bias");
-            else adapter["output_layer.bias"] = Tensor.Zeros([3]);
+            else adapter["output_layer.bias"] = torch.zeros([3]);
             TensorFile.Write(path, adapter.Select(pair => (pair.Key, pair.Value)));
         }
         else File.WriteAllText(path, damage);
@@ -293,11 +293,11 @@ public class BadRunTests(TrainedRun run) : IClassFixture<TrainedRun>
     [InlineData("rate")]
     public void A_loss_that_is_no_number_ends_the_run_with_exit_code_3(string cause)
     {
-        using var tensors = new TensorScope();
+        using var tensors = torch.NewDisposeScope();
         using var scratch = new Scratch();
         float[] values = [.. Enumerable.Range(0, 96).Select(i => MathF.Sin(i))];
         if (cause == "values") values[^1] = float.NaN;
-        string data = TensorFile.Write(scratch["data.safetensors"], ("inputs", Tensor.From(values, 16, 3, 2)), ("targets", Tensor.From([.. Enumerable.Range(0, 16).Select(i => i % 2L)], 16)));
+        string data = TensorFile.Write(scratch["data.safetensors"], ("inputs", Tensors.From(values, 16, 3, 2)), ("targets", Tensors.From([.. Enumerable.Range(0, 16).Select(i => i % 2L)], 16)));
         CliResult result = InProcess.Run("finetune", "--task", "tensors", "--data", data, "--no-shuffle", "--per-device-train-batch-size", "4", "--backbone", "gpt2-tiny", "--init", "random", "--max-steps", "50",
             "--logging-steps", "1", "--optim", "sgd", "--max-grad-norm", "0", "--learning-rate", cause == "rate" ? "1e6" : "1e-3", "--dropout", "0", "--output-dir", scratch["run"]);
         result.Failed(3, "step", "--learning-rate");

@@ -1,5 +1,5 @@
 using Permafrost.Tests.Shared;
-using Permafrost.Torch;
+using Permafrost.Kernels;
 
 namespace Permafrost.Cli.Tests;
 
@@ -52,7 +52,7 @@ public class BadTensorFileTests
         Make(Path.Combine(folder, "model.safetensors"), damage);
         Finetune(scratch, Data(scratch), "--backbone", folder).Refused(1, folder, mention);
         Assert.Empty(Scratch.Left(scratch["run"]));
-        TensorFile.Write(scratch["in.safetensors"], ("input_ids", Tensor.From([1L, 2], 1, 2)));
+        TensorFile.Write(scratch["in.safetensors"], ("input_ids", Tensors.From([1L, 2], 1, 2)));
         InProcess.Run("forward", "--backbone", folder, "--inputs", scratch["in.safetensors"], "--outputs", scratch["out.safetensors"]).Refused(1, folder, mention);
         Assert.False(File.Exists(scratch["out.safetensors"]));
     }
@@ -64,7 +64,7 @@ public class BadTensorFileTests
     [InlineData("dtype", "wpe.weight")]
     public void Weights_that_do_not_fit_the_configuration_are_refused(string what, string tensor)
     {
-        using var tensors = new TensorScope();
+        using var tensors = torch.NewDisposeScope();
         using var scratch = new Scratch();
         string folder = Backbone(scratch);
         Dictionary<string, Tensor> weights = TensorFile.Read(Path.Combine(folder, "model.safetensors"));
@@ -72,13 +72,13 @@ public class BadTensorFileTests
         switch (what)
         {
             case "missing": weights.Remove(stored); break;
-            case "extra": weights[stored] = Tensor.Zeros([36]); break;
-            case "shape": weights[stored] = Tensor.Zeros([37]); break;
-            default: weights[stored] = weights[stored].To(DType.Int32); break;
+            case "extra": weights[stored] = torch.zeros([36]); break;
+            case "shape": weights[stored] = torch.zeros([37]); break;
+            default: weights[stored] = weights[stored].To(ScalarType.Int32); break;
         }
         TensorFile.Write(Path.Combine(folder, "model.safetensors"), weights.Select(pair => (pair.Key, pair.Value)));
         Finetune(scratch, Data(scratch), "--backbone", folder).Refused(1, folder, tensor);
-        TensorFile.Write(scratch["in.safetensors"], ("input_ids", Tensor.From([1L, 2], 1, 2)));
+        TensorFile.Write(scratch["in.safetensors"], ("input_ids", Tensors.From([1L, 2], 1, 2)));
         InProcess.Run("forward", "--backbone", folder, "--inputs", scratch["in.safetensors"], "--outputs", scratch["out.safetensors"]).Refused(1, folder, tensor);
     }
 
@@ -102,29 +102,29 @@ public class BadTensorFileTests
     [InlineData("target beyond the classes", "--num-classes")]
     public void Data_that_makes_no_sense_is_refused(string what, string mention)
     {
-        using var tensors = new TensorScope();
+        using var tensors = torch.NewDisposeScope();
         using var scratch = new Scratch();
-        Tensor inputs = Tensor.Zeros([4, 3, 2]);
-        Tensor targets = Tensor.From([0L, 1, 0, 1], 4);
+        Tensor inputs = torch.zeros([4, 3, 2]);
+        Tensor targets = Tensors.From([0L, 1, 0, 1], 4);
         string path = TensorFile.Write(scratch["data.safetensors"], what switch
         {
             "no inputs" => [("targets", targets)],
             "no targets" => [("inputs", inputs)],
-            "unknown tensor" => [("inputs", inputs), ("targets", targets), ("masks", Tensor.Ones([4, 3], DType.Int64))],
-            "float targets" => [("inputs", inputs), ("targets", Tensor.Zeros([4]))],
-            "int32 ids" => [("inputs", Tensor.Zeros([4, 3], DType.Int32)), ("targets", targets)],
-            "two dimensions of floats" => [("inputs", Tensor.Zeros([4, 3])), ("targets", targets)],
-            "fewer targets" => [("inputs", inputs), ("targets", Tensor.From([0L, 1, 0], 3))],
-            "negative target" => [("inputs", inputs), ("targets", Tensor.From([0L, 1, -3, 1], 4))],
-            "negative id" => [("inputs", Tensor.From([0L, -1, 2, 3], 4, 1)), ("targets", targets)],
-            "an enormous id" => [("inputs", Tensor.From([0L, 1L << 40, 2, 3], 4, 1)), ("targets", targets)],
-            "an enormous target" => [("inputs", inputs), ("targets", Tensor.From([0L, 1, 1L << 40, 1], 4))],
-            "no target that counts" => [("inputs", inputs), ("targets", Tensor.From([-100L, -100, -100, -100], 4))],
-            "no rows" => [("inputs", Tensor.Zeros([0, 3, 2])), ("targets", Tensor.Zeros([0], DType.Int64))],
-            "mask of another size" => [("inputs", inputs), ("targets", targets), ("mask", Tensor.Ones([4, 4], DType.Int64))],
-            "mask of no tokens" => [("inputs", inputs), ("targets", targets), ("mask", Tensor.Zeros([4, 3], DType.Int64))],
-            "test split of another size" => [("inputs", inputs), ("targets", targets), ("test.inputs", Tensor.Zeros([4, 3, 5])), ("test.targets", targets)],
-            _ => new[] { ("inputs", inputs), ("targets", Tensor.From([0L, 1, 2, 1], 4)) },
+            "unknown tensor" => [("inputs", inputs), ("targets", targets), ("masks", torch.ones([4, 3], ScalarType.Int64))],
+            "float targets" => [("inputs", inputs), ("targets", torch.zeros([4]))],
+            "int32 ids" => [("inputs", torch.zeros([4, 3], ScalarType.Int32)), ("targets", targets)],
+            "two dimensions of floats" => [("inputs", torch.zeros([4, 3])), ("targets", targets)],
+            "fewer targets" => [("inputs", inputs), ("targets", Tensors.From([0L, 1, 0], 3))],
+            "negative target" => [("inputs", inputs), ("targets", Tensors.From([0L, 1, -3, 1], 4))],
+            "negative id" => [("inputs", Tensors.From([0L, -1, 2, 3], 4, 1)), ("targets", targets)],
+            "an enormous id" => [("inputs", Tensors.From([0L, 1L << 40, 2, 3], 4, 1)), ("targets", targets)],
+            "an enormous target" => [("inputs", inputs), ("targets", Tensors.From([0L, 1, 1L << 40, 1], 4))],
+            "no target that counts" => [("inputs", inputs), ("targets", Tensors.From([-100L, -100, -100, -100], 4))],
+            "no rows" => [("inputs", torch.zeros([0, 3, 2])), ("targets", torch.zeros([0], ScalarType.Int64))],
+            "mask of another size" => [("inputs", inputs), ("targets", targets), ("mask", torch.ones([4, 4], ScalarType.Int64))],
+            "mask of no tokens" => [("inputs", inputs), ("targets", targets), ("mask", torch.zeros([4, 3], ScalarType.Int64))],
+            "test split of another size" => [("inputs", inputs), ("targets", targets), ("test.inputs", torch.zeros([4, 3, 5])), ("test.targets", targets)],
+            _ => new[] { ("inputs", inputs), ("targets", Tensors.From([0L, 1, 2, 1], 4)) },
         });
         Finetune(scratch, path, what == "target beyond the classes" ? ["--num-classes", "2"] : []).Refused(1, path, mention);
         Assert.Empty(Scratch.Left(scratch["run"]));
@@ -137,11 +137,11 @@ public class BadTensorFileTests
     [InlineData("malformed", "truncated")]
     public void A_start_adapter_that_does_not_fit_is_refused(string what, string mention)
     {
-        using var tensors = new TensorScope();
+        using var tensors = torch.NewDisposeScope();
         using var scratch = new Scratch();
         string path = scratch["start.safetensors"];
         if (what == "malformed") Make(path, "truncated");
-        else TensorFile.Write(path, (mention, Tensor.Zeros(what == "frozen" ? [36, 108] : [3])));
+        else TensorFile.Write(path, (mention, torch.zeros(what == "frozen" ? [36, 108] : [3])));
         Finetune(scratch, Data(scratch), "--backbone", Repository.Fixture("gpt2_a"), "--init-adapter", path).Refused(1, path, mention);
     }
 
@@ -162,24 +162,24 @@ public class BadTensorFileTests
     [InlineData("ids and vectors", "inputs_embeds")]
     public void Inputs_that_a_model_cannot_take_are_refused(string what, string mention)
     {
-        using var tensors = new TensorScope();
+        using var tensors = torch.NewDisposeScope();
         using var scratch = new Scratch();
-        Tensor ids = Tensor.From([1L, 2, 3, 4], 2, 2);
+        Tensor ids = Tensors.From([1L, 2, 3, 4], 2, 2);
         string path = TensorFile.Write(scratch["in.safetensors"], what switch
         {
             "unknown input" => [("input_idz", ids)],
             "no input" => [("attention_mask", ids)],
-            "ids beyond the table" => [("input_ids", Tensor.From([1L, 80], 1, 2))],
-            "negative ids" => [("input_ids", Tensor.From([1L, -1], 1, 2))],
-            "float ids" => [("input_ids", Tensor.Ones([2, 2]))],
-            "ids without batch" => [("input_ids", Tensor.From([1L, 2], 2))],
-            "mask of another length" => [("input_ids", ids), ("attention_mask", Tensor.Ones([2, 3], DType.Int64))],
-            "positions beyond the table" => [("input_ids", ids), ("position_ids", Tensor.From([0L, 26, 0, 1], 2, 2))],
-            "labels of another length" => [("input_ids", ids), ("labels", Tensor.Ones([2, 3], DType.Int64))],
-            "labels beyond the table" => [("input_ids", ids), ("labels", Tensor.From([0L, 80, 0, 1], 2, 2))],
-            "vectors of another width" => [("inputs_embeds", Tensor.Ones([2, 2, 35]))],
-            "longer than the positions" => [("input_ids", Tensor.Ones([1, 27], DType.Int64))],
-            "ids and vectors" => [("input_ids", ids), ("inputs_embeds", Tensor.Ones([2, 2, 36]))],
+            "ids beyond the table" => [("input_ids", Tensors.From([1L, 80], 1, 2))],
+            "negative ids" => [("input_ids", Tensors.From([1L, -1], 1, 2))],
+            "float ids" => [("input_ids", torch.ones([2, 2]))],
+            "ids without batch" => [("input_ids", Tensors.From([1L, 2], 2))],
+            "mask of another length" => [("input_ids", ids), ("attention_mask", torch.ones([2, 3], ScalarType.Int64))],
+            "positions beyond the table" => [("input_ids", ids), ("position_ids", Tensors.From([0L, 26, 0, 1], 2, 2))],
+            "labels of another length" => [("input_ids", ids), ("labels", torch.ones([2, 3], ScalarType.Int64))],
+            "labels beyond the table" => [("input_ids", ids), ("labels", Tensors.From([0L, 80, 0, 1], 2, 2))],
+            "vectors of another width" => [("inputs_embeds", torch.ones([2, 2, 35]))],
+            "longer than the positions" => [("input_ids", torch.ones([1, 27], ScalarType.Int64))],
+            "ids and vectors" => [("input_ids", ids), ("inputs_embeds", torch.ones([2, 2, 36]))],
             _ => new[] { ("input_ids", ids) },
         });
         string[] more = what == "no loss for gradients" ? ["--gradients", "all"] : [];
@@ -220,7 +220,7 @@ public class BadTensorFileTests
         return path;
     }
 
-    private static string Data(Scratch scratch) => TensorFile.Write(scratch["data.safetensors"], ("inputs", Tensor.Zeros([4, 3, 2])), ("targets", Tensor.From([0L, 1, 0, 1], 4)));
+    private static string Data(Scratch scratch) => TensorFile.Write(scratch["data.safetensors"], ("inputs", torch.zeros([4, 3, 2])), ("targets", Tensors.From([0L, 1, 0, 1], 4)));
 
     private static string Backbone(Scratch scratch)
     {

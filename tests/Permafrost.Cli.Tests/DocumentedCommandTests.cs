@@ -3,7 +3,7 @@ using Permafrost.Formats.Idx;
 using Permafrost.Models;
 using Permafrost.Studies;
 using Permafrost.Tests.Shared;
-using Permafrost.Torch;
+using Permafrost.Kernels;
 
 namespace Permafrost.Cli.Tests;
 
@@ -70,13 +70,13 @@ public partial class DocumentedCommandTests
     // What the commands find: a small model, small data, images in the cache, and a run that was stopped.
     private static void Furnish(Scratch scratch)
     {
-        using var tensors = new TensorScope();
+        using var tensors = torch.NewDisposeScope();
         string model = Directory.CreateDirectory(scratch["models", "gpt2"]).FullName;
         File.WriteAllText(Path.Combine(model, "config.json"), """{"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], "n_layer": 2, "n_embd": 16, "n_head": 2, "n_positions": 32, "vocab_size": 40}""");
         BackboneFolder.Save(BackboneSource.Resolve(model).Load("random", 0), model);
-        Tensor ids = Tensor.From([.. Enumerable.Range(0, 12).Select(i => (long)i)], 2, 6);
+        Tensor ids = Tensors.From([.. Enumerable.Range(0, 12).Select(i => (long)i)], 2, 6);
         TensorFile.Write(scratch["in.safetensors"], ("input_ids", ids), ("labels", ids));
-        TensorFile.Write(scratch["mine.safetensors"], ("inputs", Tensor.Ones([40, 3, 2])), ("targets", Tensor.From([.. Enumerable.Range(0, 40).Select(i => i % 2L)], 40)));
+        TensorFile.Write(scratch["mine.safetensors"], ("inputs", torch.ones([40, 3, 2])), ("targets", Tensors.From([.. Enumerable.Range(0, 40).Select(i => i % 2L)], 40)));
         string mnist = Directory.CreateDirectory(scratch["cache", "data", "mnist"]).FullName;
         var random = new Random(1);
         foreach ((string images, string labels, int count) in new[] { (MnistFiles.TrainImages, MnistFiles.TrainLabels, 200), (MnistFiles.TestImages, MnistFiles.TestLabels, 50) })

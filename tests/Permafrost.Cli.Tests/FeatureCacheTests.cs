@@ -1,4 +1,4 @@
-using Permafrost.Torch;
+using Permafrost.Kernels;
 
 namespace Permafrost.Cli.Tests;
 
@@ -8,9 +8,9 @@ public class FeatureCacheTests
     [Fact]
     public void Two_processes_at_once_and_one_after_them_share_it_and_say_where_it_is()
     {
-        using var tensors = new TensorScope();
+        using var tensors = torch.NewDisposeScope();
         using var scratch = new Scratch();
-        TensorFile.Write(scratch["data.safetensors"], ("inputs", Tensor.From([.. Enumerable.Range(0, 500 * 6).Select(i => MathF.Sin(i))], 500, 3, 2)), ("targets", Tensor.From([.. Enumerable.Range(0, 500).Select(i => i % 2L)], 500)));
+        TensorFile.Write(scratch["data.safetensors"], ("inputs", Tensors.From([.. Enumerable.Range(0, 500 * 6).Select(i => MathF.Sin(i))], 500, 3, 2)), ("targets", Tensors.From([.. Enumerable.Range(0, 500).Select(i => i % 2L)], 500)));
         CliResult[] results = new CliResult[3];
         Parallel.For(0, 2, Run);
         Run(2);

@@ -1,7 +1,7 @@
 using System.Text.Json.Nodes;
 using Permafrost.Formats.Safetensors;
 using Permafrost.Tests.Shared;
-using Permafrost.Torch;
+using Permafrost.Kernels;
 
 namespace Permafrost.Cli.Tests;
 
@@ -20,7 +20,7 @@ public class ForwardTests
     [MemberData(nameof(Cases))]
     public void Writes_the_outputs_and_gradients_of_Hugging_Face(string fixture, string name)
     {
-        using var tensors = new TensorScope();
+        using var tensors = torch.NewDisposeScope();
         using var scratch = new Scratch();
         using var expected = new SafetensorsFile(Repository.Fixture(fixture, "expected.safetensors"));
         string gradients = (string?)JsonNode.Parse(File.ReadAllText(Repository.Fixture(fixture, "expected.json")))!["cases"]![name]!["gradients"] ?? "none";
@@ -32,7 +32,7 @@ public class ForwardTests
         Tensor? mask = inputs.GetValueOrDefault("attention_mask");
         foreach ((string output, Tensor reference) in Golden.Case(expected, $"{name}/out."))
         {
-            if (output == "loss") Golden.Loss("loss", outputs["loss"].ToDouble(), reference.ToDouble());
+            if (output == "loss") Golden.Loss("loss", outputs["loss"].Number(), reference.Number());
             else Golden.Forward(output, Visible(outputs[output], mask, output), Visible(reference, mask, output));
         }
         Dictionary<string, Tensor> references = Golden.Case(expected, $"{name}/grad.");
@@ -43,7 +43,7 @@ public class ForwardTests
         JsonObject json = result.Json;
         Assert.Equal(outputs.Keys.Order(StringComparer.Ordinal), json["tensors"]!.AsObject().Select(pair => pair.Key).Order(StringComparer.Ordinal));
         foreach ((string output, JsonNode? shape) in json["tensors"]!.AsObject()) Assert.Equal(outputs[output].Shape, shape!.AsArray().Select(size => (long)size!));
-        if (outputs.TryGetValue("loss", out Tensor? loss)) Golden.Loss("loss of --json", (double)json["loss"]!, loss.ToDouble());
+        if (outputs.TryGetValue("loss", out Tensor? loss)) Golden.Loss("loss of --json", (double)json["loss"]!, loss.Number());
         else Assert.Null(json["loss"]);
     }
 
@@ -53,7 +53,7 @@ public class ForwardTests
     [InlineData("none")]
     public void Writes_the_gradients_that_are_asked_for_and_no_others(string gradients)
     {
-        using var tensors = new TensorScope();
+        using var tensors = torch.NewDisposeScope();
         using var scratch = new Scratch();
         using var expected = new SafetensorsFile(Repository.Fixture("gpt2_a", "expected.safetensors"));
         Forward("gpt2_a", Golden.Case(expected, "ids/in."), scratch, "--gradients", gradients).Succeeded();
@@ -73,7 +73,7 @@ public class ForwardTests
     [InlineData("gpt2_b")]
     public void Generates_the_ids_of_Hugging_Face(string fixture)
     {
-        using var tensors = new TensorScope();
+        using var tensors = torch.NewDisposeScope();
         using var scratch = new Scratch();
         using var expected = new SafetensorsFile(Repository.Fixture(fixture, "expected.safetensors"));
         Dictionary<string, Tensor> inputs = Golden.Case(expected, "generate/in.");
@@ -88,18 +88,18 @@ public class ForwardTests
     [SkippableFact]
     public void Takes_a_loss_weight_when_the_model_has_no_loss_of_its_own()
     {
-        using var tensors = new TensorScope();
+        using var tensors = torch.NewDisposeScope();
         using var scratch = new Scratch();
         const int B = 3, T = 5, C = 48;
         var inputs = new Dictionary<string, Tensor>
         {
-            ["input_ids"] = Tensor.From([.. Enumerable.Range(0, B * T).Select(i => (long)(7 * i % 23))], B, T),
-            ["loss_weight"] = Tensor.From([.. Enumerable.Range(0, B * T * C).Select(i => MathF.Sin(i))], B, T, C),
+            ["input_ids"] = Tensors.From([.. Enumerable.Range(0, B * T).Select(i => (long)(7 * i % 23))], B, T),
+            ["loss_weight"] = Tensors.From([.. Enumerable.Range(0, B * T * C).Select(i => MathF.Sin(i))], B, T, C),
         };
         JsonObject json = Forward("fpt_bitxor", inputs, scratch, "--gradients", "norm", "--json").Succeeded().Json;
         Dictionary<string, Tensor> outputs = TensorFile.Read(scratch["out.safetensors"]);
-        double loss = (outputs["last_hidden_state"].To(DType.Float64) * inputs["loss_weight"]).Sum().ToDouble() / B;
-        Golden.Loss("loss", outputs["loss"].ToDouble(), loss);
+        double loss = (outputs["last_hidden_state"].To(ScalarType.Float64) * inputs["loss_weight"]).Sum().Number() / B;
+        Golden.Loss("loss", outputs["loss"].Number(), loss);
         Golden.Loss("loss of --json", (double)json["loss"]!, loss);
         // The final norm's bias is added to every token: its gradient is the weights' mean over the batch, summed over the tokens.
         Golden.Close("grad.ln_f.bias", outputs["grad.ln_f.bias"], inputs["loss_weight"].Sum(0).Sum(0) / B, 1e-5);
@@ -109,7 +109,7 @@ public class ForwardTests
     [SkippableFact]
     public void Says_in_a_line_what_it_wrote()
     {
-        using var tensors = new TensorScope();
+        using var tensors = torch.NewDisposeScope();
         using var scratch = new Scratch();
         using var expected = new SafetensorsFile(Repository.Fixture("gpt2_a", "expected.safetensors"));
         CliResult result = Forward("gpt2_a", Golden.Case(expected, "ids/in."), scratch).Succeeded();
@@ -122,9 +122,9 @@ public class ForwardTests
     [SkippableFact]
     public void A_loss_that_is_no_number_is_null_in_json()
     {
-        using var tensors = new TensorScope();
+        using var tensors = torch.NewDisposeScope();
         using var scratch = new Scratch();
-        var inputs = new Dictionary<string, Tensor> { ["input_ids"] = Tensor.From([1L, 2, 3], 1, 3), ["labels"] = Tensor.From([-100L, -100, -100], 1, 3) };
+        var inputs = new Dictionary<string, Tensor> { ["input_ids"] = Tensors.From([1L, 2, 3], 1, 3), ["labels"] = Tensors.From([-100L, -100, -100], 1, 3) };
         JsonObject json = Forward("gpt2_a", inputs, scratch, "--json").Succeeded().Json;
         Assert.True(json.ContainsKey("loss"));
         Assert.Null(json["loss"]);
@@ -134,9 +134,9 @@ public class ForwardTests
     [SkippableFact]
     public void The_inputs_are_not_written_over()
     {
-        using var tensors = new TensorScope();
+        using var tensors = torch.NewDisposeScope();
         using var scratch = new Scratch();
-        string file = TensorFile.Write(scratch["in.safetensors"], [("input_ids", Tensor.From([1L, 2, 3], 1, 3))]);
+        string file = TensorFile.Write(scratch["in.safetensors"], [("input_ids", Tensors.From([1L, 2, 3], 1, 3))]);
         byte[] before = File.ReadAllBytes(file);
         Cli.Run("forward", "--backbone", Repository.Fixture("gpt2_a"), "--inputs", file, "--outputs", Path.Combine(scratch.Path, ".", "in.safetensors")).Refused(2, "--outputs");
         Assert.Equal(before, File.ReadAllBytes(file));

@@ -1,5 +1,5 @@
 using System.Text.Json.Nodes;
-using Permafrost.Torch;
+using Permafrost.Kernels;
 
 namespace Permafrost.Cli.Tests;
 
@@ -13,14 +13,14 @@ public class PaddingTests
     [InlineData("first", 1)]
     public void Padding_does_not_change_the_answers(string readout, int targets)
     {
-        using var tensors = new TensorScope();
+        using var tensors = torch.NewDisposeScope();
         using var scratch = new Scratch();
         const int N = 6, T = 5, Longer = 8, D = 3;
-        Tensor inputs = Tensor.From([.. Enumerable.Range(0, N * T * D).Select(i => MathF.Sin(i))], N, T, D);
-        Tensor classes = Tensor.From([.. Enumerable.Range(0, N * targets).Select(i => i % 3L)], N, targets);
+        Tensor inputs = Tensors.From([.. Enumerable.Range(0, N * T * D).Select(i => MathF.Sin(i))], N, T, D);
+        Tensor classes = Tensors.From([.. Enumerable.Range(0, N * targets).Select(i => i % 3L)], N, targets);
         // Whatever stands in the padding is not to be read.
-        Tensor padded = Tensor.Cat([inputs, Tensor.Full([N, Longer - T, D], 100)], 1);
-        Tensor mask = Tensor.Cat([Tensor.Ones([N, T], DType.Int64), Tensor.Zeros([N, Longer - T], DType.Int64)], 1);
+        Tensor padded = torch.cat([inputs, torch.full([N, Longer - T, D], 100)], 1);
+        Tensor mask = torch.cat([torch.ones([N, T], ScalarType.Int64), torch.zeros([N, Longer - T], ScalarType.Int64)], 1);
         TensorFile.Write(scratch["short.safetensors"], ("inputs", inputs), ("targets", classes));
         TensorFile.Write(scratch["padded.safetensors"], ("inputs", padded), ("targets", classes), ("mask", mask));
 

@@ -1,4 +1,4 @@
-using Permafrost.Torch;
+using Permafrost.Kernels;
 
 namespace Permafrost.Cli.Tests;
 
@@ -18,10 +18,10 @@ public class RandomCommandLineTests(TrainedRun run) : IClassFixture<TrainedRun>
     [InlineData(4)]
     public void Nothing_that_is_typed_ends_in_an_exception(int seed)
     {
-        using var tensors = new TensorScope();
+        using var tensors = torch.NewDisposeScope();
         using var scratch = new Scratch();
-        TensorFile.Write(scratch["data.safetensors"], ("inputs", Tensor.Ones([4, 3, 2])), ("targets", Tensor.From([0L, 1, 0, 1], 4)));
-        TensorFile.Write(scratch["ids.safetensors"], ("input_ids", Tensor.From([1L, 2], 1, 2)));
+        TensorFile.Write(scratch["data.safetensors"], ("inputs", torch.ones([4, 3, 2])), ("targets", Tensors.From([0L, 1, 0, 1], 4)));
+        TensorFile.Write(scratch["ids.safetensors"], ("input_ids", Tensors.From([1L, 2], 1, 2)));
         scratch.Write("run.yaml", "task: bit-xor\nbackbone: gpt2-tiny\ninit: random\n");
         scratch.Write("bad.yaml", "task: [bit-xor\n");
         scratch.Write("file.txt", "0110110001\n");

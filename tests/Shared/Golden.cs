@@ -1,5 +1,5 @@
 using Permafrost.Formats.Safetensors;
-using Permafrost.Torch;
+using Permafrost.Kernels;
 
 namespace Permafrost.Tests.Shared;
 
@@ -21,8 +21,8 @@ public static class Golden
     {
         Assert.True(actual.Shape.AsSpan().SequenceEqual(expected.Shape), $"{name}: {actual}, expected {expected}");
         if (expected.Elements == 0) return;
-        using var scope = new TensorScope();
-        double difference = (actual.Detach().To(DType.Float64) - expected.To(DType.Float64)).Abs().Max().ToDouble();
+        using var scope = torch.NewDisposeScope();
+        double difference = (actual.Detach().To(ScalarType.Float64) - expected.To(ScalarType.Float64)).Abs().Max().Number();
         Assert.True(difference <= tolerance, $"{name}: differs by {difference:G4}, {tolerance:G4} allowed");
     }
 
@@ -30,8 +30,8 @@ public static class Golden
     public static double Largest(Tensor tensor)
     {
         if (tensor.Elements == 0) return 0;
-        using var scope = new TensorScope();
-        return tensor.To(DType.Float64).Abs().Max().ToDouble();
+        using var scope = torch.NewDisposeScope();
+        return tensor.To(ScalarType.Float64).Abs().Max().Number();
     }
 
     /// <summary>The tensors of one case whose names start with <c>CASE/KIND.</c>, under the rest of their names.</summary>

@@ -1,11 +1,12 @@
 using System.Diagnostics;
+using System.Runtime.InteropServices;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using Permafrost.Models;
 using Permafrost.Tasks;
-using Permafrost.Torch;
-using Permafrost.Torch.Optimizers;
+using Permafrost.Kernels;
 using Permafrost.Training;
+using Permafrost.Training.Optimizers;
 using Permafrost.Tuning;
 
 namespace Permafrost.Cli.Bench;
@@ -22,7 +23,7 @@ internal sealed class BenchWorker : IDisposable
     private TunedModel? model;
     private Adam? adam;
     private Batch? batch;
-    private Device device = Device.Cpu;
+    private Device device = torch.CPU;
     private Func<double>? step;
 
     public static void Serve()
@@ -39,7 +40,7 @@ internal sealed class BenchWorker : IDisposable
                 quit = (string?)command["cmd"] == "quit";
                 answer = worker.Answer(command);
             }
-            catch (Exception error) when (error is PermafrostException or TorchException or JsonException or InvalidOperationException or FormatException)
+            catch (Exception error) when (error is PermafrostException or EngineException or ExternalException or JsonException or InvalidOperationException or FormatException)
             {
                 answer = new JsonObject { ["error"] = error.Message };
             }
@@ -86,13 +87,13 @@ internal sealed class BenchWorker : IDisposable
         int Int(string key, int fallback) => (int?)command[key] ?? fallback;
         Dispose();
         Engine.Threads = Int("threads", Environment.ProcessorCount);
-        device = Device.Parse((string?)command["device"] ?? "cpu");
+        device = Devices.Parse((string?)command["device"] ?? "cpu");
         string name = (string?)command["case"] ?? "fpt-step";
         (int size, int tokens, int inputs, int seed) = (Int("batch", 16), Int("tokens", 64), Int("input_dim", 48), Int("seed", 0));
         var shape = new TaskShape { VectorSize = inputs, SequenceLength = tokens, Classes = Classes };
         string frozen = (string?)command["frozen_dtype"] ?? "auto";
         if (frozen is not ("auto" or "float32" or "bfloat16")) throw new PermafrostException($"frozen_dtype is '{frozen}', not auto, float32 or bfloat16");
-        DType frozenType = FinetuneRun.ParseFrozenType(frozen, device);
+        ScalarType frozenType = FinetuneRun.ParseFrozenType(frozen, device);
         var policy = Policy.Parse(name == "full-step" ? "*" : "fpt");
         BackboneSource source = BackboneSource.Resolve((string?)command["folder"] ?? (string?)command["backbone"] ?? "gpt2");
 
@@ -122,18 +123,18 @@ internal sealed class BenchWorker : IDisposable
         if (name != "load")
         {
             Make("random");
-            using var random = new RandomState((ulong)seed);
-            Tensor x = Tensor.Empty([size, tokens, inputs]).NormalInPlace(0, 1, random);
-            Tensor y = Tensor.Empty([size, 1], DType.Int64).RandomInPlace(0, Classes, random);
-            batch = new Batch(TensorScope.Detach(x.To(device)), TensorScope.Detach(y.To(device)));
-            RandomState.Seed((ulong)seed);
+            using var random = new Generator((ulong)seed);
+            Tensor x = torch.empty([size, tokens, inputs]).normal_(0, 1, random);
+            Tensor y = torch.empty([size, 1], ScalarType.Int64).random_(0, Classes, random);
+            batch = new Batch(x.to(device).DetachFromDisposeScope(), y.to(device).DetachFromDisposeScope());
+            torch.manual_seed((ulong)seed);
         }
         var config = new Gpt2Config(source.Config);
         return new JsonObject
         {
             ["ok"] = true,
             ["torch"] = Engine.Version,
-            ["blas"] = Engine.Blas,
+            ["kernels"] = KernelSet.Name,
             ["threads"] = Engine.Threads,
             ["frozen_dtype"] = frozenType.ToString().ToLowerInvariant(),
             ["parameters"] = model?.Counts.Total,
@@ -161,9 +162,9 @@ internal sealed class BenchWorker : IDisposable
 
     private double Loss()
     {
-        using var noGrad = new NoGrad();
-        using var scope = new TensorScope();
-        return model!.Loss(model.Forward(batch!.Inputs, null), batch.Targets).ToDouble();
+        using var noGrad = torch.no_grad();
+        using var scope = torch.NewDisposeScope();
+        return model!.Loss(model.Forward(batch!.Inputs, null), batch.Targets).Number();
     }
 
     // From numbers in memory to probabilities in memory, as `permafrost predict` does it.
@@ -179,21 +180,21 @@ internal sealed class BenchWorker : IDisposable
     {
         public long? Count => Shape[0];
 
-        public Batch Get(ReadOnlySpan<long> indices) => new(Tensor.From(Numbers, Shape), Tensor.Zeros([Shape[0], 1], DType.Int64));
+        public Batch Get(ReadOnlySpan<long> indices) => new(Tensors.From(Numbers, Shape), torch.zeros([Shape[0], 1], ScalarType.Int64));
     }
 
     // One add of two numbers through the door: what a call costs when there is next to nothing to compute. Median of many short rounds.
     private static double DoorNanoseconds()
     {
         const int Calls = 2000;
-        using var noGrad = new NoGrad();
-        using var outer = new TensorScope();
-        Tensor a = Tensor.Scalar(1f);
-        Tensor b = Tensor.Scalar(2f);
+        using var noGrad = torch.no_grad();
+        using var outer = torch.NewDisposeScope();
+        Tensor a = Tensors.Scalar(1f);
+        Tensor b = Tensors.Scalar(2f);
         var rounds = new List<double>();
         for (int round = 0; round < 60; round++)
         {
-            using var scope = new TensorScope();
+            using var scope = torch.NewDisposeScope();
             long start = Stopwatch.GetTimestamp();
             for (int i = 0; i < Calls; i++) _ = a + b;
             rounds.Add(Stopwatch.GetElapsedTime(start).TotalNanoseconds / Calls);

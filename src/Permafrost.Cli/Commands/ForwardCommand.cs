@@ -5,7 +5,7 @@ using Permafrost.Formats;
 using Permafrost.Formats.Safetensors;
 using Permafrost.Models;
 using Permafrost.Nn;
-using Permafrost.Torch;
+using Permafrost.Kernels;
 using Permafrost.Training;
 
 namespace Permafrost.Cli.Commands;
@@ -36,10 +36,10 @@ internal static class ForwardCommand
         BackboneSource source = BackboneSource.Resolve(reference);
         if (source.Folder is null) throw new UsageException($"--backbone {reference} is a preset without weights; give a model folder");
         Device device = FinetuneRun.ParseDevice(deviceName);
-        using var scope = new TensorScope();
+        using var scope = torch.NewDisposeScope();
         using PretrainedModel model = ModelRegistry.CreateWithHead(source.Config);
         WeightLoader.Load(model, ModelRegistry.Find(source.Config), model.Prefix, source.Folder);
-        Dictionary<string, Tensor> inputs = AdapterFolder.ReadFile(inputPath).ToDictionary(pair => pair.Key, pair => pair.Value.To(device));
+        Dictionary<string, Tensor> inputs = AdapterFolder.ReadFile(inputPath).ToDictionary(pair => pair.Key, pair => pair.Value.to(device));
         foreach (string name in inputs.Keys)
             if (!model.InputNames.Contains(name)) throw new PermafrostException($"{inputPath}: '{name}' is no input of {source.Config.Architecture ?? source.Config.ModelType}; it takes {string.Join(", ", model.InputNames)}");
         Prepare(model, gradients, device);
@@ -48,11 +48,11 @@ internal static class ForwardCommand
         if (generate > 0) outputs["sequences"] = model.Generate(inputs, generate);
         else
         {
-            using NoGrad? noGrad = gradients == "none" ? new NoGrad() : null;
+            using IDisposable? noGrad = gradients == "none" ? torch.no_grad() : null;
             foreach ((string name, Tensor tensor) in model.Forward(inputs)) outputs[name] = tensor;
             if (gradients != "none") AddGradients(model, outputs, inputPath);
         }
-        SafetensorsWriter.Write(outputPath, outputs.ToDictionary(pair => pair.Key, pair => pair.Value.Detach().To(Device.Cpu)));
+        SafetensorsWriter.Write(outputPath, outputs.ToDictionary(pair => pair.Key, pair => pair.Value.detach().to(torch.CPU)));
         Print(outputs, outputPath, json);
         return 0;
     }
@@ -62,8 +62,8 @@ internal static class ForwardCommand
         model.WantInputGradient = gradients != "none";
         foreach ((string name, Parameter parameter) in model.NamedParameters())
         {
-            parameter.Value = parameter.Value.To(device);
-            parameter.Value.RequiresGrad = gradients == "all" || (gradients == "norm" && IsNormOrPosition(model, name));
+            parameter.Value = parameter.Value.to(device);
+            parameter.Value.requires_grad = gradients == "all" || (gradients == "norm" && IsNormOrPosition(model, name));
         }
     }
 
@@ -77,19 +77,19 @@ internal static class ForwardCommand
     {
         if (!outputs.TryGetValue("loss", out Tensor? loss))
             throw new PermafrostException($"{inputPath}: gradients need a loss; give {(model.InputNames.Contains("labels") ? "labels" : "loss_weight")}, or leave out --gradients");
-        loss.Backward();
+        loss.backward();
         foreach ((string name, Parameter parameter) in model.NamedParameters())
-            if (parameter.Value.RequiresGrad) outputs[$"grad.{name}"] = parameter.Value.Grad ?? parameter.Value.ZerosLike();
-        if (model.EmbeddedInputs?.Grad is { } gradient) outputs["grad.in.inputs_embeds"] = gradient;
+            if (parameter.Value.requires_grad) outputs[$"grad.{name}"] = parameter.Value.grad ?? parameter.torch.zeros_like(Value);
+        if (model.EmbeddedInputs?.grad is { } gradient) outputs["grad.in.inputs_embeds"] = gradient;
     }
 
     private static void Print(Dictionary<string, Tensor> outputs, string path, bool json)
     {
-        double? loss = outputs.TryGetValue("loss", out Tensor? tensor) ? tensor.Detach().ToDouble() : null;
+        double? loss = outputs.TryGetValue("loss", out Tensor? tensor) ? tensor.detach().Number() : null;
         if (json)
         {
             var shapes = new JsonObject();
-            foreach ((string name, Tensor output) in outputs) shapes[name] = new JsonArray([.. output.Shape.Select(size => (JsonNode)size)]);
+            foreach ((string name, Tensor output) in outputs) shapes[name] = new JsonArray([.. output.shape.Select(size => (JsonNode)size)]);
             Output.Json(new JsonObject { ["outputs"] = path, ["loss"] = loss is { } value && double.IsFinite(value) ? value : null, ["tensors"] = shapes });
             return;
         }

@@ -47,7 +47,7 @@ internal static class Output
         RenderOptions options = RenderOptions.Create(Result, Result.Profile.Capabilities);
         bool Fits() => ((IRenderable)table).Measure(options, Unbounded).Min <= Result.Profile.Width;
         if (!Fits())
-            foreach (TableColumn column in table.Columns) column.Padding = new Padding(1, 0, 0, 0);
+            foreach (TableColumn column in table.Columns) column.Padding = new Spectre.Console.Padding(1, 0, 0, 0);
         if (Fits())
         {
             Result.Write(table);

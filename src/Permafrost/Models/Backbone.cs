@@ -1,6 +1,6 @@
 using Permafrost.Formats;
 using Permafrost.Nn;
-using Permafrost.Torch;
+using Permafrost.Kernels;
 
 namespace Permafrost.Models;
 

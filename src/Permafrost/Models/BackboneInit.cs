@@ -1,5 +1,5 @@
 using Permafrost.Nn;
-using Permafrost.Torch;
+using Permafrost.Kernels;
 
 namespace Permafrost.Models;
 
@@ -32,7 +32,7 @@ public static class BackboneInit
     {
         foreach ((string name, Parameter parameter) in module.NamedParameters())
         {
-            using RandomState random = Initializers.GeneratorFor(seed, name);
+            using Generator random = Initializers.GeneratorFor(seed, name);
             parameter.Initialize(random, unscaled && name.EndsWith("c_proj.weight", StringComparison.Ordinal) ? Initializers.Normal(initializerRange) : null);
             drawn?.Invoke(name, parameter);
         }
@@ -42,18 +42,18 @@ public static class BackboneInit
     public static void Redraw(string init, Backbone backbone, string name, Parameter parameter, long seed)
     {
         if (init is not ("statistics" or "shuffled") || backbone.GroupOf(name).Group is GroupName.Ln or GroupName.Pos) return;
-        using var scope = new TensorScope();
-        using RandomState random = Initializers.GeneratorFor(seed, name);
+        using var scope = torch.NewDisposeScope();
+        using Generator random = Initializers.GeneratorFor(seed, name);
         parameter.Value = init == "statistics" ? MatchStatistics(parameter.Value, random) : Shuffle(parameter.Value, random);
     }
 
     // Normal numbers of the same mean and standard deviation.
-    private static Tensor MatchStatistics(Tensor tensor, RandomState random)
+    private static Tensor MatchStatistics(Tensor tensor, Generator random)
     {
-        double deviation = tensor.Elements > 1 ? tensor.Std(unbiased: false).ToDouble() : 0;
-        double mean = tensor.Mean().ToDouble();
-        return deviation > 0 ? Tensor.Empty(tensor.Shape).NormalInPlace(mean, deviation, random) : Tensor.Full(tensor.Shape, mean);
+        double deviation = tensor.NumberOfElements > 1 ? tensor.std(unbiased: false).Number() : 0;
+        double mean = tensor.mean().Number();
+        return deviation > 0 ? torch.empty(tensor.shape).normal_(mean, deviation, random) : torch.full(tensor.shape, mean);
     }
 
-    private static Tensor Shuffle(Tensor tensor, RandomState random) => tensor.Reshape(-1).IndexSelect(0, Tensor.RandomPermutation(tensor.Elements, random)).View(tensor.Shape);
+    private static Tensor Shuffle(Tensor tensor, Generator random) => tensor.reshape(-1).index_select(0, torch.randperm(tensor.NumberOfElements, ScalarType.Int64, generator: random)).view(tensor.shape);
 }

@@ -2,7 +2,7 @@ using System.Security.Cryptography;
 using System.Text;
 using Permafrost.Formats;
 using Permafrost.Nn;
-using Permafrost.Torch;
+using Permafrost.Kernels;
 
 namespace Permafrost.Models;
 
@@ -37,7 +37,7 @@ public sealed record BackboneSource(string Reference, HfConfig Config, string? F
             throw new UsageException($"'{Reference}' is a preset without weights, so --init {init} has nothing to start from; use --init random, or a model folder as --backbone");
         Architecture architecture = ModelRegistry.Find(Config);
         Backbone backbone = architecture.Backbone(Config);
-        using var noGrad = new NoGrad();
+        using var noGrad = torch.no_grad();
         try
         {
             void Ready(string name, Parameter parameter)
@@ -60,7 +60,7 @@ public sealed record BackboneSource(string Reference, HfConfig Config, string? F
     public static byte[] Sha256(string name, Parameter parameter)
     {
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        hash.AppendData(Encoding.UTF8.GetBytes($"{name}\0{parameter.Stored}\0"));
+        hash.AppendData(Encoding.UTF8.GetBytes($"{name}\0{parameter.Stored.Describe()}\0"));
         parameter.Stored.ReadBytes(bytes => hash.AppendData(bytes));
         return hash.GetHashAndReset();
     }

@@ -5,7 +5,7 @@
 
 using Permafrost.Formats;
 using Permafrost.Nn;
-using Permafrost.Torch;
+using Permafrost.Kernels;
 
 namespace Permafrost.Models;
 
@@ -94,24 +94,37 @@ internal sealed class Gpt2Attention : Module
 
     public (Tensor Output, Tensor? Probabilities) Forward(Tensor x, BackboneInput input, Tensor? readPositions, double? dropoutOverride)
     {
-        (long B, long T, long C, long H) = (x.Size(0), x.Size(1), config.Width, config.Heads);
-        double dropout = Training ? dropoutOverride ?? config.AttentionDropout : 0;
+        (long C, long H) = (config.Width, config.Heads);
+        var settings = new AttentionSettings(H, scale, Causal: true, readPositions, input.AttentionMask, Dropout(dropoutOverride ?? config.AttentionDropout));
         if (readPositions is not null)
         {
-            Tensor queries = qkv.ForwardPart(x.Rows(readPositions), 0, C), others = qkv.ForwardPart(x, C, 2 * C);  // (B, R, C), (B, T, 2 C)
-            Tensor read = queries.CrossAttention(others.Narrow(2, 0, C), others.Narrow(2, C, C), H, scale, causal: true, readPositions, input.AttentionMask, dropout);
-            return (projection.Forward(read), null);
+            Tensor queries = qkv.ForwardPart(x.Rows(readPositions), 0, C), keysAndValues = qkv.ForwardPart(x, C, 2 * C);  // (B, K, C), (B, T, 2 C)
+            return (projection.Forward(queries.CrossAttention(keysAndValues, settings)), null);
         }
         Tensor joint = qkv.Forward(x);  // (B, T, 3 C)
-        if (input.WantAttentions)
-        {
-            Tensor[] parts = joint.View(B, T, 3, H, C / H).Permute(2, 0, 3, 1, 4).Chunk(3, 0);  // 3 times (1, B, H, T, D)
-            Tensor? causalMask = T > 1 ? AttentionMask.Causal(T, x.Device) : null;
-            Tensor? paddingMask = input.AttentionMask is { } mask ? AttentionMask.Padding(mask) : null;
-            (Tensor seen, Tensor probabilities) = Attention.WithProbabilities(parts[0].Squeeze(0), parts[1].Squeeze(0), parts[2].Squeeze(0), causalMask, paddingMask, scale, dropout);
-            return (projection.Forward(seen.Transpose(1, 2).Reshape(B, T, C)), probabilities);
-        }
-        return (projection.Forward(joint.SelfAttention(H, scale, causal: true, input.AttentionMask, dropout)), null);
+        if (!input.WantAttentions) return (projection.Forward(joint.SelfAttention(settings)), null);
+        Tensor probabilities = Segment.Compose(inputs => Probabilities(inputs[0], input.AttentionMask), joint);  // (B, H, T, T)
+        Tensor context = Segment.Compose(inputs => Context(inputs[0], inputs[1], settings.Dropout), joint, probabilities);  // (B, T, C)
+        return (projection.Forward(context), probabilities);
+    }
+
+    private Tensor[] Heads(Tensor joint)
+    {
+        (long B, long T, long H) = (joint.size(0), joint.size(1), config.Heads);
+        return joint.view(B, T, 3, H, config.Width / H).permute(2, 0, 3, 1, 4).unbind(0);  // 3 times (B, H, T, D)
+    }
+
+    private Tensor Probabilities(Tensor joint, Tensor? mask)
+    {
+        Tensor[] heads = Heads(joint);
+        long T = joint.size(1);
+        return Attention.Probabilities(heads[0], heads[1], T > 1 ? AttentionMask.Causal(T, joint.device) : null, mask is null ? null : AttentionMask.Padding(mask), scale);
+    }
+
+    private Tensor Context(Tensor joint, Tensor probabilities, DropoutDraw dropout)
+    {
+        Tensor dropped = dropout.Active ? probabilities * dropout.AttentionFactors(joint.size(0), config.Heads, joint.size(1), joint.size(1), joint.device) : probabilities;
+        return dropped.matmul(Heads(joint)[2]).transpose(1, 2).reshape(joint.size(0), joint.size(1), config.Width);
     }
 }
 
@@ -150,17 +163,23 @@ internal sealed class Gpt2Block : Module
         mlp = Declare("mlp", new Gpt2Mlp(config));
     }
 
+    /// <summary>The residual stream with what the layer before has computed, as the block's first norm adds it.</summary>
+    public Tensor AddUpdate(Tensor stream, Tensor update, double? dropoutOverride) =>
+        Segment.Compose(inputs => inputs[0] + inputs[1], stream, update.FusedDropout(Dropout(dropoutOverride ?? config.ResidualDropout)));
+
     /// <summary>The residual stream without what the block's own feed-forward layer adds; that is the update, which the next norm adds.</summary>
     public (Tensor Stream, Tensor Update, Tensor? Probabilities) Forward(Tensor stream, Tensor? update, BackboneInput input, Tensor? readPositions, double? dropoutOverride)
     {
-        double dropout = Training ? dropoutOverride ?? config.ResidualDropout : 0;
+        double dropout = dropoutOverride ?? config.ResidualDropout;
         // The scope frees what no gradient needs as soon as the block is done.
-        using var scope = new TensorScope();
-        (stream, Tensor normed) = norm1.Add(stream, update, dropout);
+        using DisposeScope scope = torch.NewDisposeScope();
+        (stream, Tensor normed) = norm1.Add(stream, update, Dropout(dropout));
         (Tensor attended, Tensor? probabilities) = attention.Forward(normed, input, readPositions, dropoutOverride);
         if (readPositions is not null) stream = stream.Rows(readPositions);
-        (stream, normed) = norm2.Add(stream, attended, dropout);
-        return (scope.Keep(stream), scope.Keep(mlp.Forward(normed)), probabilities is null ? null : scope.Keep(probabilities));
+        (stream, normed) = norm2.Add(stream, attended, Dropout(dropout, 1));
+        Tensor next = mlp.Forward(normed);
+        if (probabilities is not null) scope.MoveToOuter(probabilities);
+        return (scope.MoveToOuter(stream), scope.MoveToOuter(next), probabilities);
     }
 }
 
@@ -228,7 +247,7 @@ public sealed class Gpt2Model : Backbone
     /// <inheritdoc/>
     public override long TrainingBytes(long batch, long tokens, int firstLayer, long read)
     {
-        (long C, long F, long a) = (config.Width, config.Inner, ActivationType.Size());
+        (long C, long F, long a) = (config.Width, config.Inner, ActivationType.ElementBytes());
         bool Trains(GroupName group) => NamedParameters().Any(p => GroupOf(p.Name).Group == group && p.Parameter.Layout != MatrixLayout.None && p.Parameter.IsTrained);
         // Kept for each token: the stream before attention in float32; queries, keys and values. A product whose weight trains keeps its input too.
         long keys = 4 * C + 3 * a * C + (Trains(GroupName.Attn) ? a * C : 0);
@@ -246,47 +265,55 @@ public sealed class Gpt2Model : Backbone
     }
 
     /// <inheritdoc/>
-    public override long ForwardBytes(long batch, long tokens) => batch * tokens * (4 * 4 * config.Width + ActivationType.Size() * (5L * config.Width + 2L * config.Inner));
+    public override long ForwardBytes(long batch, long tokens) => batch * tokens * (4 * 4 * config.Width + ActivationType.ElementBytes() * (5L * config.Width + 2L * config.Inner));
 
     /// <inheritdoc/>
     public override BackboneOutput Forward(BackboneInput input)
     {
         Tensor vectors = input.InputsEmbeds ?? EmbedTokens(input.InputIds ?? throw new ArgumentException("neither ids nor vectors were given", nameof(input)));
-        long T = vectors.Size(1);
-        if (vectors.Size(2) != config.Width) throw new PermafrostException($"the inputs are vectors of {vectors.Size(2)} numbers, the backbone's width is {config.Width}");
+        long T = vectors.size(1);
+        if (vectors.size(2) != config.Width) throw new PermafrostException($"the inputs are vectors of {vectors.size(2)} numbers, the backbone's width is {config.Width}");
         if (input is { WantAttentions: true, ReadPositions: not null }) throw new ArgumentException("attention probabilities are those of all positions; ask for them without positions to read", nameof(input));
         if (T > config.Positions) throw new PermafrostException($"a sequence of {T} tokens does not fit the backbone's {config.Positions} positions; shorten it or take a longer backbone");
+        (int hiddenStates, int attentions) = (input.WantHiddenStates ? config.Layers + 1 : 0, input.WantAttentions ? config.Layers : 0);
+        Tensor[] outputs = Segment.Run(inputs => RunLayers(inputs[0]!, input), vectors);
+        return new BackboneOutput(outputs[0], outputs[1..(1 + hiddenStates)], outputs[(1 + hiddenStates)..(1 + hiddenStates + attentions)]);
+    }
+
+    // The last hidden state; the states between the layers and the attention probabilities, where they are wanted.
+    private Tensor[] RunLayers(Tensor vectors, BackboneInput input)
+    {
         var hiddenStates = new List<Tensor>();
         var attentions = new List<Tensor>();
-
-        double dropout = Training ? DropoutOverride ?? config.ResidualDropout : 0;
-        Tensor positionVectors = input.PositionIds is { } ids ? positions.Forward(ids) : positions.Weight.Value.Narrow(0, 0, T);  // (B, T, C) or (T, C)
-        Tensor stream = (vectors + positionVectors).Dropout(DropoutOverride ?? config.EmbeddingDropout, Training);
+        double dropout = DropoutOverride ?? config.ResidualDropout;
+        Tensor stream = vectors.AddPositions(positions.Weight.Value, input.PositionIds).FusedDropout(Dropout(DropoutOverride ?? config.EmbeddingDropout));
         Tensor? update = null;
-        foreach (Gpt2Block block in blocks)
+        for (int layer = 0; layer < blocks.Length; layer++)
         {
             if (input.WantHiddenStates)
             {
-                if (update is not null) (stream, update) = (stream + update.Dropout(dropout, Training), null);
+                if (update is not null) stream = blocks[layer].AddUpdate(stream, update, DropoutOverride);
+                update = null;
                 hiddenStates.Add(stream);
             }
-            Tensor? read = block == blocks[^1] ? input.ReadPositions : null;
-            // Below the lowest trained parameter there is no gradient, and so nothing to keep.
-            if (GradientCheckpointing && Training && !input.WantAttentions && (stream.RequiresGrad || update is { RequiresGrad: true }))
-            {
-                (stream, update) = Checkpointing.Run((s, u, constants) =>
-                {
-                    (Tensor nextStream, Tensor nextUpdate, _) = block.Forward(s, u, new BackboneInput(AttentionMask: constants[0]), constants[1], DropoutOverride);
-                    return (nextStream, nextUpdate);
-                }, stream, update, input.AttentionMask, read);
-                continue;
-            }
-            (stream, update, Tensor? probabilities) = block.Forward(stream, update, input, read, DropoutOverride);
+            Tensor? read = layer == blocks.Length - 1 ? input.ReadPositions : null;
+            (stream, update, Tensor? probabilities) = Block(blocks[layer], stream, update, input, read);
             if (probabilities is not null) attentions.Add(probabilities);
         }
-        (_, Tensor hidden) = finalNorm.Add(stream, update, dropout, DType.Float32);
+        (_, Tensor hidden) = finalNorm.Add(stream, update, Dropout(dropout, 1), ScalarType.Float32);
         if (input.WantHiddenStates) hiddenStates.Add(hidden);
-        return new BackboneOutput(hidden, hiddenStates, attentions);
+        return [hidden, .. hiddenStates, .. attentions];
+    }
+
+    private (Tensor Stream, Tensor Update, Tensor? Probabilities) Block(Gpt2Block block, Tensor stream, Tensor? update, BackboneInput input, Tensor? read)
+    {
+        if (!GradientCheckpointing || !Training || input.WantAttentions) return block.Forward(stream, update, input, read, DropoutOverride);
+        Tensor[] next = Segment.Checkpoint(inputs =>
+        {
+            (Tensor nextStream, Tensor nextUpdate, _) = block.Forward(inputs[0]!, inputs[1], new BackboneInput(AttentionMask: inputs[2]), inputs[3], DropoutOverride);
+            return [nextStream, nextUpdate];
+        }, stream, update, input.AttentionMask, read);
+        return (next[0], next[1], null);
     }
 }
 
@@ -321,7 +348,7 @@ public sealed class Gpt2Pretrained : PretrainedModel
     public override IReadOnlyDictionary<string, Tensor> Forward(IReadOnlyDictionary<string, Tensor> inputs)
     {
         inputs = Checked(inputs);
-        Tensor vectors = inputs.TryGetValue("inputs_embeds", out Tensor? embedded) ? embedded.To(DType.Float32) : model.EmbedTokens(inputs["input_ids"]);
+        Tensor vectors = inputs.TryGetValue("inputs_embeds", out Tensor? embedded) ? embedded.to(ScalarType.Float32) : model.EmbedTokens(inputs["input_ids"]);
         RememberInputs(vectors);
         Tensor summed = inputs.TryGetValue("token_type_ids", out Tensor? types) ? vectors + model.EmbedTokens(types) : vectors;
         BackboneOutput output = model.Forward(new BackboneInput(
@@ -334,19 +361,19 @@ public sealed class Gpt2Pretrained : PretrainedModel
         if (!head)
         {
             // DESIGN section 5: where a model has no loss, loss_weight (B, T, C) defines one, averaged over the batch.
-            if (inputs.TryGetValue("loss_weight", out Tensor? weight) && !weight.Shape.AsSpan().SequenceEqual(output.LastHiddenState.Shape))
-                throw new PermafrostException($"loss_weight is {weight}; it must be (B, T, C) = {Tensor.FormatShape(output.LastHiddenState.Shape)}");
-            if (weight is not null) outputs["loss"] = (output.LastHiddenState * weight).Sum() / weight.Size(0);
+            if (inputs.TryGetValue("loss_weight", out Tensor? weight) && !weight.shape.AsSpan().SequenceEqual(output.LastHiddenState.shape))
+                throw new PermafrostException($"loss_weight is {weight.Describe()}; it must be (B, T, C) = {TensorExtensions.FormatShape(output.LastHiddenState.shape)}");
+            if (weight is not null) outputs["loss"] = (output.LastHiddenState * weight).sum() / weight.size(0);
             return outputs;
         }
         Tensor logits = Logits(output.LastHiddenState);
         outputs["logits"] = logits;
         if (inputs.TryGetValue("labels", out Tensor? labels))
         {
-            (long T, long V) = (logits.Size(1), logits.Size(2));
+            (long T, long V) = (logits.size(1), logits.size(2));
             if (T < 2) throw new PermafrostException("labels need at least two tokens: each is predicted from those before it");
             // Token t predicts label t + 1; -100 does not count.
-            outputs["loss"] = logits.Narrow(1, 0, T - 1).Reshape(-1, V).CrossEntropy(labels.Narrow(1, 1, T - 1).Reshape(-1));
+            outputs["loss"] = torch.nn.functional.cross_entropy(logits.narrow(1, 0, T - 1).reshape(-1, V), labels.narrow(1, 1, T - 1).reshape(-1));
         }
         return outputs;
     }
@@ -358,27 +385,27 @@ public sealed class Gpt2Pretrained : PretrainedModel
         if (!inputs.ContainsKey("input_ids")) throw new PermafrostException("input_ids is not among the inputs; generating starts from it");
         inputs = Checked(inputs);
         Tensor prompt = inputs["input_ids"];
-        if (prompt.Size(1) + newTokens > model.MaxPositions)
-            throw new PermafrostException($"{prompt.Size(1)} tokens and {newTokens} new ones do not fit the backbone's {model.MaxPositions} positions");
-        using var noGrad = new NoGrad();
-        using var outer = new TensorScope();
+        if (prompt.size(1) + newTokens > model.MaxPositions)
+            throw new PermafrostException($"{prompt.size(1)} tokens and {newTokens} new ones do not fit the backbone's {model.MaxPositions} positions");
+        using var noGrad = torch.no_grad();
+        using var outer = torch.NewDisposeScope();
         Tensor ids = prompt;
         Tensor? mask = inputs.GetValueOrDefault("attention_mask"), types = inputs.GetValueOrDefault("token_type_ids");
-        if (mask is not null && !mask.Ne(0).To(DType.Int64).ValuesEqual(mask.Eq(1).To(DType.Int64))) throw new PermafrostException("attention_mask holds other numbers than 1 for tokens and 0 for padding, and tokens cannot be generated behind half a token");
-        mask = mask?.To(DType.Int64);
+        if (mask is not null && !mask.ne(0).to(ScalarType.Int64).ValuesEqual(mask.eq(1).to(ScalarType.Int64))) throw new PermafrostException("attention_mask holds other numbers than 1 for tokens and 0 for padding, and tokens cannot be generated behind half a token");
+        mask = mask?.to(ScalarType.Int64);
         for (int i = 0; i < newTokens; i++)
         {
-            using var scope = new TensorScope();
+            using var scope = torch.NewDisposeScope();
             // Positions count tokens, not padding, as Hugging Face's generate does.
-            Tensor? positions = mask is null ? null : (mask.CumulativeSum(1) - 1).MaskedFill(mask.Eq(0), 1);
+            Tensor? positions = mask is null ? null : (mask.cumsum(1) - 1).masked_fill(mask.eq(0), 1);
             Tensor vectors = types is null ? model.EmbedTokens(ids) : model.EmbedTokens(ids) + model.EmbedTokens(types);
-            Tensor last = model.Forward(new BackboneInput(InputsEmbeds: vectors, AttentionMask: mask, PositionIds: positions)).LastHiddenState.Narrow(1, ids.Size(1) - 1, 1);
-            Tensor next = Logits(last).Argmax(-1);  // (B, 1)
-            ids = scope.Keep(Tensor.Cat([ids, next], 1));
-            if (mask is not null) mask = scope.Keep(Tensor.Cat([mask, Tensor.Ones([mask.Size(0), 1], mask.DType, mask.Device)], 1));
-            if (types is not null) types = scope.Keep(Tensor.Cat([types, types.Narrow(1, types.Size(1) - 1, 1)], 1));  // a new token is of the last one's type
+            Tensor last = model.Forward(new BackboneInput(InputsEmbeds: vectors, AttentionMask: mask, PositionIds: positions)).LastHiddenState.narrow(1, ids.size(1) - 1, 1);
+            Tensor next = Logits(last).argmax(-1);  // (B, 1)
+            ids = scope.MoveToOuter(torch.cat([ids, next], 1));
+            if (mask is not null) mask = scope.MoveToOuter(torch.cat([mask, torch.ones([mask.size(0), 1], mask.dtype, mask.device)], 1));
+            if (types is not null) types = scope.MoveToOuter(torch.cat([types, types.narrow(1, types.size(1) - 1, 1)], 1));  // a new token is of the last one's type
         }
-        return outer.Keep(ids);
+        return outer.MoveToOuter(ids);
     }
 
     // Ids as int64, positions with a batch dimension; and one sentence here instead of libtorch's words from somewhere inside.
@@ -386,21 +413,21 @@ public sealed class Gpt2Pretrained : PretrainedModel
     {
         var inputs = new Dictionary<string, Tensor>(given);
         foreach (string name in new[] { "input_ids", "position_ids", "token_type_ids", "labels" })
-            if (inputs.TryGetValue(name, out Tensor? tensor) && !tensor.DType.IsFloatingPoint()) inputs[name] = tensor.To(DType.Int64);
-        if (inputs.TryGetValue("position_ids", out Tensor? row) && row.Dimensions == 1) inputs["position_ids"] = row.Unsqueeze(0);
+            if (inputs.TryGetValue(name, out Tensor? tensor) && !tensor.dtype.IsFloatingPoint()) inputs[name] = tensor.to(ScalarType.Int64);
+        if (inputs.TryGetValue("position_ids", out Tensor? row) && row.Dimensions == 1) inputs["position_ids"] = row.unsqueeze(0);
         Tensor? ids = inputs.GetValueOrDefault("input_ids");
         Tensor? vectors = inputs.GetValueOrDefault("inputs_embeds");
         if (ids is null == vectors is null) throw new PermafrostException(ids is null ? "neither input_ids nor inputs_embeds is among the inputs; gpt2 needs one of them" : "both input_ids and inputs_embeds are among the inputs; give one of them");
         Tensor first = ids ?? vectors!;
-        if (first.Dimensions != (ids is null ? 3 : 2) || first.Elements == 0) throw new PermafrostException(ids is null ? $"inputs_embeds is {first}; it must be (B, T, {model.Width})" : $"input_ids is {first}; it must be (B, T)");
-        (long B, long T) = (first.Size(0), first.Size(1));
+        if (first.Dimensions != (ids is null ? 3 : 2) || first.NumberOfElements == 0) throw new PermafrostException(ids is null ? $"inputs_embeds is {first.Describe()}; it must be (B, T, {model.Width})" : $"input_ids is {first.Describe()}; it must be (B, T)");
+        (long B, long T) = (first.size(0), first.size(1));
         foreach (string name in new[] { "attention_mask", "position_ids", "token_type_ids", "labels" })
         {
             if (!inputs.TryGetValue(name, out Tensor? tensor)) continue;
-            bool shared = name is "position_ids" or "token_type_ids" && tensor.Dimensions == 2 && tensor.Size(0) == 1;
-            if (tensor.Dimensions != 2 || tensor.Size(1) != T || (tensor.Size(0) != B && !shared)) throw new PermafrostException($"{name} is {tensor}; it must be (B, T) = ({B}, {T})");
+            bool shared = name is "position_ids" or "token_type_ids" && tensor.Dimensions == 2 && tensor.size(0) == 1;
+            if (tensor.Dimensions != 2 || tensor.size(1) != T || (tensor.size(0) != B && !shared)) throw new PermafrostException($"{name} is {tensor.Describe()}; it must be (B, T) = ({B}, {T})");
         }
-        if (inputs.TryGetValue("labels", out Tensor? labels)) CheckRange("labels", labels.MaskedFill(labels.Eq(-100), 0), model.Settings.VocabSize);
+        if (inputs.TryGetValue("labels", out Tensor? labels)) CheckRange("labels", labels.masked_fill(labels.eq(-100), 0), model.Settings.VocabSize);
         CheckRange("input_ids", ids, model.Settings.VocabSize);
         CheckRange("token_type_ids", inputs.GetValueOrDefault("token_type_ids"), model.Settings.VocabSize);
         CheckRange("position_ids", inputs.GetValueOrDefault("position_ids"), model.Settings.Positions);
@@ -410,10 +437,10 @@ public sealed class Gpt2Pretrained : PretrainedModel
     private static void CheckRange(string name, Tensor? ids, int rows)
     {
         if (ids is null) return;
-        if (ids.DType.IsFloatingPoint()) throw new PermafrostException($"{name} is {ids}; ids are whole numbers");
-        (long low, long high) = (ids.Min().ToInt64(), ids.Max().ToInt64());
+        if (ids.dtype.IsFloatingPoint()) throw new PermafrostException($"{name} is {ids.Describe()}; ids are whole numbers");
+        (long low, long high) = (ids.min().Integer(), ids.max().Integer());
         if (low < 0 || high >= rows) throw new PermafrostException($"{name} holds {(low < 0 ? low : high)}; the model has 0 to {rows - 1}");
     }
 
-    private Tensor Logits(Tensor hidden) => hidden.Linear(untiedHead is null ? model.Tokens.Weight.Value : untiedHead.Weight.Value, null);
+    private Tensor Logits(Tensor hidden) => torch.nn.functional.linear(hidden, untiedHead is null ? model.Tokens.Weight.Value : untiedHead.Weight.Value);
 }

@@ -1,5 +1,5 @@
 using Permafrost.Nn;
-using Permafrost.Torch;
+using Permafrost.Kernels;
 
 namespace Permafrost.Models;
 
@@ -43,9 +43,7 @@ public abstract class PretrainedModel : Module
         EmbeddedInputs = vectors;
         if (!WantInputGradient) return;
         // Vectors that the token table made are not a leaf while that table has a gradient: ask autograd to keep theirs.
-        if (vectors.RequiresGrad) RetainGradOp.Run(vectors);
-        else vectors.RequiresGrad = true;
+        if (vectors.requires_grad) vectors.retain_grad();
+        else vectors.requires_grad = true;
     }
-
-    private static readonly Operator RetainGradOp = new("aten::retain_grad");
 }

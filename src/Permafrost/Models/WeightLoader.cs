@@ -1,7 +1,7 @@
 using Permafrost.Formats;
 using Permafrost.Formats.Safetensors;
 using Permafrost.Nn;
-using Permafrost.Torch;
+using Permafrost.Kernels;
 
 namespace Permafrost.Models;
 
@@ -23,18 +23,18 @@ public static class WeightLoader
         foreach ((string name, Parameter parameter) in module.NamedParameters())
         {
             string stored = Candidates(name, architecture, prefix, tied).FirstOrDefault(weights.Names.Contains)
-                ?? throw new PermafrostException($"{folder}: the tensor '{name}' {Tensor.FormatShape(parameter.Shape)} is missing; the weights do not belong to this config.json, or are incomplete");
+                ?? throw new PermafrostException($"{folder}: the tensor '{name}' {TensorExtensions.FormatShape(parameter.Shape)} is missing; the weights do not belong to this config.json, or are incomplete");
             SafetensorsEntry entry = weights.Entry(stored);
             if (!entry.Shape.AsSpan().SequenceEqual(parameter.Shape))
-                throw new PermafrostException($"{folder}: the tensor '{stored}' has the shape {Tensor.FormatShape(entry.Shape)}, config.json asks for {Tensor.FormatShape(parameter.Shape)}");
+                throw new PermafrostException($"{folder}: the tensor '{stored}' has the shape {TensorExtensions.FormatShape(entry.Shape)}, config.json asks for {TensorExtensions.FormatShape(parameter.Shape)}");
             if (entry.ElementType is not { } type || !type.IsFloatingPoint())
                 throw new PermafrostException($"{folder}: the tensor '{stored}' has the type {entry.Type}; weights must be F32, F16, BF16 or F64");
-            using var scope = new TensorScope();
+            using var scope = torch.NewDisposeScope();
             // Most weights are dropped or packed at once, straight from the file.
-            parameter.Value = weights.View(stored).To(DType.Float32);
+            parameter.Value = weights.View(stored).to(ScalarType.Float32);
             used.Add(stored);
             loaded?.Invoke(name, parameter);
-            if (parameter.HasValue && weights.Holds(parameter.Stored)) parameter.Value = parameter.Value.Clone();
+            if (parameter.HasValue && weights.Holds(parameter.Stored)) parameter.Value = parameter.Value.clone();
         }
         string[] extra = [.. weights.Names.Where(name => !used.Contains(name) && !IsKnown(name, architecture)).Order(StringComparer.Ordinal)];
         if (extra.Length > 0)

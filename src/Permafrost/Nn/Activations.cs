@@ -1,31 +1,33 @@
-using Permafrost.Torch;
+using Permafrost.Kernels;
+
+using static TorchSharp.torch.nn;
 
 namespace Permafrost.Nn;
 
 /// <summary>An activation function.</summary>
-/// <param name="Fused">Its name in <see cref="Tensor.FusedLinear"/>, which computes it with the product before it; null when it has none.</param>
-/// <param name="Function">The function by itself.</param>
-public sealed record Activation(string? Fused, Func<Tensor, Tensor> Function);
+/// <param name="Fused">What <see cref="LinearKernel.FusedLinear"/> computes with the product before it; null when it cannot.</param>
+/// <param name="Function">The function by itself, of TorchSharp's operators.</param>
+public sealed record Activation(FusedActivation? Fused, Func<Tensor, Tensor> Function);
 
 /// <summary>Activation functions by the names that Hugging Face's configurations use (transformers activations.py, ACT2FN).</summary>
 public static class Activations
 {
     private static readonly Dictionary<string, Activation> Table = new()
     {
-        ["gelu"] = new("gelu", x => x.Gelu()),
-        ["gelu_python"] = new("gelu", x => x.Gelu()),
-        ["gelu_new"] = new("gelu_tanh", x => x.Gelu(tanh: true)),
-        ["gelu_pytorch_tanh"] = new("gelu_tanh", x => x.Gelu(tanh: true)),
-        ["gelu_fast"] = new("gelu_tanh", x => x.Gelu(tanh: true)),
-        ["quick_gelu"] = new(null, x => x * (x * 1.702).Sigmoid()),
-        ["relu"] = new("relu", x => x.Relu()),
-        ["relu6"] = new(null, x => x.Relu6()),
-        ["mish"] = new(null, x => x.Mish()),
-        ["silu"] = new(null, x => x.Silu()),
-        ["swish"] = new(null, x => x.Silu()),
-        ["tanh"] = new(null, x => x.Tanh()),
-        ["sigmoid"] = new(null, x => x.Sigmoid()),
-        ["linear"] = new("none", x => x),
+        ["gelu"] = new(FusedActivation.Gelu, x => functional.gelu(x)),
+        ["gelu_python"] = new(FusedActivation.Gelu, x => functional.gelu(x)),
+        ["gelu_new"] = new(FusedActivation.GeluTanh, x => functional.gelu(x, TorchSharp.Modules.GELU.Approximate.tanh)),
+        ["gelu_pytorch_tanh"] = new(FusedActivation.GeluTanh, x => functional.gelu(x, TorchSharp.Modules.GELU.Approximate.tanh)),
+        ["gelu_fast"] = new(FusedActivation.GeluTanh, x => functional.gelu(x, TorchSharp.Modules.GELU.Approximate.tanh)),
+        ["quick_gelu"] = new(null, x => x * (x * 1.702).sigmoid()),
+        ["relu"] = new(FusedActivation.Relu, x => functional.relu(x)),
+        ["relu6"] = new(null, x => functional.relu6(x)),
+        ["mish"] = new(null, x => functional.mish(x)),
+        ["silu"] = new(null, x => functional.silu(x)),
+        ["swish"] = new(null, x => functional.silu(x)),
+        ["tanh"] = new(null, x => x.tanh()),
+        ["sigmoid"] = new(null, x => x.sigmoid()),
+        ["linear"] = new(FusedActivation.None, x => x),
     };
 
     /// <summary>The function of a name.</summary>

@@ -1,4 +1,4 @@
-using Permafrost.Torch;
+using Permafrost.Kernels;
 
 namespace Permafrost.Nn;
 
@@ -9,15 +9,15 @@ public static class AttentionMask
     public const double Hidden = -3.4028234663852886e38;
 
     /// <summary>(T, T): a query sees itself and what is before it.</summary>
-    public static Tensor Causal(long T, Device device) => Tensor.Full([T, T], Hidden, DType.Float32, device).Triu(1);
+    public static Tensor Causal(long T, Device device) => torch.full([T, T], Hidden, ScalarType.Float32, device).triu(1);
 
     /// <summary>(T, T) flags: true where a causal mask hides.</summary>
-    internal static Tensor Flags(Tensor causalMask) => causalMask.Ne(0);
+    internal static Tensor Flags(Tensor causalMask) => causalMask.ne(0);
 
     /// <summary>(B, 1, 1, T) from a mask (B, T) of ones for tokens and zeros for padding.</summary>
     public static Tensor Padding(Tensor mask)
     {
-        Tensor hidden = (mask.To(DType.Float32) - 1) * -Hidden;
-        return hidden.View(mask.Size(0), 1, 1, mask.Size(1));
+        Tensor hidden = (mask.to(ScalarType.Float32) - 1) * -Hidden;
+        return hidden.view(mask.size(0), 1, 1, mask.size(1));
     }
 }

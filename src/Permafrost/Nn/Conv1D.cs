@@ -1,4 +1,4 @@
-using Permafrost.Torch;
+using Permafrost.Kernels;
 
 namespace Permafrost.Nn;
 
@@ -24,6 +24,6 @@ public sealed class Conv1D : Module
     /// <summary>Applies the map to the last dimension, and an activation after it.</summary>
     public Tensor Forward(Tensor x, Activation? activation = null) => LinearMap.Apply(x, Weight, Bias, Bias.Shape[0], activation, ActivationType);
 
-    /// <summary>The outputs from <paramref name="first"/> on, <paramref name="count"/> of them; the others are not computed.</summary>
-    public Tensor ForwardPart(Tensor x, long first, long count) => x.FusedLinearPart(Weight.Matrix, Bias.Value, Bias.Shape[0], first, count, ActivationType);
+    /// <summary>The outputs from <paramref name="first"/> on, <paramref name="count"/> of them; of a frozen weight the others are not computed.</summary>
+    public Tensor ForwardPart(Tensor x, long first, long count) => x.FusedLinearPart(Weight.Stored, Bias.Value, Bias.Shape[0], first, count, ActivationType);
 }

@@ -1,4 +1,4 @@
-using Permafrost.Torch;
+using Permafrost.Kernels;
 
 namespace Permafrost.Nn;
 
@@ -12,5 +12,5 @@ public sealed class Embedding : Module
     public Parameter Weight { get; }
 
     /// <summary>Looks ids up.</summary>
-    public Tensor Forward(Tensor ids) => ids.Embedding(Weight.Value);
+    public Tensor Forward(Tensor ids) => Weight.Value.Lookup(ids);
 }

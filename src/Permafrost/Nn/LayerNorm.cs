@@ -1,4 +1,4 @@
-using Permafrost.Torch;
+using Permafrost.Kernels;
 
 namespace Permafrost.Nn;
 
@@ -24,15 +24,15 @@ public sealed class LayerNorm : Module
     /// <summary>Normalises, scales and shifts.</summary>
     /// <param name="x">The residual stream.</param>
     /// <param name="type">Of the result; null for the type that flows between layers.</param>
-    public Tensor Forward(Tensor x, DType? type = null) => x.FusedNorm(Weight.Value, Bias.Value, epsilon, type ?? ActivationType);
+    public Tensor Forward(Tensor x, ScalarType? type = null) => x.FusedNorm(Weight.Value, Bias.Value, epsilon, type ?? ActivationType);
 
     /// <summary>
     /// Adds what the layer before has computed to the residual stream, and normalises, in one pass: the two are neighbours in every pre-norm model.
     /// </summary>
     /// <param name="stream">The residual stream.</param>
     /// <param name="update">What is added to it; null at the start.</param>
-    /// <param name="dropout">Probability with which numbers of <paramref name="update"/> are dropped.</param>
+    /// <param name="dropout">Of <paramref name="update"/>.</param>
     /// <param name="type">Of the normalised result; null for the type that flows between layers.</param>
-    public (Tensor Stream, Tensor Normed) Add(Tensor stream, Tensor? update, double dropout, DType? type = null) =>
+    public (Tensor Stream, Tensor Normed) Add(Tensor stream, Tensor? update, DropoutDraw dropout, ScalarType? type = null) =>
         update is null ? (stream, Forward(stream, type)) : stream.ResidualNorm(update, Weight.Value, Bias.Value, epsilon, dropout, type ?? ActivationType);
 }

@@ -1,4 +1,4 @@
-using Permafrost.Torch;
+using Permafrost.Kernels;
 
 namespace Permafrost.Nn;
 
@@ -25,9 +25,10 @@ public sealed class Linear : Module
 /// <summary>What <see cref="Linear"/> and <see cref="Conv1D"/> share: one fused operator, whatever the weight's type and layout.</summary>
 internal static class LinearMap
 {
-    public static Tensor Apply(Tensor x, Parameter weight, Parameter? bias, long outputs, Activation? activation, DType type)
+    public static Tensor Apply(Tensor x, Parameter weight, Parameter? bias, long outputs, Activation? activation, ScalarType type)
     {
-        Tensor y = x.FusedLinear(weight.Matrix, bias?.Value, outputs, activation?.Fused ?? "none", type);
-        return activation is { Fused: null } ? activation.Function(y) : y;
+        bool outputsFirst = weight.Layout == MatrixLayout.OutputsFirst && !weight.IsPacked;
+        Tensor y = x.FusedLinear(weight.Stored, bias?.Value, outputs, activation?.Fused ?? FusedActivation.None, type, outputsFirst);
+        return activation is { Fused: null } ? Segment.Compose(inputs => activation.Function(inputs[0]), y) : y;
     }
 }

@@ -1,12 +1,17 @@
-using Permafrost.Torch;
+using Permafrost.Kernels;
 
 namespace Permafrost.Nn;
 
 /// <summary>A layer or model: parameters and inner modules under the names of Hugging Face's state dictionary.</summary>
 public abstract class Module : IDisposable
 {
+    private const int PlacesPerModule = 8;
+
     private readonly List<Parameter> parameters = [];
     private readonly List<(string Name, Module Module)> modules = [];
+
+    private DropoutKeys dropoutKeys = new();
+    private int dropoutPlace;
 
     /// <summary>Whether dropout is on.</summary>
     public bool Training { get; private set; }
@@ -21,10 +26,10 @@ public abstract class Module : IDisposable
     }
 
     /// <summary>Type of what flows between its layers: bfloat16 where frozen weights are; sums, norms and the residual stream are float32 always.</summary>
-    public DType ActivationType { get; private set; } = DType.Float32;
+    public ScalarType ActivationType { get; private set; } = ScalarType.Float32;
 
     /// <summary>Sets <see cref="ActivationType"/>, here and in every inner module.</summary>
-    public void UseActivationType(DType type)
+    public void UseActivationType(ScalarType type)
     {
         ActivationType = type;
         foreach ((_, Module module) in modules) module.UseActivationType(type);
@@ -36,6 +41,26 @@ public abstract class Module : IDisposable
         Training = training;
         foreach ((_, Module module) in modules) module.Train(training);
     }
+
+    /// <summary>Where the dropouts here and in every inner module take their keys from; each place in the model gets a number of its own.</summary>
+    public void UseDropoutKeys(DropoutKeys keys)
+    {
+        int place = 0;
+        UseDropoutKeys(keys, ref place);
+    }
+
+    private void UseDropoutKeys(DropoutKeys keys, ref int place)
+    {
+        dropoutKeys = keys;
+        dropoutPlace = place;
+        place += PlacesPerModule;
+        foreach ((_, Module module) in modules) module.UseDropoutKeys(keys, ref place);
+    }
+
+    /// <summary>One of this module's dropouts; it drops nothing unless the module is being trained.</summary>
+    /// <param name="probability">With which an element is dropped.</param>
+    /// <param name="number">Tells the module's own dropouts apart: 0 to 7.</param>
+    protected DropoutDraw Dropout(double probability, int number = 0) => Training && probability > 0 ? dropoutKeys.Draw(probability, dropoutPlace + number) : DropoutDraw.None;
 
     /// <summary>Frees every parameter.</summary>
     public void Dispose()

@@ -1,4 +1,4 @@
-using Permafrost.Torch;
+using Permafrost.Kernels;
 
 namespace Permafrost.Nn;
 
@@ -42,12 +42,12 @@ public sealed class Parameter(string name, long[] shape, Initializer initializer
     /// <exception cref="InvalidOperationException">Nothing was loaded or drawn yet, or it is packed, or the new tensor has another shape.</exception>
     public Tensor Value
     {
-        get => value ?? throw new InvalidOperationException($"the parameter {Name}{Tensor.FormatShape(Shape)} {(packed is null ? "was neither loaded nor initialised" : "is frozen and packed, so only its layer can use it")}");
+        get => value ?? throw new InvalidOperationException($"the parameter {Name}{TensorExtensions.FormatShape(Shape)} {(packed is null ? "was neither loaded nor initialised" : "is frozen and packed, so only its layer can use it")}");
         set
         {
-            if (!value.Shape.AsSpan().SequenceEqual(Shape)) throw new InvalidOperationException($"the parameter {Name} has the shape {Tensor.FormatShape(Shape)}, not {Tensor.FormatShape(value.Shape)}");
-            if (this.value != value) this.value?.Dispose();
-            this.value = TensorScope.Detach(value);
+            if (!value.HasShape(Shape)) throw new InvalidOperationException($"the parameter {Name} has the shape {TensorExtensions.FormatShape(Shape)}, not {TensorExtensions.FormatShape(value.shape)}");
+            if (!ReferenceEquals(this.value, value)) this.value?.Dispose();
+            this.value = value.DetachFromDisposeScope();
         }
     }
 
@@ -55,10 +55,10 @@ public sealed class Parameter(string name, long[] shape, Initializer initializer
     public bool HasValue => value is not null || packed is not null;
 
     /// <summary>Whether it trains.</summary>
-    public bool IsTrained => value is { RequiresGrad: true };
+    public bool IsTrained => value is { requires_grad: true };
 
-    /// <summary>The weight as products take it: packed; or as the matrix (inputs, outputs).</summary>
-    public Tensor Matrix => packed ?? (Layout == MatrixLayout.OutputsFirst ? Value.Transpose(0, 1) : Value);
+    /// <summary>Whether it is held in packed form only.</summary>
+    public bool IsPacked => packed is not null;
 
     /// <summary>What is held in memory: the tensor, or its packed form.</summary>
     public Tensor Stored => packed ?? Value;
@@ -70,26 +70,26 @@ public sealed class Parameter(string name, long[] shape, Initializer initializer
     public void FreezeAsBFloat16()
     {
         if (Layout == MatrixLayout.None || packed is not null) return;
-        using var noGrad = new NoGrad();
-        if (Value.Device.Type == DeviceType.Cpu && Kernels.MultiplyBFloat16)
+        using var noGrad = torch.no_grad();
+        if (Value.IsOnCpu() && KernelSet.MultipliesBFloat16)
         {
-            packed = TensorScope.Detach(Value.Pack(transposed: Layout == MatrixLayout.OutputsFirst));
+            packed = Value.Pack(transposed: Layout == MatrixLayout.OutputsFirst).DetachFromDisposeScope();
             value!.Dispose();
             value = null;
         }
-        else Value = Value.To(DType.BFloat16);
+        else Value = Value.to(ScalarType.BFloat16);
     }
 
     /// <summary>Moves it to a device.</summary>
     public void To(Device device)
     {
-        if (value is not null) Value = value.To(device);
+        if (value is not null) Value = value.to(device);
     }
 
     /// <summary>Draws the start value.</summary>
-    public void Initialize(RandomState random, Initializer? other = null)
+    public void Initialize(Generator random, Initializer? other = null)
     {
-        Tensor tensor = Tensor.Empty(Shape);
+        Tensor tensor = torch.empty(Shape);
         (other ?? Initializer)(tensor, random);
         Value = tensor;
     }

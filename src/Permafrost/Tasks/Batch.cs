@@ -1,4 +1,4 @@
-using Permafrost.Torch;
+using Permafrost.Kernels;
 
 namespace Permafrost.Tasks;
 
@@ -15,17 +15,17 @@ public sealed record Batch(Tensor Inputs, Tensor Targets, Tensor? Mask = null, T
     public long? ReadFrom { get; init; }
 
     /// <summary>B.</summary>
-    public long Count => Inputs.Size(0);
+    public long Count => Inputs.size(0);
 
     /// <summary>Tokens that are no padding: B times T where nothing is padded.</summary>
-    public long Tokens => ReadFrom ?? (Mask is null ? Inputs.Size(0) * Inputs.Size(1) : Unpadded(Mask));
+    public long Tokens => ReadFrom ?? (Mask is null ? Inputs.size(0) * Inputs.size(1) : Unpadded(Mask));
 
     /// <summary>The same examples on a device.</summary>
-    public Batch To(Device device) => device.Type == DeviceType.Cpu ? this : this with { Inputs = Inputs.To(device), Targets = Targets.To(device), Mask = Mask?.To(device), Hard = Hard?.To(device) };
+    public Batch To(Device device) => device.type == DeviceType.CPU ? this : this with { Inputs = Inputs.to(device), Targets = Targets.to(device), Mask = Mask?.to(device), Hard = Hard?.to(device) };
 
     private static long Unpadded(Tensor mask)
     {
-        using var scope = new TensorScope();
-        return mask.Ne(0).Sum().ToInt64();
+        using var scope = torch.NewDisposeScope();
+        return mask.ne(0).sum().Integer();
     }
 }

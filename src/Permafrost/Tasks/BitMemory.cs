@@ -1,4 +1,4 @@
-using Permafrost.Torch;
+using Permafrost.Kernels;
 
 namespace Permafrost.Tasks;
 
@@ -51,10 +51,10 @@ public sealed class BitMemory : TaskDefinition
         (double right, double all) = (0, 0);
         foreach (Batch batch in Floors.Batches(data.Test!))
         {
-            double masked = batch.Hard!.Sum().ToDouble();
+            double masked = batch.Hard!.sum().Number();
             // A guess (always 1) is right where the masked bit happens to be one.
-            right += batch.Targets.Elements - masked + (batch.Targets * batch.Hard).Sum().ToDouble();
-            all += batch.Targets.Elements;
+            right += batch.Targets.NumberOfElements - masked + (batch.Targets * batch.Hard).sum().Number();
+            all += batch.Targets.NumberOfElements;
         }
         return new Dictionary<string, double> { ["copy"] = right / all };
     }
@@ -125,7 +125,7 @@ public sealed class BitMemory : TaskDefinition
                     bits[shown + i] = masked[at] == 1 ? 0 : bit;
                 }
             }
-            return new Batch(Tensor.From(inputs, indices.Length, layout.Tokens, layout.Chunk), Tensor.From(targets, indices.Length, layout.Length), Hard: Tensor.From(masked, indices.Length, layout.Length));
+            return new Batch(Tensors.From(inputs, indices.Length, layout.Tokens, layout.Chunk), Tensors.From(targets, indices.Length, layout.Length), Hard: Tensors.From(masked, indices.Length, layout.Length));
         }
     }
 
@@ -137,7 +137,7 @@ public sealed class BitMemory : TaskDefinition
         {
             var inputs = new List<float>();
             foreach (long index in indices) inputs.AddRange(rows[(int)index].Select(c => c == '?' ? 0f : c == '1' ? 1f : -1f));
-            return new Batch(Tensor.From([.. inputs], indices.Length, layout.Tokens, layout.Chunk), Tensor.Full([indices.Length, layout.Length], -100, DType.Int64));
+            return new Batch(Tensors.From([.. inputs], indices.Length, layout.Tokens, layout.Chunk), torch.full([indices.Length, layout.Length], -100, ScalarType.Int64));
         }
     }
 }

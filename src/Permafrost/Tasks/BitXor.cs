@@ -1,4 +1,4 @@
-using Permafrost.Torch;
+using Permafrost.Kernels;
 
 namespace Permafrost.Tasks;
 
@@ -84,7 +84,7 @@ public sealed class BitXor : TaskDefinition
                     targets[row * length + i % length] ^= bit;
                 }
             }
-            return new Batch(Tensor.From(inputs, indices.Length, length * patterns, 1), Tensor.From(targets, indices.Length, length));
+            return new Batch(Tensors.From(inputs, indices.Length, length * patterns, 1), Tensors.From(targets, indices.Length, length));
         }
     }
 
@@ -96,7 +96,7 @@ public sealed class BitXor : TaskDefinition
         {
             var inputs = new List<float>();
             foreach (long index in indices) inputs.AddRange(rows[(int)index].Select(bit => (float)bit));
-            return new Batch(Tensor.From([.. inputs], indices.Length, rows[0].Length, 1), Tensor.Full([indices.Length, length], -100, DType.Int64));
+            return new Batch(Tensors.From([.. inputs], indices.Length, rows[0].Length, 1), torch.full([indices.Length, length], -100, ScalarType.Int64));
         }
     }
 }

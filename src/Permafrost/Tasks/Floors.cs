@@ -1,5 +1,5 @@
-using Permafrost.Torch;
-using Permafrost.Torch.Optimizers;
+using Permafrost.Kernels;
+using Permafrost.Training.Optimizers;
 
 namespace Permafrost.Tasks;
 
@@ -40,31 +40,31 @@ public static class Floors
         long inputs = (long)data.Shape.SequenceLength * data.Shape.VectorSize!.Value;
         long outputs = (long)data.Shape.Targets * data.Shape.Classes;
         if (inputs * outputs > 1 << 24) return null;
-        using var scope = new TensorScope();
-        Tensor weight = Tensor.Zeros([outputs, inputs]);
-        Tensor bias = Tensor.Zeros([outputs]);
-        weight.RequiresGrad = bias.RequiresGrad = true;
+        using var scope = torch.NewDisposeScope();
+        Tensor weight = torch.zeros([outputs, inputs]);
+        Tensor bias = torch.zeros([outputs]);
+        weight.requires_grad = bias.requires_grad = true;
         using var adam = new Adam([new ParameterGroup([("weight", weight), ("bias", bias)])]);
-        Tensor Logits(Batch batch) => batch.Inputs.View(batch.Count, inputs).Linear(weight, bias).View(-1, data.Shape.Classes);
+        Tensor Logits(Batch batch) => torch.nn.functional.linear(batch.Inputs.view(batch.Count, inputs), weight, bias).view(-1, data.Shape.Classes);
         for (int pass = 0; pass < Passes; pass++)
         {
             foreach (Batch batch in Batches(data.Train))
             {
-                if (batch.Mask is not null || batch.Inputs.Size(1) != data.Shape.SequenceLength) return null;
-                if (batch.Targets.Ne(-100).Sum().ToInt64() == 0) continue;
-                Logits(batch).CrossEntropy(batch.Targets.View(-1)).Backward();
+                if (batch.Mask is not null || batch.Inputs.size(1) != data.Shape.SequenceLength) return null;
+                if (batch.Targets.ne(-100).sum().Integer() == 0) continue;
+                torch.nn.functional.cross_entropy(Logits(batch), batch.Targets.view(-1)).backward();
                 adam.Step(2e-3 * (1 - (double)pass / Passes));
                 adam.ZeroGrad();
             }
         }
-        using var noGrad = new NoGrad();
+        using var noGrad = torch.no_grad();
         (double right, double all) = (0, 0);
         foreach (Batch batch in Batches(test))
         {
-            if (batch.Mask is not null || batch.Inputs.Size(1) != data.Shape.SequenceLength) return null;
-            Tensor targets = batch.Targets.View(-1);
-            right += Logits(batch).Argmax(-1).Eq(targets).Sum().ToDouble();
-            all += targets.Ne(-100).Sum().ToDouble();
+            if (batch.Mask is not null || batch.Inputs.size(1) != data.Shape.SequenceLength) return null;
+            Tensor targets = batch.Targets.view(-1);
+            right += Logits(batch).argmax(-1).eq(targets).sum().Number();
+            all += targets.ne(-100).sum().Number();
         }
         return right / Math.Max(1, all);
     }
@@ -75,7 +75,7 @@ public static class Floors
         long[] order = new CounterRandom("floors", 0, 0).Permutation(count);
         for (long at = 0; at < count; at += BatchSize)
         {
-            using var scope = new TensorScope();
+            using var scope = torch.NewDisposeScope();
             yield return examples.Get(order.AsSpan((int)at, (int)Math.Min(BatchSize, count - at)));
         }
     }

@@ -1,4 +1,4 @@
-using Permafrost.Torch;
+using Permafrost.Kernels;
 
 namespace Permafrost.Tasks;
 
@@ -166,7 +166,7 @@ public sealed class ListOps : TaskDefinition
                     ids[at++] = Id(token);
                 }
             }
-            return new Batch(Tensor.From(ids, rows.Count, T), Tensor.From(targets, rows.Count, 1), Published ? null : Tensor.From(mask, rows.Count, T));
+            return new Batch(Tensors.From(ids, rows.Count, T), Tensors.From(targets, rows.Count, 1), Published ? null : Tensors.From(mask, rows.Count, T));
         }
 
         private static long Id(string token)

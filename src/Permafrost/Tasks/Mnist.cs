@@ -1,5 +1,5 @@
 using Permafrost.Formats.Idx;
-using Permafrost.Torch;
+using Permafrost.Kernels;
 
 namespace Permafrost.Tasks;
 
@@ -122,7 +122,7 @@ public sealed class Mnist : TaskDefinition
                 }
                 targets[row] = labels is null ? -100 : labels[indices[row]];
             }
-            return new Batch(Tensor.From(inputs, indices.Length, perRow * perRow, Patch * Patch), Tensor.From(targets, indices.Length, 1));
+            return new Batch(Tensors.From(inputs, indices.Length, perRow * perRow, Patch * Patch), Tensors.From(targets, indices.Length, 1));
         }
     }
 }

@@ -1,5 +1,5 @@
 using Permafrost.Formats.Safetensors;
-using Permafrost.Torch;
+using Permafrost.Kernels;
 
 namespace Permafrost.Tasks;
 
@@ -70,15 +70,15 @@ public sealed class TensorsTask : TaskDefinition
     public override IExamples ReadInputs(string path, TaskShape shape, TaskOptions options)
     {
         using var file = new SafetensorsFile(path);
-        Tensor inputs = TensorScope.Detach(file.Read("inputs"));
-        if (inputs.DType.IsFloatingPoint() != shape.FeedsVectors || (!shape.FeedsVectors && inputs.DType != DType.Int64) || inputs.Elements == 0)
-            throw new PermafrostException($"{path}: `inputs` is {inputs}, the run was trained on " + (shape.FeedsVectors ? $"vectors (N, T, {shape.VectorSize}) of floats" : "ids (N, T) of int64"));
-        if (inputs.Dimensions != (shape.FeedsVectors ? 3 : 2) || (shape.FeedsVectors && inputs.Size(2) != shape.VectorSize))
-            throw new PermafrostException($"{path}: `inputs` is {inputs}, the run was trained on " + (shape.FeedsVectors ? $"vectors (N, T, {shape.VectorSize})" : "ids (N, T)"));
-        if (!shape.FeedsVectors && inputs.Min().ToInt64() < 0) throw new PermafrostException($"{path}: `inputs` holds the id {inputs.Min().ToInt64()}; ids start at 0");
-        if (!shape.FeedsVectors && inputs.Max().ToInt64() >= shape.Vocabulary) throw new PermafrostException($"{path}: the id {inputs.Max().ToInt64()} is beyond the {shape.Vocabulary} that the run was trained on");
-        Tensor? mask = ReadMask(file, "mask", inputs) is { } given ? TensorScope.Detach(given) : null;
-        return new Rows(TensorScope.Detach(inputs.To(shape.FeedsVectors ? DType.Float32 : DType.Int64)), TensorScope.Detach(Tensor.Full([inputs.Size(0), shape.Targets], -100, DType.Int64)), mask);
+        Tensor inputs = file.Read("inputs").DetachFromDisposeScope();
+        if (inputs.dtype.IsFloatingPoint() != shape.FeedsVectors || (!shape.FeedsVectors && inputs.dtype != ScalarType.Int64) || inputs.NumberOfElements == 0)
+            throw new PermafrostException($"{path}: `inputs` is {inputs.Describe()}, the run was trained on " + (shape.FeedsVectors ? $"vectors (N, T, {shape.VectorSize}) of floats" : "ids (N, T) of int64"));
+        if (inputs.Dimensions != (shape.FeedsVectors ? 3 : 2) || (shape.FeedsVectors && inputs.size(2) != shape.VectorSize))
+            throw new PermafrostException($"{path}: `inputs` is {inputs.Describe()}, the run was trained on " + (shape.FeedsVectors ? $"vectors (N, T, {shape.VectorSize})" : "ids (N, T)"));
+        if (!shape.FeedsVectors && inputs.min().Integer() < 0) throw new PermafrostException($"{path}: `inputs` holds the id {inputs.min().Integer()}; ids start at 0");
+        if (!shape.FeedsVectors && inputs.max().Integer() >= shape.Vocabulary) throw new PermafrostException($"{path}: the id {inputs.max().Integer()} is beyond the {shape.Vocabulary} that the run was trained on");
+        Tensor? mask = ReadMask(file, "mask", inputs) is { } given ? given.DetachFromDisposeScope() : null;
+        return new Rows(inputs.to(shape.FeedsVectors ? ScalarType.Float32 : ScalarType.Int64).DetachFromDisposeScope(), torch.full([inputs.size(0), shape.Targets], -100, ScalarType.Int64).DetachFromDisposeScope(), mask);
     }
 
     private static ExampleSubset? Part(Rows rows, long[] indices) => indices.Length == 0 ? null : new ExampleSubset(rows, [.. indices.Order()]);
@@ -88,36 +88,36 @@ public sealed class TensorsTask : TaskDefinition
     {
         if (!file.Entries.ContainsKey(name)) return null;
         Tensor mask = file.Read(name);
-        if (mask.Dimensions != 2 || mask.Size(0) != inputs.Size(0) || mask.Size(1) != inputs.Size(1)) throw new PermafrostException($"{file.Path}: `{name}` is {mask}; it must be (N, T) = ({inputs.Size(0)}, {inputs.Size(1)})");
-        Tensor tokens = mask.Ne(0).To(DType.Int64);
-        if (!mask.Eq(1).To(DType.Int64).ValuesEqual(tokens)) throw new PermafrostException($"{file.Path}: `{name}` holds other numbers than 1 for tokens and 0 for padding");
-        int empty = Array.IndexOf(tokens.Sum(1).ToArray<long>(), 0);
+        if (mask.Dimensions != 2 || mask.size(0) != inputs.size(0) || mask.size(1) != inputs.size(1)) throw new PermafrostException($"{file.Path}: `{name}` is {mask.Describe()}; it must be (N, T) = ({inputs.size(0)}, {inputs.size(1)})");
+        Tensor tokens = mask.ne(0).to(ScalarType.Int64);
+        if (!mask.eq(1).to(ScalarType.Int64).ValuesEqual(tokens)) throw new PermafrostException($"{file.Path}: `{name}` holds other numbers than 1 for tokens and 0 for padding");
+        int empty = Array.IndexOf(tokens.sum(1).ToArray<long>(), 0);
         if (empty >= 0) throw new PermafrostException($"{file.Path}: row {empty} of `{name}` is all padding; every example needs a token");
         return tokens;
     }
 
     private static Rows Read(SafetensorsFile file, string prefix, Rows? like)
     {
-        using var scope = new TensorScope();
+        using var scope = torch.NewDisposeScope();
         Tensor inputs = file.Read($"{prefix}inputs");
-        bool vectors = inputs.DType.IsFloatingPoint();
-        if (inputs.Dimensions != (vectors ? 3 : 2) || (!vectors && inputs.DType != DType.Int64))
-            throw new PermafrostException($"{file.Path}: `{prefix}inputs` is {inputs}; it must be vectors (N, T, D) of floats or ids (N, T) of int64");
-        if (inputs.Elements == 0) throw new PermafrostException($"{file.Path}: `{prefix}inputs` is empty ({inputs})");
-        if (!vectors && inputs.Min().ToInt64() < 0) throw new PermafrostException($"{file.Path}: `{prefix}inputs` holds the id {inputs.Min().ToInt64()}; ids start at 0");
+        bool vectors = inputs.dtype.IsFloatingPoint();
+        if (inputs.Dimensions != (vectors ? 3 : 2) || (!vectors && inputs.dtype != ScalarType.Int64))
+            throw new PermafrostException($"{file.Path}: `{prefix}inputs` is {inputs.Describe()}; it must be vectors (N, T, D) of floats or ids (N, T) of int64");
+        if (inputs.NumberOfElements == 0) throw new PermafrostException($"{file.Path}: `{prefix}inputs` is empty ({inputs.Describe()})");
+        if (!vectors && inputs.min().Integer() < 0) throw new PermafrostException($"{file.Path}: `{prefix}inputs` holds the id {inputs.min().Integer()}; ids start at 0");
         Tensor targets = file.Read($"{prefix}targets");
-        if (targets.DType != DType.Int64 || targets.Dimensions is not (1 or 2) || targets.Size(0) != inputs.Size(0))
-            throw new PermafrostException($"{file.Path}: `{prefix}targets` is {targets}; it must be int64 of (N) or (N, P) with N = {inputs.Size(0)}");
-        if (targets.Elements == 0) throw new PermafrostException($"{file.Path}: `{prefix}targets` is empty ({targets})");
-        Tensor lowest = targets.MaskedFill(targets.Eq(-100), 0).Min();
-        if (lowest.ToInt64() < 0) throw new PermafrostException($"{file.Path}: `{prefix}targets` holds {lowest.ToInt64()}; classes start at 0, and only -100 is left out");
+        if (targets.dtype != ScalarType.Int64 || targets.Dimensions is not (1 or 2) || targets.size(0) != inputs.size(0))
+            throw new PermafrostException($"{file.Path}: `{prefix}targets` is {targets.Describe()}; it must be int64 of (N) or (N, P) with N = {inputs.size(0)}");
+        if (targets.NumberOfElements == 0) throw new PermafrostException($"{file.Path}: `{prefix}targets` is empty ({targets.Describe()})");
+        Tensor lowest = targets.masked_fill(targets.eq(-100), 0).min();
+        if (lowest.Integer() < 0) throw new PermafrostException($"{file.Path}: `{prefix}targets` holds {lowest.Integer()}; classes start at 0, and only -100 is left out");
         Tensor? mask = ReadMask(file, $"{prefix}mask", inputs);
-        if (targets.Ne(-100).Sum().ToInt64() == 0) throw new PermafrostException($"{file.Path}: `{prefix}targets` ({targets}) holds no answer that counts");
-        if (!vectors && inputs.Max().ToInt64() >= 1 << 26) throw new PermafrostException($"{file.Path}: `{prefix}inputs` holds the id {inputs.Max().ToInt64()}; an input table of so many rows is not sensible: renumber the ids");
-        if (targets.Max().ToInt64() >= 1 << 24) throw new PermafrostException($"{file.Path}: `{prefix}targets` holds the class {targets.Max().ToInt64()}; classes are numbered from 0 without gaps");
+        if (targets.ne(-100).sum().Integer() == 0) throw new PermafrostException($"{file.Path}: `{prefix}targets` ({targets.Describe()}) holds no answer that counts");
+        if (!vectors && inputs.max().Integer() >= 1 << 26) throw new PermafrostException($"{file.Path}: `{prefix}inputs` holds the id {inputs.max().Integer()}; an input table of so many rows is not sensible: renumber the ids");
+        if (targets.max().Integer() >= 1 << 24) throw new PermafrostException($"{file.Path}: `{prefix}targets` holds the class {targets.max().Integer()}; classes are numbered from 0 without gaps");
         var rows = new Rows(
-            TensorScope.Detach(inputs.To(vectors ? DType.Float32 : DType.Int64)), TensorScope.Detach(targets.Dimensions == 1 ? targets.Unsqueeze(1) : targets.To(DType.Int64)),
-            mask is null ? null : TensorScope.Detach(mask));
+            inputs.to(vectors ? ScalarType.Float32 : ScalarType.Int64).DetachFromDisposeScope(), (targets.Dimensions == 1 ? targets.unsqueeze(1) : targets.to(ScalarType.Int64)).DetachFromDisposeScope(),
+            mask is null ? null : mask.DetachFromDisposeScope());
         if (like is not null && (rows.VectorSize != like.VectorSize || rows.Targets != like.Targets))
             throw new PermafrostException($"{file.Path}: `{prefix}inputs` and `{prefix}targets` have other sizes than `inputs` and `targets`");
         return rows;
@@ -125,7 +125,7 @@ public sealed class TensorsTask : TaskDefinition
 
     private sealed class Rows(Tensor inputs, Tensor targets, Tensor? mask) : IExamples, IDisposable
     {
-        public long? Count => inputs.Size(0);
+        public long? Count => inputs.size(0);
 
         // Up to the last token that is no padding: what stands before the first one has to be computed too.
         public IReadOnlyList<int>? Lengths
@@ -133,21 +133,21 @@ public sealed class TensorsTask : TaskDefinition
             get
             {
                 if (mask is null) return null;
-                using var scope = new TensorScope();
-                Tensor last = (mask * Tensor.Arange(mask.Size(1))).Argmax(1) + 1;
+                using var scope = torch.NewDisposeScope();
+                Tensor last = (mask * torch.arange(mask.size(1), ScalarType.Int64)).argmax(1) + 1;
                 return [.. last.ToArray<long>().Select(length => (int)length)];
             }
         }
 
-        public int? VectorSize => inputs.Dimensions == 3 ? (int)inputs.Size(2) : null;
+        public int? VectorSize => inputs.Dimensions == 3 ? (int)inputs.size(2) : null;
 
-        public int? Vocabulary { get; } = inputs.Dimensions == 3 ? null : checked((int)inputs.Max().ToInt64() + 1);
+        public int? Vocabulary { get; } = inputs.Dimensions == 3 ? null : checked((int)inputs.max().Integer() + 1);
 
-        public int Length => (int)inputs.Size(1);
+        public int Length => (int)inputs.size(1);
 
-        public int Targets => (int)targets.Size(1);
+        public int Targets => (int)targets.size(1);
 
-        public long LargestTarget { get; } = Math.Max(0, targets.Max().ToInt64());
+        public long LargestTarget { get; } = Math.Max(0, targets.max().Integer());
 
         public void Dispose()
         {
@@ -158,9 +158,9 @@ public sealed class TensorsTask : TaskDefinition
 
         public Batch Get(ReadOnlySpan<long> indices)
         {
-            using var scope = new TensorScope();
-            Tensor rows = Tensor.From(indices, [indices.Length]);
-            return new Batch(scope.Keep(inputs.IndexSelect(0, rows)), scope.Keep(targets.IndexSelect(0, rows)), mask is null ? null : scope.Keep(mask.IndexSelect(0, rows)));
+            using var scope = torch.NewDisposeScope();
+            Tensor rows = Tensors.From(indices, [indices.Length]);
+            return new Batch(scope.MoveToOuter(inputs.index_select(0, rows)), scope.MoveToOuter(targets.index_select(0, rows)), mask is null ? null : scope.MoveToOuter(mask.index_select(0, rows)));
         }
     }
 }

@@ -1,10 +1,11 @@
 using System.Globalization;
+using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 using System.Text.Json.Nodes;
 using Permafrost.Formats;
 using Permafrost.Formats.Safetensors;
-using Permafrost.Torch;
-using Permafrost.Torch.Optimizers;
+using Permafrost.Kernels;
+using Permafrost.Training.Optimizers;
 using Permafrost.Tuning;
 
 namespace Permafrost.Training;
@@ -17,7 +18,7 @@ namespace Permafrost.Training;
 public static class Checkpoint
 {
     /// <summary>Raised when the layout changes; a newer one is refused.</summary>
-    public const int Version = 1;
+    public const int Version = 2;
 
     private const string Prefix = "checkpoint-";
     private const string Manifest = "manifest.json";
@@ -40,14 +41,14 @@ public static class Checkpoint
         {
             if (Directory.Exists(temporary)) Directory.Delete(temporary, recursive: true);
             Directory.CreateDirectory(temporary);
-            using var scope = new TensorScope();
+            using var scope = torch.NewDisposeScope();
             (IReadOnlyDictionary<string, Tensor> slots, IReadOnlyDictionary<string, long> steps) = optimizer.State();
             SafetensorsWriter.Write(Path.Combine(temporary, Weights), model.Adapter());
             SafetensorsWriter.Write(Path.Combine(temporary, OptimizerFile), slots);
             JsonObject trainer = state.ToJson();
             trainer["optimizer_steps"] = new JsonObject(steps.Select(pair => KeyValuePair.Create(pair.Key, (JsonNode?)pair.Value)));
             RunFolder.WriteJson(Path.Combine(temporary, StateFile), trainer);
-            RunFolder.WriteJson(Path.Combine(temporary, RandomFile), RandomJson(device));
+            RunFolder.WriteJson(Path.Combine(temporary, RandomFile), RandomJson());
             RunFolder.WriteJson(Path.Combine(temporary, IdentityFile), identity);
             // What is best now may not be what is in best/ when a killed run goes on.
             bool other = keepsBest && state.BestStep >= 0 && state.BestStep < state.Step;
@@ -152,6 +153,7 @@ public static class Checkpoint
         JsonObject json = JsonFile.Read(manifest);
         if (json["checkpoint_version"] is not JsonValue value || !value.TryGetValue(out int version)) throw new PermafrostException($"{manifest} is damaged: it has no checkpoint_version");
         if (version > Version) throw new PermafrostException($"{path} is of checkpoint version {version}; this program knows up to {Version}: update it");
+        if (version < Version) throw new PermafrostException($"{path} was written by an earlier version, whose engine drew other random numbers, so its run cannot be continued to the same result: start it again, or evaluate its adapter");
         string[] files = json["sha256"]?[BestFile] is null ? Files : [.. Files, BestFile];
         foreach (string file in files)
         {
@@ -176,7 +178,7 @@ public static class Checkpoint
     /// <exception cref="PermafrostException">A part does not fit this run.</exception>
     public static TrainerState Restore(string path, TunedModel model, Optimizer optimizer, Device device)
     {
-        using var scope = new TensorScope();
+        using var scope = torch.NewDisposeScope();
         model.LoadAdapter(AdapterFolder.ReadFile(Path.Combine(path, Weights)), path, complete: true);
         string statePath = Path.Combine(path, StateFile);
         JsonObject json = JsonFile.Read(statePath);
@@ -185,10 +187,9 @@ public static class Checkpoint
             Dictionary<string, long> steps = JsonFile.Given(json, "optimizer_steps").AsObject().ToDictionary(pair => pair.Key, pair => (long)(pair.Value ?? throw new FormatException($"optimizer_steps has none for {pair.Key}")));
             optimizer.Restore(AdapterFolder.ReadFile(Path.Combine(path, OptimizerFile)), steps);
             JsonObject random = JsonFile.Read(Path.Combine(path, RandomFile));
-            RandomState.SetState(Device.Cpu, Convert.FromBase64String((string)JsonFile.Given(random, "cpu")!));
-            if (device.Type == DeviceType.Cuda && random["cuda"] is { } cuda) RandomState.SetState(device, Convert.FromBase64String((string)cuda!));
+            torch.set_rng_state(Tensors.From(Convert.FromBase64String((string)JsonFile.Given(random, "cpu")!)));
         }
-        catch (Exception error) when (error is ArgumentException or InvalidOperationException or FormatException or TorchException)
+        catch (Exception error) when (error is ArgumentException or InvalidOperationException or FormatException or ExternalException)
         {
             throw new PermafrostException($"{path} does not fit this run: {error.Message.ReplaceLineEndings(" ")}");
         }
@@ -203,7 +204,7 @@ public static class Checkpoint
     /// <exception cref="PermafrostException">They are nowhere, or cannot be read or written.</exception>
     public static void RestoreBest(string path, RunFolder folder, TrainerState state, JsonObject adapterConfig)
     {
-        using var scope = new TensorScope();
+        using var scope = torch.NewDisposeScope();
         string best = Path.Combine(path, BestFile), own = Path.Combine(path, Weights);
         if (File.Exists(best)) AdapterFolder.Write(folder.Best, adapterConfig, AdapterFolder.ReadFile(best));
         else if (state.BestStep == state.Step) AdapterFolder.Write(folder.Best, adapterConfig, AdapterFolder.ReadFile(own));
@@ -212,11 +213,10 @@ public static class Checkpoint
 
     private static string[] Files => [Weights, OptimizerFile, StateFile, RandomFile, IdentityFile];
 
-    private static JsonObject RandomJson(Device device)
+    private static JsonObject RandomJson()
     {
-        var json = new JsonObject { ["cpu"] = Convert.ToBase64String(RandomState.GetState(Device.Cpu)) };
-        if (device.Type == DeviceType.Cuda) json["cuda"] = Convert.ToBase64String(RandomState.GetState(device));
-        return json;
+        using Tensor state = torch.get_rng_state();
+        return new JsonObject { ["cpu"] = Convert.ToBase64String(state.ToBytes()) };
     }
 
     private static long? StepOf(string path)

@@ -2,7 +2,7 @@ using System.Reflection;
 using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics.X86;
 using System.Text.Json.Nodes;
-using Permafrost.Torch;
+using Permafrost.Kernels;
 
 namespace Permafrost.Training;
 
@@ -11,8 +11,8 @@ public static class EnvironmentInfo
 {
     // Variables that change what is computed, or how fast.
     private static readonly string[] Variables =
-        ["LIBTORCH", "LIBTORCH_USE_PYTORCH", "PYTHON", "PERMAFROST_NATIVE", "PERMAFROST_KERNELS", "PERMAFROST_HOME", "PERMAFROST_DATA", "OMP_NUM_THREADS", "OMP_WAIT_POLICY", "MKL_NUM_THREADS", "OPENBLAS_THREAD_TIMEOUT", "OPENBLAS_NUM_THREADS",
-         "OPENBLAS_CORETYPE", "ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "CUDA_VISIBLE_DEVICES", "CUBLAS_WORKSPACE_CONFIG", "HF_HOME", "HF_HUB_CACHE"];
+        ["PERMAFROST_NATIVE", "PERMAFROST_KERNELS", "PERMAFROST_HOME", "PERMAFROST_DATA", "OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "MKL_NUM_THREADS",
+         "ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "CUDA_VISIBLE_DEVICES", "CUBLAS_WORKSPACE_CONFIG", "HF_HOME", "HF_HUB_CACHE"];
 
     /// <summary>This program's version.</summary>
     public static string Version { get; } = typeof(EnvironmentInfo).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion ?? "unknown";
@@ -29,11 +29,11 @@ public static class EnvironmentInfo
             ["os"] = OsName(),
             ["architecture"] = RuntimeInformation.ProcessArchitecture.ToString(),
             ["libtorch"] = Engine.Version,
-            ["native_library"] = Engine.NativeLibraryPath,
-            ["blas"] = Engine.Blas is { Length: > 0 } blas ? blas : "not OpenBLAS",
-            ["kernels"] = Kernels.Name,
-            ["kernels_available"] = string.Join(" ", Kernels.Available),
-            ["fused_attention"] = Tensor.HasScaledDotProductAttention,
+            ["torchsharp"] = Engine.TorchSharpVersion,
+            ["kernels"] = KernelSet.Name,
+            ["kernels_library"] = KernelSet.LibraryPath,
+            ["kernels_available"] = string.Join(" ", KernelSet.Available),
+            ["kernels_threads"] = KernelSet.Pool,
             ["cpu"] = CpuName(),
             ["cores"] = Environment.ProcessorCount,
             ["cpu_features"] = string.Join(" ", CpuFeatures()),

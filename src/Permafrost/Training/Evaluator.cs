@@ -1,6 +1,6 @@
 using System.Text.Json.Nodes;
 using Permafrost.Tasks;
-using Permafrost.Torch;
+using Permafrost.Kernels;
 using Permafrost.Tuning;
 
 namespace Permafrost.Training;
@@ -44,18 +44,18 @@ public static class Evaluator
         var ordered = new InOrder();
         foreach ((long[] numbers, Tensor logits, Tensor targets, Tensor? hard) in Batches(model, examples, batchSize, device, cancellation))
         {
-            Tensor flat = targets.Reshape(-1);
-            long counted = flat.Ne(-100).Sum().ToInt64();
-            if (counted > 0) loss += model.Loss(logits, targets).ToDouble() * counted;
-            Tensor hits = logits.Argmax(-1).Reshape(-1).Eq(flat);
-            right += hits.Sum().ToInt64();
+            Tensor flat = targets.reshape(-1);
+            long counted = flat.ne(-100).sum().Integer();
+            if (counted > 0) loss += model.Loss(logits, targets).Number() * counted;
+            Tensor hits = logits.argmax(-1).reshape(-1).eq(flat);
+            right += hits.sum().Integer();
             if (hard is not null)
             {
-                hardRight += (hits.To(DType.Int64) * hard.Reshape(-1)).Sum().ToInt64();
-                hardAnswers += hard.Sum().ToInt64();
+                hardRight += (hits.to(ScalarType.Int64) * hard.reshape(-1)).sum().Integer();
+                hardAnswers += hard.sum().Integer();
             }
             answers += counted;
-            count += logits.Size(0);
+            count += logits.size(0);
             if (onPrediction is not null) foreach (Prediction prediction in ordered.Add(ToPredictions(numbers, logits, targets))) onPrediction(prediction);
         }
         if (!double.IsFinite(loss)) throw new DivergedException("the loss over a split is not finite although training's is; look for NaN or infinite values in the validation and test data, or lower --learning-rate");
@@ -80,8 +80,8 @@ public static class Evaluator
             foreach (long[] numbers in DataOrder.Once(examples, batchSize))
             {
                 cancellation.ThrowIfCancellationRequested();
-                using var noGrad = new NoGrad();
-                using var scope = new TensorScope();
+                using var noGrad = torch.no_grad();
+                using var scope = torch.NewDisposeScope();
                 Batch batch = examples.Get(numbers).To(device);
                 yield return (numbers, model.Forward(batch), batch.Targets, batch.Hard);
             }
@@ -94,12 +94,12 @@ public static class Evaluator
 
     private static List<Prediction> ToPredictions(long[] numbers, Tensor logits, Tensor? targets)
     {
-        (int P, int C) = ((int)logits.Size(1), (int)logits.Size(2));
-        float[] probabilities = logits.Softmax(-1).ToArray<float>();
-        long[] classes = logits.Argmax(-1).ToArray<long>();
+        (int P, int C) = ((int)logits.size(1), (int)logits.size(2));
+        float[] probabilities = logits.softmax(-1).ToArray<float>();
+        long[] classes = logits.argmax(-1).ToArray<long>();
         long[]? wanted = targets?.ToArray<long>();
         var predictions = new List<Prediction>();
-        for (int row = 0; row < logits.Size(0); row++)
+        for (int row = 0; row < logits.size(0); row++)
         {
             int first = row * P;
             float[][] own = [.. Enumerable.Range(0, P).Select(p => probabilities.AsSpan((first + p) * C, C).ToArray())];

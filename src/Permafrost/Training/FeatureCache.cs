@@ -2,7 +2,7 @@ using System.Security.Cryptography;
 using System.Text;
 using Permafrost.Formats.Safetensors;
 using Permafrost.Tasks;
-using Permafrost.Torch;
+using Permafrost.Kernels;
 
 namespace Permafrost.Training;
 
@@ -35,7 +35,7 @@ public static class FeatureCache
         try
         {
             using var file = new SafetensorsFile(PathOf(key));
-            foreach (string name in file.Entries.Keys) tensors[name] = TensorScope.Detach(file.Read(name));
+            foreach (string name in file.Entries.Keys) tensors[name] = file.Read(name).DetachFromDisposeScope();
             if (file.Metadata.GetValueOrDefault("key") == key && long.TryParse(file.Metadata.GetValueOrDefault("tokens"), out long tokens)
                 && file.Metadata.GetValueOrDefault("sha256") == Sha256(tensors, tokens))
             {
@@ -43,7 +43,7 @@ public static class FeatureCache
                 return (tensors, tokens);
             }
         }
-        catch (Exception error) when (error is PermafrostException or TorchException)
+        catch (Exception error) when (error is PermafrostException or ArgumentException)
         {
             // Missing, cut short, or something else altogether: it is computed again and written over.
         }
@@ -91,7 +91,7 @@ public static class FeatureCache
         hash.AppendData(Encoding.UTF8.GetBytes(FormattableString.Invariant($"{tokens}\0")));
         foreach ((string name, Tensor tensor) in tensors.OrderBy(pair => pair.Key, StringComparer.Ordinal))
         {
-            hash.AppendData(Encoding.UTF8.GetBytes($"{name}\0{tensor}\0"));
+            hash.AppendData(Encoding.UTF8.GetBytes($"{name}\0{tensor.Describe()}\0"));
             tensor.ReadBytes(bytes => hash.AppendData(bytes));
         }
         return Convert.ToHexStringLower(hash.GetHashAndReset());

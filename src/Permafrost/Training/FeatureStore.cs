@@ -4,7 +4,7 @@ using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json.Nodes;
 using Permafrost.Tasks;
-using Permafrost.Torch;
+using Permafrost.Kernels;
 using Permafrost.Tuning;
 
 namespace Permafrost.Training;
@@ -79,16 +79,16 @@ internal sealed class FeatureStore(FinetuneRun run) : IDisposable
         model.Train(false);
         try
         {
-            using var noGrad = new NoGrad();
+            using var noGrad = torch.no_grad();
             long done = 0;
             foreach (long[] part in DataOrder.Once(examples, BatchSize))
             {
                 cancellation.ThrowIfCancellationRequested();
-                using var scope = new TensorScope();
+                using var scope = torch.NewDisposeScope();
                 Batch batch = examples.Get(part);
                 tokens += batch.Tokens;
                 Batch there = batch.To(run.Device);
-                Put("features", model.Read(there.Inputs, there.Mask).To(Device.Cpu), part);
+                Put("features", model.Read(there.Inputs, there.Mask).to(torch.CPU), part);
                 Put("targets", batch.Targets, part);
                 if (batch.Hard is not null) Put("hard", batch.Hard, part);
                 observer?.Progress("computing features", (double)(done += part.Length) / count);
@@ -108,8 +108,8 @@ internal sealed class FeatureStore(FinetuneRun run) : IDisposable
 
         void Put(string name, Tensor rows, long[] part)
         {
-            if (!tensors.TryGetValue(name, out Tensor? all)) tensors[name] = all = TensorScope.Detach(Tensor.Empty([count, .. rows.Shape[1..]], rows.DType));
-            all.IndexCopyInPlace(0, Tensor.From(part, [part.Length]), rows);
+            if (!tensors.TryGetValue(name, out Tensor? all)) tensors[name] = all = torch.empty([count, .. rows.shape[1..]], rows.dtype).DetachFromDisposeScope();
+            all.index_copy_(0, Tensors.From(part, [part.Length]), rows);
         }
     }
 
@@ -128,8 +128,8 @@ internal sealed class FeatureStore(FinetuneRun run) : IDisposable
 
     private bool Fits(IReadOnlyDictionary<string, Tensor> tensors, IExamples examples)
     {
-        bool fits = tensors.GetValueOrDefault("features") is { DType: DType.Float32 } features && features.Shape.AsSpan().SequenceEqual([examples.Count!.Value, run.Model.Readout.Count, run.Model.Backbone.Width])
-            && tensors.GetValueOrDefault("targets") is { DType: DType.Int64 } targets && targets.Shape.AsSpan().SequenceEqual([examples.Count.Value, run.Model.Shape.Targets]);
+        bool fits = tensors.GetValueOrDefault("features") is { dtype: ScalarType.Float32 } features && features.shape.AsSpan().SequenceEqual([examples.Count!.Value, run.Model.Readout.Count, run.Model.Backbone.Width])
+            && tensors.GetValueOrDefault("targets") is { dtype: ScalarType.Int64 } targets && targets.shape.AsSpan().SequenceEqual([examples.Count.Value, run.Model.Shape.Targets]);
         if (!fits) foreach (Tensor tensor in tensors.Values) tensor.Dispose();
         return fits;
     }
@@ -143,8 +143,8 @@ internal sealed class FeatureStore(FinetuneRun run) : IDisposable
             ["features"] = Version,
             ["batch"] = BatchSize,
             ["code"] = new JsonArray(typeof(FeatureStore).Module.ModuleVersionId, typeof(Tensor).Module.ModuleVersionId),
-            ["native"] = Convert.ToHexStringLower(SHA256.HashData(File.ReadAllBytes(Engine.NativeLibraryPath))),
-            ["kernels"] = Kernels.Name,
+            ["native"] = KernelSet.LibraryPath is { } library ? Convert.ToHexStringLower(SHA256.HashData(File.ReadAllBytes(library))) : null,
+            ["kernels"] = KernelSet.Name,
             ["device"] = run.Device.ToString(),
             ["frozen_type"] = run.FrozenType.ToString(),
             ["frozen_sha256"] = body.Value,
@@ -163,7 +163,7 @@ internal sealed class FeatureStore(FinetuneRun run) : IDisposable
             ["count"] = examples.Count,
             ["data"] = run.Task.IsGenerated ? null : DataSha256(examples, cancellation),
         };
-        foreach (string fact in new[] { "architecture", "libtorch", "blas", "fused_attention", "cpu", "cpu_features", "threads" }) what[fact] = environment[fact]?.DeepClone();
+        foreach (string fact in new[] { "architecture", "libtorch", "cpu", "cpu_features", "threads" }) what[fact] = environment[fact]?.DeepClone();
         what["variables"] = new JsonArray([.. environment["variables"]!.AsObject().Where(pair => !pair.Key.StartsWith("PERMAFROST_", StringComparison.Ordinal) && !pair.Key.StartsWith("HF_", StringComparison.Ordinal)).Select(pair => (JsonNode)$"{pair.Key}={pair.Value}")]);
         return Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(what.ToJsonString())));
     }
@@ -177,12 +177,12 @@ internal sealed class FeatureStore(FinetuneRun run) : IDisposable
         foreach (long[] part in DataOrder.Once(examples, BatchSize))
         {
             cancellation.ThrowIfCancellationRequested();
-            using var scope = new TensorScope();
+            using var scope = torch.NewDisposeScope();
             Batch batch = examples.Get(part);
             hash.AppendData(MemoryMarshal.AsBytes<long>(part));  // taken by length, but other places are other data
             foreach (Tensor? tensor in new[] { batch.Inputs, batch.Targets, batch.Mask, batch.Hard })
             {
-                hash.AppendData(Encoding.UTF8.GetBytes($"{tensor}\0"));
+                hash.AppendData(Encoding.UTF8.GetBytes($"{tensor?.Describe()}\0"));
                 tensor?.ReadBytes(bytes => hash.AppendData(bytes));
             }
         }
@@ -198,15 +198,15 @@ internal sealed class FeatureStore(FinetuneRun run) : IDisposable
         private readonly Tensor targets = tensors["targets"];
         private readonly Tensor? hard = tensors.GetValueOrDefault("hard");
 
-        public long? Count => features.Size(0);
+        public long? Count => features.size(0);
 
         public Batch Get(ReadOnlySpan<long> indices)
         {
-            using var scope = new TensorScope();
-            Tensor rows = Tensor.From(indices, [indices.Length]);
-            return new Batch(scope.Keep(features.IndexSelect(0, rows)), scope.Keep(targets.IndexSelect(0, rows)), Hard: hard is null ? null : scope.Keep(hard.IndexSelect(0, rows)))
+            using var scope = torch.NewDisposeScope();
+            Tensor rows = Tensors.From(indices, [indices.Length]);
+            return new Batch(scope.MoveToOuter(features.index_select(0, rows)), scope.MoveToOuter(targets.index_select(0, rows)), Hard: hard is null ? null : scope.MoveToOuter(hard.index_select(0, rows)))
             {
-                ReadFrom = (long)Math.Round((double)tokens * indices.Length / features.Size(0)),
+                ReadFrom = (long)Math.Round((double)tokens * indices.Length / features.size(0)),
             };
         }
 

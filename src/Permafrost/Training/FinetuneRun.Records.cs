@@ -5,7 +5,7 @@ using System.Text.Json.Nodes;
 using Permafrost.Formats;
 using Permafrost.Models;
 using Permafrost.Tasks;
-using Permafrost.Torch;
+using Permafrost.Kernels;
 
 namespace Permafrost.Training;
 
@@ -167,7 +167,7 @@ public sealed partial class FinetuneRun
                 if (split is not null) hash.AppendData(Encoding.UTF8.GetBytes(features.DataSha256(split, CancellationToken.None)));
             return Convert.ToHexStringLower(hash.GetHashAndReset());
         }
-        using var scope = new TensorScope();
+        using var scope = torch.NewDisposeScope();
         long count = Data.Train.Count ?? 64;
         foreach (long start in new[] { 0, Math.Max(0, count - 16) })
         {

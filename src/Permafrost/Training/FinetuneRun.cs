@@ -3,7 +3,7 @@ using System.Text.Json.Nodes;
 using Permafrost.Formats;
 using Permafrost.Models;
 using Permafrost.Tasks;
-using Permafrost.Torch;
+using Permafrost.Kernels;
 using Permafrost.Tuning;
 
 namespace Permafrost.Training;
@@ -72,8 +72,8 @@ public sealed partial class FinetuneRun : IDisposable
         TaskShape shape = knownShape ?? Data!.Shape;
         if (options.NumClasses is { } classes && classes != shape.Classes) throw new UsageException($"--num-classes {classes}: the task {Task.Name} has {shape.Classes} classes");
         // A start value for the input table may have more rows than the ids that happen to occur.
-        if (shape.Vocabulary is { } ids && options.InputLayer == "new" && start?.GetValueOrDefault("input_layer.weight") is { Dimensions: 2 } table && table.Size(0) > ids)
-            shape = shape with { Vocabulary = (int)table.Size(0) };
+        if (shape.Vocabulary is { } ids && options.InputLayer == "new" && start?.GetValueOrDefault("input_layer.weight") is { Dimensions: 2 } table && table.size(0) > ids)
+            shape = shape with { Vocabulary = (int)table.size(0) };
         if (knownShape is not null && Data is not null && (Data.Shape.VectorSize != shape.VectorSize || Data.Shape.Vocabulary > shape.Vocabulary || Data.Shape.Targets != shape.Targets || Data.Shape.Classes > shape.Classes))
             throw new PermafrostException($"the data of {Task.Name} has another shape than the run was trained on (inputs, number of answers or classes); give the data of the run with --data");
         FrozenType = ParseFrozenType(options.FrozenDtype, Device);
@@ -106,7 +106,7 @@ public sealed partial class FinetuneRun : IDisposable
     public Device Device { get; }
 
     /// <summary>What --frozen-dtype came to on this machine.</summary>
-    public DType FrozenType { get; }
+    public ScalarType FrozenType { get; }
 
     /// <summary>SHA-256 of the backbone's weights before training.</summary>
     public string BackboneSha256 { get; }
@@ -149,7 +149,7 @@ public sealed partial class FinetuneRun : IDisposable
     public static FinetuneRun Prepare(RunOptions options, bool wholeBackbone = false, bool fitMemory = false)
     {
         var run = new FinetuneRun(options, null, withData: true, wholeBackbone);
-        if (fitMemory && run.Device.Type == DeviceType.Cpu) (run.MicroBatchSize, run.EvalBatchSize) = MemoryEstimate.Fit(run, EnvironmentInfo.AvailableMemoryBytes);
+        if (fitMemory && run.Device.type == DeviceType.CPU) (run.MicroBatchSize, run.EvalBatchSize) = MemoryEstimate.Fit(run, EnvironmentInfo.AvailableMemoryBytes);
         return run;
     }
 
@@ -169,7 +169,7 @@ public sealed partial class FinetuneRun : IDisposable
         var run = new FinetuneRun(options, ShapeFrom(config, folder.Adapter), withData);
         if (config["backbone_sha256"]?.ToString() != run.BackboneSha256)
             throw new PermafrostException($"the backbone {options.Backbone} is not the one that {path} was trained on (SHA-256 {run.BackboneSha256[..12]}..., then {Short(config["backbone_sha256"])})");
-        using var scope = new TensorScope();
+        using var scope = torch.NewDisposeScope();
         run.Model.LoadAdapter(AdapterFolder.ReadTensors(folder.Adapter), folder.Adapter, complete: true);
         return run;
     }
@@ -210,7 +210,7 @@ public sealed partial class FinetuneRun : IDisposable
         long step = state.Step;
         if (Options.LoadBestModelAtEnd && state.BestStep >= 0 && state.BestStep < state.Step)
         {
-            using var scope = new TensorScope();
+            using var scope = torch.NewDisposeScope();
             Model.LoadAdapter(AdapterFolder.ReadTensors(folder.Best), folder.Best, complete: true);
             step = state.BestStep;
         }
@@ -446,8 +446,8 @@ public sealed partial class FinetuneRun : IDisposable
     }
 
     /// <summary>What --frozen-dtype means here; auto: bfloat16 where the processor or the GPU multiplies it natively.</summary>
-    public static DType ParseFrozenType(string text, Device device) =>
-        text == "bfloat16" || text == "auto" && (device.Type == DeviceType.Cuda || Kernels.MultiplyBFloat16) ? DType.BFloat16 : DType.Float32;
+    public static ScalarType ParseFrozenType(string text, Device device) =>
+        text == "bfloat16" || text == "auto" && (device.type == DeviceType.CUDA || KernelSet.MultipliesBFloat16) ? ScalarType.BFloat16 : ScalarType.Float32;
 
     private IReadOnlyList<int> CheckLengths(IExamples train)
     {
@@ -462,7 +462,7 @@ public sealed partial class FinetuneRun : IDisposable
     {
         try
         {
-            return Device.Parse(text);
+            return Devices.Parse(text);
         }
         catch (FormatException error)
         {

@@ -30,7 +30,7 @@ public sealed record MemoryEstimate(long Loaded, long Gradients, long Optimizer,
         long validation = ScoringBytes(run, ScoresFeatures(run) ? FeatureStore.BatchSize : run.EvalBatchSize);
         long features = run.FeatureBytes(run.Data?.Train) + run.FeatureBytes(run.Data?.Validation) + run.FeatureBytes(run.Data?.Test);
         if (run.FeatureBytes(run.Data?.Train) > 0) training = validation = model.Backbone.ForwardBytes(Math.Min(FeatureStore.BatchSize, run.Data!.Train.Count!.Value), model.Shape.SequenceLength);
-        long products = run.FrozenType == Torch.DType.Float32 ? PlainProducts : 0;
+        long products = run.FrozenType == ScalarType.Float32 ? PlainProducts : 0;
         return new MemoryEstimate(EnvironmentInfo.ResidentMemoryBytes, trained, state, Math.Max(training, validation) + features + products, EnvironmentInfo.PeakMemoryBytes);
     }
 
@@ -62,7 +62,7 @@ public sealed record MemoryEstimate(long Loaded, long Gradients, long Optimizer,
     /// <param name="available">Bytes that are still free.</param>
     public static int FitScoring(FinetuneRun run, int wanted, long available)
     {
-        if (run.Device.Type != Torch.DeviceType.Cpu || ScoresFeatures(run)) return wanted;
+        if (run.Device.type != DeviceType.CPU || ScoresFeatures(run)) return wanted;
         while (wanted > 1 && run.Model.Backbone.ForwardBytes(wanted, run.Model.Shape.SequenceLength) > 0.9 * available) wanted = (wanted + 1) / 2;
         return wanted;
     }

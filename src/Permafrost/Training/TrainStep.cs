@@ -1,6 +1,6 @@
 using Permafrost.Tasks;
-using Permafrost.Torch;
-using Permafrost.Torch.Optimizers;
+using Permafrost.Kernels;
+using Permafrost.Training.Optimizers;
 using Permafrost.Tuning;
 
 namespace Permafrost.Training;
@@ -19,20 +19,33 @@ public static class TrainStep
     {
         double total = 0;
         double[] answers = [.. batches.Select(Answers)];
-        for (int i = 0; i < batches.Count; i++)
+        model.DropoutKeys.FirstRow = 0;
+        try
         {
-            if (answers[i] == 0) continue;  // the mean over no answers would be 0/0
-            using var scope = new TensorScope();
-            Tensor loss = model.Loss(model.Forward(batches[i]), batches[i].Targets);
-            if (batches.Count > 1) loss *= answers[i] / answers.Sum();
-            double value = loss.ToDouble();
-            total += value;
-            if (!double.IsFinite(value))
+            for (int i = 0; i < batches.Count; i++)
             {
-                optimizer.ZeroGrad();
-                return (value, 0);
+                if (answers[i] > 0)
+                {
+                    using DisposeScope scope = torch.NewDisposeScope();
+                    Tensor loss = model.Loss(model.Forward(batches[i]), batches[i].Targets);
+                    if (batches.Count > 1) loss *= answers[i] / answers.Sum();
+                    double value = loss.Number();
+                    total += value;
+                    if (!double.IsFinite(value))
+                    {
+                        optimizer.ZeroGrad();
+                        return (value, 0);
+                    }
+                    Segment.Backward(loss);
+                }
+                // Parts of one batch drop what the whole would.
+                model.DropoutKeys.FirstRow += batches[i].Count;
             }
-            loss.Backward();
+        }
+        finally
+        {
+            model.DropoutKeys.FirstRow = 0;
+            if (!model.DropoutKeys.CountsForwards) model.DropoutKeys.Step++;
         }
         if (answers.Sum() == 0) return (0, 0);
         double norm = GradientClipping.ClipNorm(model.Trained.Select(parameter => parameter.Parameter.Value), maxNorm > 0 ? maxNorm : double.PositiveInfinity);
@@ -43,7 +56,7 @@ public static class TrainStep
 
     private static double Answers(Batch batch)
     {
-        using var scope = new TensorScope();
-        return batch.Targets.Ne(-100).Sum().ToDouble();
+        using var scope = torch.NewDisposeScope();
+        return batch.Targets.ne(-100).sum().Number();
     }
 }

@@ -1,8 +1,8 @@
 using Permafrost.Formats;
 using Permafrost.Models;
 using Permafrost.Tasks;
-using Permafrost.Torch;
-using Permafrost.Torch.Optimizers;
+using Permafrost.Kernels;
+using Permafrost.Training.Optimizers;
 using Permafrost.Tuning;
 
 namespace Permafrost.Training;
@@ -48,12 +48,14 @@ internal sealed class TrainingLoop : IDisposable
         startHashes = model.Trained.ToDictionary(p => p.Name, Hash);
         patience = model.Trained.Any(p => p.Parameter.Shape.Length > 1 && IsZero(p.Parameter.Value)) ? BehindZeros : 1;
         optimizer = MakeOptimizer();
-        RandomState.Seed((ulong)options.Seed);
+        torch.manual_seed(options.Seed);
+        (model.DropoutKeys.Seed, model.DropoutKeys.CountsForwards) = (options.Seed, false);
         if (checkpoint is null) return;
         State = Checkpoint.Restore(checkpoint, model, optimizer, run.Device);
         if (State.Step > steps) throw new UsageException($"{checkpoint} has done {State.Step} steps, more than --max-steps or --num-train-epochs ask for ({steps}); ask for at least as many");
         if (options.LoadBestModelAtEnd && State.BestStep >= 0) Checkpoint.RestoreBest(checkpoint, folder, State, run.AdapterConfig(State.BestStep));
         savedStep = State.Step;
+        model.DropoutKeys.Step = State.Step;
         Checkpoint.Leave(folder, State.Step);
     }
 
@@ -122,7 +124,7 @@ internal sealed class TrainingLoop : IDisposable
     // One update; returns the seconds spent waiting for data.
     private double Step(double factor)
     {
-        using var scope = new TensorScope();
+        using var scope = torch.NewDisposeScope();
         long started = clock.GetTimestamp();
         var batches = new List<Batch>();
         foreach (long[] batch in order.Step(State.Step).Chunk(options.PerDeviceTrainBatchSize))
@@ -209,8 +211,8 @@ internal sealed class TrainingLoop : IDisposable
 
     private static bool IsZero(Tensor tensor)
     {
-        using var scope = new TensorScope();
-        return tensor.Detach().Ne(0).Sum().ToInt64() == 0;
+        using var scope = torch.NewDisposeScope();
+        return tensor.detach().ne(0).sum().Integer() == 0;
     }
 
     private static string Hash(TunedParameter parameter) => BackboneSource.Sha256([(parameter.Name, parameter.Parameter)]);

@@ -1,5 +1,5 @@
 using System.Globalization;
-using Permafrost.Torch;
+using Permafrost.Kernels;
 
 namespace Permafrost.Tuning;
 
@@ -41,12 +41,12 @@ public sealed record Readout(ReadoutKind Kind, int Count = 1)
     {
         if (Count > T) throw new PermafrostException($"--readout {this} reads {Count} tokens, but the sequences have {T}");
         if (Kind == ReadoutKind.Mean) return null;
-        if (Kind == ReadoutKind.First) return mask is null ? Tensor.Zeros([B, 1], DType.Int64, device) : mask.Argmax(1).View(B, 1);
-        Tensor back = Tensor.Arange(Count, DType.Int64, device).View(1, Count) - (Count - 1);  // ..., -1, 0
-        if (mask is null) return (back + (T - 1)).Expand(B, Count);
-        if (Count > 1 && mask.Sum(1).Min().ToInt64() is var shortest && shortest < Count) throw new PermafrostException($"--readout {this} reads {Count} tokens, but a sequence has only {shortest} that are not padding");
-        Tensor last = (mask * Tensor.Arange(T, DType.Int64, device)).Argmax(1);  // (B)
-        return last.View(B, 1) + back;
+        if (Kind == ReadoutKind.First) return mask is null ? torch.zeros([B, 1], ScalarType.Int64, device) : mask.argmax(1).view(B, 1);
+        Tensor back = torch.arange(Count, ScalarType.Int64, device).view(1, Count) - (Count - 1);  // ..., -1, 0
+        if (mask is null) return (back + (T - 1)).expand(B, Count);
+        if (Count > 1 && mask.sum(1).min().Integer() is var shortest && shortest < Count) throw new PermafrostException($"--readout {this} reads {Count} tokens, but a sequence has only {shortest} that are not padding");
+        Tensor last = (mask * torch.arange(T, ScalarType.Int64, device)).argmax(1);  // (B)
+        return last.view(B, 1) + back;
     }
 
     /// <summary>(B, K, C) from hidden states (B, T, C).</summary>
@@ -55,10 +55,10 @@ public sealed record Readout(ReadoutKind Kind, int Count = 1)
     /// <exception cref="PermafrostException">K is more than the sequence has tokens.</exception>
     public Tensor Read(Tensor hidden, Tensor? mask)
     {
-        if (Positions(mask, hidden.Size(0), hidden.Size(1), hidden.Device) is { } positions) return hidden.Rows(positions);
-        if (mask is null) return hidden.Mean(1, keepDimension: true);
-        Tensor weights = mask.To(hidden.DType).Unsqueeze(2);  // (B, T, 1)
-        return (hidden * weights).Sum(1, keepDimension: true) / weights.Sum(1, keepDimension: true);
+        if (Positions(mask, hidden.size(0), hidden.size(1), hidden.device) is { } positions) return hidden.Rows(positions);
+        if (mask is null) return Segment.Compose(inputs => inputs[0].mean([1L], keepdim: true), hidden);
+        Tensor weights = mask.to(hidden.dtype).unsqueeze(2);  // (B, T, 1)
+        return Segment.Compose(inputs => (inputs[0] * weights).sum(1, keepdim: true) / weights.sum(1, keepdim: true), hidden);
     }
 
     /// <inheritdoc/>

@@ -1,7 +1,7 @@
 using Permafrost.Models;
 using Permafrost.Nn;
 using Permafrost.Tasks;
-using Permafrost.Torch;
+using Permafrost.Kernels;
 
 namespace Permafrost.Tuning;
 
@@ -27,6 +27,8 @@ public sealed class TunedModel : IDisposable
     private readonly Embedding? inputTable;
     private readonly Linear outputLayer;
 
+    // The backbone's dropouts are numbered from 0.
+    private const int InputPlace = -1;
 
     /// <summary>Wraps a backbone for a task.</summary>
     /// <param name="backbone">The backbone with its weights; from now on owned by this model.</param>
@@ -39,7 +41,7 @@ public sealed class TunedModel : IDisposable
     /// <param name="device">Where to compute.</param>
     /// <param name="frozenType">Of frozen weights that are multiplied with: float32 or bfloat16.</param>
     /// <exception cref="UsageException">The policy trains nothing, or the combination cannot be.</exception>
-    public TunedModel(Backbone backbone, TaskShape shape, Readout readout, Policy policy, bool ownTokens, double dropout, long seed, Device device, DType frozenType = DType.Float32)
+    public TunedModel(Backbone backbone, TaskShape shape, Readout readout, Policy policy, bool ownTokens, double dropout, long seed, Device device, ScalarType frozenType = ScalarType.Float32)
     {
         (Backbone, Shape, Readout, Policy, Dropout, FrozenType) = (backbone, shape, readout, policy, dropout, frozenType);
 
@@ -50,10 +52,11 @@ public sealed class TunedModel : IDisposable
         if (readout.Count > shape.SequenceLength) throw new UsageException($"--readout {readout} reads {readout.Count} tokens, but the sequences have {shape.SequenceLength}");
         policy.CheckLayers(backbone.Layers);
         backbone.DropoutOverride = dropout;
+        backbone.UseDropoutKeys(DropoutKeys);
         if (shape.VectorSize is { } size) inputLinear = new Linear(size, backbone.Width, weightInitializer: Initializers.Orthogonal(InputGain), biasInitializer: Initializers.Zeros);
         else if (!ownTokens) inputTable = new Embedding(shape.Vocabulary!.Value, backbone.Width, Initializers.Normal(1));
         outputLayer = new Linear(backbone.Width, shape.Targets / readout.Count * shape.Classes);
-        using (new NoGrad()) foreach ((string name, Parameter parameter) in NewLayers()) Draw(name, parameter, seed);
+        using (torch.no_grad()) foreach ((string name, Parameter parameter) in NewLayers()) Draw(name, parameter, seed);
         Parameters = [.. Declare(ownTokens)];
         if (!Parameters.Any(parameter => parameter.Trained))
             throw new UsageException($"--policy '{policy}' trains nothing here: no parameter that this run uses is in its groups; try fpt");
@@ -62,8 +65,8 @@ public sealed class TunedModel : IDisposable
         {
             if (!parameter.Parameter.HasValue) continue;
             parameter.Parameter.To(device);
-            if (parameter.Trained) parameter.Parameter.Value.RequiresGrad = true;
-            else if (FrozenType == DType.BFloat16 && !InAdapter.Contains(parameter)) parameter.Parameter.FreezeAsBFloat16();
+            if (parameter.Trained) parameter.Parameter.Value.requires_grad = true;
+            else if (FrozenType == ScalarType.BFloat16 && !InAdapter.Contains(parameter)) parameter.Parameter.FreezeAsBFloat16();
         }
     }
 
@@ -83,7 +86,7 @@ public sealed class TunedModel : IDisposable
     public double Dropout { get; }
 
     /// <summary>Type of frozen weights that are multiplied with.</summary>
-    public DType FrozenType { get; }
+    public ScalarType FrozenType { get; }
 
     /// <summary>Every parameter, the new layers first.</summary>
     public IReadOnlyList<TunedParameter> Parameters { get; }
@@ -112,11 +115,11 @@ public sealed class TunedModel : IDisposable
     /// What <see cref="BackboneSource.Load"/> can do with a parameter as soon as it is there, so that a whole float32 backbone never is in memory:
     /// drop it where the run's inputs never reach it, pack it where it is frozen. The constructor then finds the rest as it would have left it.
     /// </summary>
-    public static void Settle(Backbone backbone, string name, Parameter parameter, Policy policy, bool ownTokens, DType frozenType, Device device)
+    public static void Settle(Backbone backbone, string name, Parameter parameter, Policy policy, bool ownTokens, ScalarType frozenType, Device device)
     {
         (GroupName group, int layer) = backbone.GroupOf(name);
         if (backbone.UnusedParameters(vectors: !ownTokens).Contains(name)) parameter.Free();
-        else if (frozenType == DType.BFloat16 && device.Type == DeviceType.Cpu && !policy.Trains(group, layer, backbone.Layers)) parameter.FreezeAsBFloat16();
+        else if (frozenType == ScalarType.BFloat16 && device.type == DeviceType.CPU && !policy.Trains(group, layer, backbone.Layers)) parameter.FreezeAsBFloat16();
     }
 
     /// <summary>Switches dropout on or off.</summary>
@@ -132,11 +135,16 @@ public sealed class TunedModel : IDisposable
     /// <summary>Whether dropout is on.</summary>
     public bool Training { get; private set; }
 
+    /// <summary>What dropout's masks follow from.</summary>
+    public DropoutKeys DropoutKeys { get; } = new();
+
     /// <summary>(B, P, C) logits of a batch.</summary>
     public Tensor Forward(Tensor inputs, Tensor? mask)
     {
-        using var scope = new TensorScope();
-        return scope.Keep(Answer(Read(inputs, mask)));
+        if (Training && DropoutKeys.CountsForwards) DropoutKeys.Step++;
+        using DisposeScope scope = torch.NewDisposeScope();
+        (inputs, mask) = Trimmed(inputs, mask);
+        return scope.MoveToOuter(Segment.Run(given => Answer(ReadTrimmed(given, mask)), inputs));
     }
 
     /// <summary>(B, P, C) logits of a batch, of inputs or of what was read from them before.</summary>
@@ -145,33 +153,44 @@ public sealed class TunedModel : IDisposable
     /// <summary>(B, K, C) hidden states that the output layer reads.</summary>
     public Tensor Read(Tensor inputs, Tensor? mask)
     {
-        using var scope = new TensorScope();
-        if (mask is not null && Backbone.Causal) (inputs, mask) = WithoutPaddedTail(inputs, mask, Readout.Count);
-        Tensor vectors = inputLinear is not null ? inputLinear.Forward(inputs).Dropout(Dropout, Training)
-            : inputTable is not null ? inputTable.Forward(inputs)
-            : Backbone.EmbedTokens(inputs);  // (B, T, width)
-        Tensor? positions = Readout.Positions(mask, vectors.Size(0), vectors.Size(1), vectors.Device);
-        Tensor hidden = Backbone.Forward(new BackboneInput(InputsEmbeds: vectors, AttentionMask: mask, ReadPositions: positions)).LastHiddenState;
-        return scope.Keep(positions is null ? Readout.Read(hidden, mask) : hidden);
+        using DisposeScope scope = torch.NewDisposeScope();
+        (inputs, mask) = Trimmed(inputs, mask);
+        return scope.MoveToOuter(Segment.Run(given => ReadTrimmed(given, mask), inputs));
     }
 
+    private Tensor ReadTrimmed(Tensor inputs, Tensor? mask)
+    {
+        Tensor vectors = inputLinear is not null ? inputLinear.Forward(inputs).FusedDropout(Training && Dropout > 0 ? DropoutKeys.Draw(Dropout, InputPlace) : DropoutDraw.None)
+            : inputTable is not null ? inputTable.Forward(inputs)
+            : Backbone.EmbedTokens(inputs);  // (B, T, width)
+        Tensor? positions = Readout.Positions(mask, vectors.size(0), vectors.size(1), vectors.device);
+        Tensor hidden = Backbone.Forward(new BackboneInput(InputsEmbeds: vectors, AttentionMask: mask, ReadPositions: positions)).LastHiddenState;
+        return positions is null ? Readout.Read(hidden, mask) : hidden;
+    }
+
+    private (Tensor Inputs, Tensor? Mask) Trimmed(Tensor inputs, Tensor? mask) => mask is not null && Backbone.Causal ? WithoutPaddedTail(inputs, mask, Readout.Count) : (inputs, mask);
+
     /// <summary>(B, P, C) logits from what <see cref="Read"/> gives: the output layer alone.</summary>
-    public Tensor Answer(Tensor read) => outputLayer.Forward(read).Reshape(read.Size(0), Shape.Targets, Shape.Classes);
+    public Tensor Answer(Tensor read) => Segment.Run(given =>
+    {
+        Tensor outputs = outputLayer.Forward(given);
+        return Segment.Compose(inputs => inputs[0].reshape(read.size(0), Shape.Targets, Shape.Classes), outputs);
+    }, read);
 
     // Tokens after the last one of the batch that counts: none that counts sees them, so they need not be computed.
     private static (Tensor Inputs, Tensor? Mask) WithoutPaddedTail(Tensor inputs, Tensor mask, int least)
     {
-        long[] counts = mask.Ne(0).To(DType.Int64).Sum(0).ToArray<long>();
+        long[] counts = mask.ne(0).to(ScalarType.Int64).sum(0).ToArray<long>();
         int used = Array.FindLastIndex(counts, count => count > 0) + 1;
         if (used == 0) return (inputs, mask);
         used = Math.Min(counts.Length, Math.Max(used, least));
         // Without padding there is no mask to look at either.
-        bool full = counts.AsSpan(0, used).IndexOfAnyExcept(mask.Size(0)) < 0;
-        return (inputs.Narrow(1, 0, used).Contiguous(), full ? null : mask.Narrow(1, 0, used).Contiguous());
+        bool full = counts.AsSpan(0, used).IndexOfAnyExcept(mask.size(0)) < 0;
+        return (inputs.narrow(1, 0, used).contiguous(), full ? null : mask.narrow(1, 0, used).contiguous());
     }
 
     /// <summary>Mean cross entropy in nats over all answers of a batch.</summary>
-    public Tensor Loss(Tensor logits, Tensor targets) => logits.Reshape(-1, Shape.Classes).CrossEntropy(targets.Reshape(-1));
+    public Tensor Loss(Tensor logits, Tensor targets) => torch.nn.functional.cross_entropy(logits.reshape(-1, Shape.Classes), targets.reshape(-1));
 
     /// <summary>The trained parameters by name, to be saved as an adapter; the new layers are always among them, since nothing else holds their values.</summary>
     public IReadOnlyDictionary<string, Tensor> Adapter() => InAdapter.ToDictionary(parameter => parameter.Name, parameter => parameter.Parameter.Value);
@@ -187,15 +206,15 @@ public sealed class TunedModel : IDisposable
     {
         Dictionary<string, TunedParameter> known = Parameters.ToDictionary(parameter => parameter.Name);
         var seen = new HashSet<string>();
-        using var noGrad = new NoGrad();
+        using var noGrad = torch.no_grad();
         foreach ((string stored, Tensor tensor) in tensors)
         {
             string name = ModelRegistry.Find(Backbone.Config).BasePrefixes.FirstOrDefault(prefix => stored.StartsWith(prefix, StringComparison.Ordinal)) is { } prefix ? stored[prefix.Length..] : stored;
             if (!known.TryGetValue(name, out TunedParameter? parameter)) throw new PermafrostException($"{source}: the tensor '{stored}' is no parameter of this run");
             if (!InAdapter.Contains(parameter)) throw new PermafrostException($"{source}: the tensor '{stored}' is frozen under --policy {Policy}, so an adapter cannot set it");
-            if (!tensor.Shape.AsSpan().SequenceEqual(parameter.Parameter.Shape))
-                throw new PermafrostException($"{source}: the tensor '{stored}' has the shape {Tensor.FormatShape(tensor.Shape)}, this run's is {Tensor.FormatShape(parameter.Parameter.Shape)}");
-            parameter.Parameter.Value.CopyInPlace(tensor);
+            if (!tensor.shape.AsSpan().SequenceEqual(parameter.Parameter.Shape))
+                throw new PermafrostException($"{source}: the tensor '{stored}' has the shape {TensorExtensions.FormatShape(tensor.shape)}, this run's is {TensorExtensions.FormatShape(parameter.Parameter.Shape)}");
+            parameter.Parameter.Value.copy_(tensor);
             seen.Add(name);
         }
         string[] missing = [.. InAdapter.Select(parameter => parameter.Name).Where(name => !seen.Contains(name))];
@@ -238,7 +257,7 @@ public sealed class TunedModel : IDisposable
 
     private static void Draw(string name, Parameter parameter, long seed)
     {
-        using RandomState random = Initializers.GeneratorFor(seed, name);
+        using Generator random = Initializers.GeneratorFor(seed, name);
         parameter.Initialize(random);
     }
 }

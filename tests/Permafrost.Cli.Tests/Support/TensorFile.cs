@@ -1,7 +1,7 @@
 using System.Buffers.Binary;
 using System.Text;
 using Permafrost.Formats.Safetensors;
-using Permafrost.Torch;
+using Permafrost.Kernels;
 
 namespace Permafrost.Cli.Tests;
 

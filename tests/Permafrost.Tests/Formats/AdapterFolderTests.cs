@@ -1,6 +1,6 @@
 using System.Text.Json.Nodes;
 using Permafrost.Formats;
-using Permafrost.Torch;
+using Permafrost.Kernels;
 
 namespace Permafrost.Tests.Formats;
 
@@ -8,7 +8,7 @@ namespace Permafrost.Tests.Formats;
 public class AdapterFolderTests : IDisposable
 {
     private readonly TemporaryFolder folder = new();
-    private readonly TensorScope scope = new();
+    private readonly DisposeScope scope = new();
 
     public void Dispose()
     {
@@ -22,7 +22,7 @@ public class AdapterFolderTests : IDisposable
     [Fact]
     public void What_was_written_is_read()
     {
-        var tensors = new Dictionary<string, Tensor> { ["input_layer.weight"] = Tensor.From([1f, 2, 3, 4], 2, 2), ["h.0.ln_1.bias"] = Tensor.From([0.5f]) };
+        var tensors = new Dictionary<string, Tensor> { ["input_layer.weight"] = Tensors.From([1f, 2, 3, 4], 2, 2), ["h.0.ln_1.bias"] = Tensors.From([0.5f]) };
         AdapterFolder.Write(folder["adapter"], new JsonObject { ["task"] = "bit-xor", ["labels"] = new JsonArray("a", "b") }, tensors);
 
         JsonObject config = AdapterFolder.ReadConfig(folder["adapter"]);

@@ -1,6 +1,6 @@
 using Permafrost.Models;
 using Permafrost.Nn;
-using Permafrost.Torch;
+using Permafrost.Kernels;
 
 namespace Permafrost.Tests.Models;
 
@@ -8,7 +8,7 @@ namespace Permafrost.Tests.Models;
 public class BackboneInitTests : IDisposable
 {
     private readonly TemporaryFolder folder = new();
-    private readonly TensorScope scope = new();
+    private readonly DisposeScope scope = new();
 
     public void Dispose()
     {
@@ -46,8 +46,8 @@ public class BackboneInitTests : IDisposable
         using Backbone backbone = Load("gpt2-tiny", init, 0);
         foreach ((string name, Parameter parameter) in backbone.NamedParameters())
         {
-            if (name.EndsWith("bias", StringComparison.Ordinal)) Assert.Equal(0, parameter.Value.Abs().Max().ToDouble());
-            else if (name.Contains("ln_", StringComparison.Ordinal)) Assert.True(parameter.Value.ValuesEqual(Tensor.Ones(parameter.Shape)));
+            if (name.EndsWith("bias", StringComparison.Ordinal)) Assert.Equal(0, parameter.Value.Abs().Max().Number());
+            else if (name.Contains("ln_", StringComparison.Ordinal)) Assert.True(parameter.Value.ValuesEqual(torch.ones(parameter.Shape)));
             else CheckMoments(name, parameter.Value, 0, name.EndsWith("c_proj.weight", StringComparison.Ordinal) ? projection : 0.02);
         }
     }
@@ -67,7 +67,7 @@ public class BackboneInitTests : IDisposable
     [Fact]
     public void Statistics_keep_mean_and_deviation_and_norms_and_positions_bit_by_bit()
     {
-        string path = TinyGpt2.Save(folder, TinyGpt2.Json(layers: 2, width: 32, vocabulary: 100), weights => weights["h.1.mlp.c_fc.bias"] = Tensor.Full([128], 0.25));
+        string path = TinyGpt2.Save(folder, TinyGpt2.Json(layers: 2, width: 32, vocabulary: 100), weights => weights["h.1.mlp.c_fc.bias"] = torch.full([128], 0.25));
         using Backbone pretrained = Load(path, "pretrained", 0);
         using Backbone drawn = Load(path, "statistics", 7);
         using Backbone again = Load(path, "statistics", 7);
@@ -78,7 +78,7 @@ public class BackboneInitTests : IDisposable
             Assert.True(value.ValuesEqual(Value(again, name)), name);
             if (Kept(pretrained, name)) { Assert.Equal(parameter.Value.ToBytes(), value.ToBytes()); continue; }
             if (name == "h.1.mlp.c_fc.bias") { Assert.True(value.ValuesEqual(parameter.Value)); continue; }  // no spread: nothing to draw
-            CheckMoments(name, value, parameter.Value.Mean().ToDouble(), parameter.Value.Std(unbiased: false).ToDouble());
+            CheckMoments(name, value, parameter.Value.Mean().Number(), parameter.Value.Std(unbiased: false).Number());
             Assert.False(value.ValuesEqual(parameter.Value), name);
             Assert.False(value.ValuesEqual(Value(other, name)), name);
         }
@@ -120,7 +120,7 @@ public class BackboneInitTests : IDisposable
         Assert.NotEqual(hash, BackboneSource.Sha256([("a", a), ("b", Make("b", MathF.BitIncrement(2)))]));
     }
 
-    private static Parameter Make(string name, float value) => new(name, [1], Initializers.Zeros) { Value = Tensor.From([value]) };
+    private static Parameter Make(string name, float value) => new(name, [1], Initializers.Zeros) { Value = Tensors.From([value]) };
 
     private static bool Kept(Backbone backbone, string name) => backbone.GroupOf(name).Group is GroupName.Ln or GroupName.Pos;
 
@@ -138,9 +138,9 @@ public class BackboneInitTests : IDisposable
     private static void CheckMoments(string name, Tensor values, double mean, double deviation)
     {
         double n = values.Elements;
-        double actual = values.Mean().ToDouble();
+        double actual = values.Mean().Number();
         Assert.True(Math.Abs(actual - mean) <= 5 * deviation / Math.Sqrt(n), $"{name}: mean {actual}, expected {mean}");
-        actual = values.Std(unbiased: false).ToDouble();
+        actual = values.Std(unbiased: false).Number();
         Assert.True(Math.Abs(actual - deviation) <= 5 * deviation / Math.Sqrt(2 * n) + deviation / n, $"{name}: deviation {actual}, expected {deviation}");
     }
 }

@@ -2,7 +2,7 @@ using Permafrost.Formats.Safetensors;
 using Permafrost.Models;
 using Permafrost.Nn;
 using Permafrost.Tests.Shared;
-using Permafrost.Torch;
+using Permafrost.Kernels;
 
 namespace Permafrost.Tests.Models;
 
@@ -21,7 +21,7 @@ public class Gpt2GoldenTests
     [MemberData(nameof(Cases))]
     public void Outputs_and_gradients_are_those_of_Hugging_Face(string fixture, string name)
     {
-        using var scope = new TensorScope();
+        using var scope = torch.NewDisposeScope();
         using var expected = new SafetensorsFile(Repository.Fixture(fixture, "expected.safetensors"));
         using PretrainedModel model = Load(fixture);
         Dictionary<string, Tensor> inputs = Golden.Case(expected, $"{name}/in.");
@@ -34,7 +34,7 @@ public class Gpt2GoldenTests
         Tensor? mask = inputs.GetValueOrDefault("attention_mask");
         foreach ((string output, Tensor reference) in Golden.Case(expected, $"{name}/out."))
         {
-            if (output == "loss") Golden.Loss($"{fixture}/{name}/loss", outputs["loss"].Detach().ToDouble(), reference.ToDouble());
+            if (output == "loss") Golden.Loss($"{fixture}/{name}/loss", outputs["loss"].Detach().Number(), reference.Number());
             else Golden.Forward($"{fixture}/{name}/{output}", Visible(outputs[output], mask, output), Visible(reference, mask, output));
         }
         if (!hasLoss) return;
@@ -56,7 +56,7 @@ public class Gpt2GoldenTests
     [InlineData("gpt2_b")]
     public void Greedy_ids_are_those_of_Hugging_Face(string fixture)
     {
-        using var scope = new TensorScope();
+        using var scope = torch.NewDisposeScope();
         using var expected = new SafetensorsFile(Repository.Fixture(fixture, "expected.safetensors"));
         using PretrainedModel model = Load(fixture);
         Tensor reference = expected.Read("generate/out.sequences");

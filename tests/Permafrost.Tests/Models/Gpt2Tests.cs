@@ -1,7 +1,7 @@
 using Permafrost.Formats;
 using Permafrost.Models;
 using Permafrost.Nn;
-using Permafrost.Torch;
+using Permafrost.Kernels;
 
 namespace Permafrost.Tests.Models;
 
@@ -9,7 +9,7 @@ namespace Permafrost.Tests.Models;
 public class Gpt2Tests : IDisposable
 {
     private readonly TemporaryFolder folder = new();
-    private readonly TensorScope scope = new();
+    private readonly DisposeScope scope = new();
     private readonly PretrainedModel model;
 
     public Gpt2Tests()
@@ -40,7 +40,7 @@ public class Gpt2Tests : IDisposable
     [Fact]
     public void A_row_of_a_batch_is_computed_as_if_it_were_alone()
     {
-        Tensor both = Logits(Tensor.From([3L, 7, 2, 9, 1, 0], 2, 3));
+        Tensor both = Logits(Tensors.From([3L, 7, 2, 9, 1, 0], 2, 3));
         Close(both.Narrow(0, 0, 1), Logits(Ids(3, 7, 2)));
         Close(both.Narrow(0, 1, 1), Logits(Ids(9, 1, 0)));
     }
@@ -57,7 +57,7 @@ public class Gpt2Tests : IDisposable
     [Fact]
     public void A_generated_token_is_of_the_last_ones_type()
     {
-        using var random = new RandomState(5);
+        using var random = new Generator(5);
         foreach ((_, Parameter parameter) in model.NamedParameters()) parameter.Value.NormalInPlace(0, 1, random);  // one that does not say the same whatever it reads
         var different = new HashSet<string>();
         for (long type = 0; type < 11; type++)
@@ -67,8 +67,8 @@ public class Gpt2Tests : IDisposable
             for (int i = 0; i < 4; i++)
             {
                 Tensor next = model.Forward(inputs)["logits"].Narrow(1, 2 + i, 1).Argmax(-1);
-                inputs["input_ids"] = Tensor.Cat([inputs["input_ids"], next], 1);
-                inputs["token_type_ids"] = Tensor.Cat([inputs["token_type_ids"], Ids(type)], 1);
+                inputs["input_ids"] = torch.cat([inputs["input_ids"], next], 1);
+                inputs["token_type_ids"] = torch.cat([inputs["token_type_ids"], Ids(type)], 1);
             }
             Assert.Equal(inputs["input_ids"].ToArray<long>(), generated.ToArray<long>());
             different.Add(string.Join(' ', generated.ToArray<long>()));
@@ -77,25 +77,25 @@ public class Gpt2Tests : IDisposable
     }
 
     [Theory]
-    [InlineData(DType.Float32)]
-    [InlineData(DType.Float16)]
-    [InlineData(DType.Bool)]
-    [InlineData(DType.UInt8)]
-    public void A_mask_of_any_type_hides_padding_from_what_is_generated(DType type)
+    [InlineData(ScalarType.Float32)]
+    [InlineData(ScalarType.Float16)]
+    [InlineData(ScalarType.Bool)]
+    [InlineData(ScalarType.Byte)]
+    public void A_mask_of_any_type_hides_padding_from_what_is_generated(ScalarType type)
     {
         Tensor ids = Ids(0, 0, 3, 7, 2), mask = Ids(0, 0, 1, 1, 1);
         Tensor expected = model.Generate(new Dictionary<string, Tensor> { ["input_ids"] = ids, ["attention_mask"] = mask }, 5);
         Assert.Equal(expected.ToArray<long>(), model.Generate(new Dictionary<string, Tensor> { ["input_ids"] = ids, ["attention_mask"] = mask.To(type) }, 5).ToArray<long>());
-        Refusal.Of("half a token", () => model.Generate(new Dictionary<string, Tensor> { ["input_ids"] = ids, ["attention_mask"] = Tensor.Full([1, 5], 0.5) }, 5));
+        Refusal.Of("half a token", () => model.Generate(new Dictionary<string, Tensor> { ["input_ids"] = ids, ["attention_mask"] = torch.full([1, 5], 0.5) }, 5));
     }
 
     [Theory]
-    [InlineData(DType.Int32)]
-    [InlineData(DType.Int16)]
-    [InlineData(DType.UInt8)]
-    public void Ids_of_every_whole_type_and_positions_without_a_batch_are_taken(DType type)
+    [InlineData(ScalarType.Int32)]
+    [InlineData(ScalarType.Int16)]
+    [InlineData(ScalarType.Byte)]
+    public void Ids_of_every_whole_type_and_positions_without_a_batch_are_taken(ScalarType type)
     {
-        var wide = new Dictionary<string, Tensor> { ["input_ids"] = Tensor.From([3L, 7, 2, 9, 1, 0], 2, 3), ["position_ids"] = Tensor.From([4L, 5, 6], 1, 3), ["token_type_ids"] = Tensor.From([1L, 1, 2], 1, 3) };
+        var wide = new Dictionary<string, Tensor> { ["input_ids"] = Tensors.From([3L, 7, 2, 9, 1, 0], 2, 3), ["position_ids"] = Tensors.From([4L, 5, 6], 1, 3), ["token_type_ids"] = Tensors.From([1L, 1, 2], 1, 3) };
         var narrow = wide.ToDictionary(pair => pair.Key, pair => pair.Value.To(type));
         narrow["position_ids"] = narrow["position_ids"].Squeeze(0);
         Assert.True(model.Forward(wide)["logits"].ValuesEqual(model.Forward(narrow)["logits"]));
@@ -116,17 +116,17 @@ public class Gpt2Tests : IDisposable
         using PretrainedModel headless = ModelRegistry.CreateWithHead(HfConfig.Load(TinyGpt2.Save(folder, TinyGpt2.Json())));
         WeightLoader.Load(headless, ModelRegistry.Find(headless.Backbone.Config), headless.Prefix, folder["body"]);
         foreach (long[] shape in new long[][] { [], [8], [1, 3, 8], [2, 3], [2, 3, 9] })
-            Refusal.Of("(B, T, C) = [2, 3, 8]", () => headless.Forward(new Dictionary<string, Tensor> { ["input_ids"] = Tensor.Ones([2, 3], DType.Int64), ["loss_weight"] = Tensor.Ones(shape) }));
+            Refusal.Of("(B, T, C) = [2, 3, 8]", () => headless.Forward(new Dictionary<string, Tensor> { ["input_ids"] = torch.ones([2, 3], ScalarType.Int64), ["loss_weight"] = torch.ones(shape) }));
     }
 
     [Fact]
     public void Sequences_beyond_the_positions_and_vectors_of_another_width_are_refused()
     {
-        Assert.Contains("16 positions", Refusal.Of("17 tokens", () => Logits(Tensor.Zeros([1, 17], DType.Int64))), StringComparison.Ordinal);
-        Assert.Contains("width is 8", Refusal.Of("vectors of 9", () => model.Forward(new Dictionary<string, Tensor> { ["inputs_embeds"] = Tensor.Zeros([1, 3, 9]) })), StringComparison.Ordinal);
+        Assert.Contains("16 positions", Refusal.Of("17 tokens", () => Logits(torch.zeros([1, 17], ScalarType.Int64))), StringComparison.Ordinal);
+        Assert.Contains("width is 8", Refusal.Of("vectors of 9", () => model.Forward(new Dictionary<string, Tensor> { ["inputs_embeds"] = torch.zeros([1, 3, 9]) })), StringComparison.Ordinal);
         Refusal.Of("16 positions", () => model.Generate(new Dictionary<string, Tensor> { ["input_ids"] = Ids(1, 2, 3) }, 14));
         Refusal.Of("input_ids", () => model.Forward(new Dictionary<string, Tensor>()));
-        Refusal.Of("input_ids", () => model.Generate(new Dictionary<string, Tensor> { ["inputs_embeds"] = Tensor.Zeros([1, 3, 8]) }, 1));
+        Refusal.Of("input_ids", () => model.Generate(new Dictionary<string, Tensor> { ["inputs_embeds"] = torch.zeros([1, 3, 8]) }, 1));
         Refusal.Of("two tokens", () => model.Forward(new Dictionary<string, Tensor> { ["input_ids"] = Ids(1), ["labels"] = Ids(1) }));
     }
 
@@ -154,7 +154,7 @@ public class Gpt2Tests : IDisposable
 
     private Tensor Logits(Tensor ids) => model.Forward(new Dictionary<string, Tensor> { ["input_ids"] = ids })["logits"];
 
-    private static Tensor Ids(params long[] ids) => Tensor.From(ids, 1, ids.Length);
+    private static Tensor Ids(params long[] ids) => Tensors.From(ids, 1, ids.Length);
 
-    private static void Close(Tensor expected, Tensor actual) => Assert.True((expected - actual).Abs().Max().ToDouble() <= 1e-5, "differs");
+    private static void Close(Tensor expected, Tensor actual) => Assert.True((expected - actual).Abs().Max().Number() <= 1e-5, "differs");
 }

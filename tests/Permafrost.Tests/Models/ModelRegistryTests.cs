@@ -2,7 +2,7 @@ using System.Text.Json.Nodes;
 using Permafrost.Formats;
 using Permafrost.Models;
 using Permafrost.Tests.Shared;
-using Permafrost.Torch;
+using Permafrost.Kernels;
 
 namespace Permafrost.Tests.Models;
 
@@ -51,7 +51,7 @@ public class ModelRegistryTests
         string[] expected = [.. File.ReadLines(Path.Combine(Repository.Root, "tests", "Permafrost.Tests", "Models", "gpt2.shapes.txt")).Where(line => !line.StartsWith('#'))];
         HfConfig config = ModelRegistry.Presets.Single(preset => preset.Name == "gpt2").Config;
         using Backbone backbone = ModelRegistry.Find(config).Backbone(config);
-        Assert.Equal(expected, backbone.NamedParameters().Select(pair => $"{pair.Name} {Tensor.FormatShape(pair.Parameter.Shape)}"));
+        Assert.Equal(expected, backbone.NamedParameters().Select(pair => $"{pair.Name} {TensorExtensions.FormatShape(pair.Parameter.Shape)}"));
         Assert.Equal(124_439_808, backbone.NamedParameters().Sum(pair => pair.Parameter.Elements));
     }
 

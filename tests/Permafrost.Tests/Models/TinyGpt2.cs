@@ -2,7 +2,7 @@ using Permafrost.Formats;
 using Permafrost.Formats.Safetensors;
 using Permafrost.Models;
 using Permafrost.Nn;
-using Permafrost.Torch;
+using Permafrost.Kernels;
 
 namespace Permafrost.Tests.Models;
 
@@ -24,7 +24,7 @@ internal static class TinyGpt2
     public static string Save(TemporaryFolder folder, string json, Action<Dictionary<string, Tensor>>? change = null)
     {
         string path = Configure(folder, json);
-        using var scope = new TensorScope();
+        using var scope = torch.NewDisposeScope();
         Dictionary<string, Tensor> weights = Weights(HfConfig.Load(path));
         change?.Invoke(weights);
         SafetensorsWriter.Write(Path.Combine(path, "model.safetensors"), weights);
@@ -35,8 +35,8 @@ internal static class TinyGpt2
     public static Dictionary<string, Tensor> Weights(HfConfig config)
     {
         var weights = new Dictionary<string, Tensor>();
-        using var random = new RandomState(123);
-        foreach ((string name, Parameter parameter) in new Gpt2Model(config).NamedParameters()) weights[name] = Tensor.Empty(parameter.Shape).NormalInPlace(0.1, 0.5, random);
+        using var random = new Generator(123);
+        foreach ((string name, Parameter parameter) in new Gpt2Model(config).NamedParameters()) weights[name] = torch.empty(parameter.Shape).NormalInPlace(0.1, 0.5, random);
         return weights;
     }
 
@@ -45,7 +45,7 @@ internal static class TinyGpt2
     {
         foreach ((_, Parameter parameter) in model.NamedParameters())
         {
-            using Tensor zero = Tensor.Zeros([1]);
+            using Tensor zero = torch.zeros([1]);
             parameter.Value = zero.Expand(parameter.Shape);
         }
         return model;

@@ -1,7 +1,7 @@
 using Permafrost.Formats;
 using Permafrost.Models;
 using Permafrost.Nn;
-using Permafrost.Torch;
+using Permafrost.Kernels;
 
 namespace Permafrost.Tests.Models;
 
@@ -20,7 +20,7 @@ public class WeightLoaderTests : IDisposable
     public void Weights_are_loaded_name_by_name()
     {
         using Backbone backbone = Load(TinyGpt2.Save(folder, TinyGpt2.Json()));
-        using var scope = new TensorScope();
+        using var scope = torch.NewDisposeScope();
         Dictionary<string, Tensor> saved = TinyGpt2.Weights(backbone.Config);
         Assert.All(backbone.NamedParameters(), pair => Assert.True(saved[pair.Name].ValuesEqual(pair.Parameter.Value), pair.Name));
     }
@@ -46,29 +46,29 @@ public class WeightLoaderTests : IDisposable
                 weights[$"transformer.{name}"] = weights[name];
                 weights.Remove(name);
             }
-            weights["transformer.h.0.attn.bias"] = Tensor.Ones([1, 1, 16, 16], DType.UInt8);
-            weights["transformer.h.0.attn.masked_bias"] = Tensor.Scalar(-1e4f);
-            weights["lm_head.weight"] = Tensor.Ones([11, 8]);
+            weights["transformer.h.0.attn.bias"] = torch.ones([1, 1, 16, 16], ScalarType.Byte);
+            weights["transformer.h.0.attn.masked_bias"] = Tensors.Scalar(-1e4f);
+            weights["lm_head.weight"] = torch.ones([11, 8]);
         });
         using Backbone backbone = Load(path);
         Assert.All(backbone.NamedParameters(), pair => Assert.True(pair.Parameter.HasValue));
     }
 
     [Theory]
-    [InlineData(DType.Float16)]
-    [InlineData(DType.BFloat16)]
-    [InlineData(DType.Float64)]
-    public void Other_floating_point_types_become_float32(DType dtype)
+    [InlineData(ScalarType.Float16)]
+    [InlineData(ScalarType.BFloat16)]
+    [InlineData(ScalarType.Float64)]
+    public void Other_floating_point_types_become_float32(ScalarType dtype)
     {
         string path = TinyGpt2.Save(folder, TinyGpt2.Json(), weights =>
         {
             foreach (string name in weights.Keys.ToArray()) weights[name] = weights[name].To(dtype);
         });
         using Backbone backbone = Load(path);
-        using var scope = new TensorScope();
+        using var scope = torch.NewDisposeScope();
         Dictionary<string, Tensor> saved = TinyGpt2.Weights(backbone.Config);
         foreach ((string name, Parameter parameter) in backbone.NamedParameters())
-            Assert.True(saved[name].To(dtype).To(DType.Float32).ValuesEqual(parameter.Value), name);
+            Assert.True(saved[name].To(dtype).To(ScalarType.Float32).ValuesEqual(parameter.Value), name);
     }
 
     [Fact]
@@ -81,24 +81,24 @@ public class WeightLoaderTests : IDisposable
     [Fact]
     public void An_unknown_tensor_is_named_and_counted()
     {
-        string path = TinyGpt2.Save(folder, TinyGpt2.Json(), weights => (weights["h.1.ln_1.weight"], weights["h.1.ln_1.bias"]) = (Tensor.Ones([8]), Tensor.Ones([8])));
+        string path = TinyGpt2.Save(folder, TinyGpt2.Json(), weights => (weights["h.1.ln_1.weight"], weights["h.1.ln_1.bias"]) = (torch.ones([8]), torch.ones([8])));
         Assert.Contains("2 tensor(s) that gpt2 does not have, the first is 'h.1.ln_1.bias'", Refusal.Of(path, () => Load(path)), StringComparison.Ordinal);
     }
 
     [Fact]
     public void A_wrong_shape_is_told_with_both_shapes()
     {
-        string path = TinyGpt2.Save(folder, TinyGpt2.Json(), weights => weights["wpe.weight"] = Tensor.Ones([8, 16]));
+        string path = TinyGpt2.Save(folder, TinyGpt2.Json(), weights => weights["wpe.weight"] = torch.ones([8, 16]));
         Assert.Contains("'wpe.weight' has the shape [8, 16], config.json asks for [16, 8]", Refusal.Of(path, () => Load(path)), StringComparison.Ordinal);
     }
 
     [Theory]
-    [InlineData(DType.Int64)]
-    [InlineData(DType.Bool)]
-    [InlineData(DType.UInt8)]
-    public void Integers_are_no_weights(DType dtype)
+    [InlineData(ScalarType.Int64)]
+    [InlineData(ScalarType.Bool)]
+    [InlineData(ScalarType.Byte)]
+    public void Integers_are_no_weights(ScalarType dtype)
     {
-        string path = TinyGpt2.Save(folder, TinyGpt2.Json(), weights => weights["ln_f.bias"] = Tensor.Zeros([8], dtype));
+        string path = TinyGpt2.Save(folder, TinyGpt2.Json(), weights => weights["ln_f.bias"] = torch.zeros([8], dtype));
         Assert.Contains("'ln_f.bias' has the type", Refusal.Of(path, () => Load(path)), StringComparison.Ordinal);
     }
 
@@ -128,7 +128,7 @@ public class WeightLoaderTests : IDisposable
             weights["lm_head.weight"] = weights["wte.weight"];
             weights.Remove("wte.weight");
         }
-        using var scope = new TensorScope();
+        using var scope = torch.NewDisposeScope();
         foreach (string head in new[] { "GPT2Model", "GPT2LMHeadModel" })
         {
             string path = TinyGpt2.Save(folder, TinyGpt2.Json().Replace("GPT2Model", head, StringComparison.Ordinal), Rename);

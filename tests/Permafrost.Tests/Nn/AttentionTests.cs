@@ -1,12 +1,12 @@
 using Permafrost.Nn;
-using Permafrost.Torch;
+using Permafrost.Kernels;
 
 namespace Permafrost.Tests.Nn;
 
 /// <summary>Attention and its masks on numbers that can be checked by hand.</summary>
 public class AttentionTests : IDisposable
 {
-    private readonly TensorScope scope = new();
+    private readonly DisposeScope scope = new();
 
     public void Dispose()
     {
@@ -15,9 +15,9 @@ public class AttentionTests : IDisposable
     }
 
     // Scores are all zero, so that every visible key weighs the same.
-    private static readonly Func<Tensor> Blank = () => Tensor.Zeros([1, 1, 3, 2]);
+    private static readonly Func<Tensor> Blank = () => torch.zeros([1, 1, 3, 2]);
 
-    private static Tensor Values => Tensor.From([1f, 10, 2, 20, 6, 60], 1, 1, 3, 2);
+    private static Tensor Values => Tensors.From([1f, 10, 2, 20, 6, 60], 1, 1, 3, 2);
 
     [Fact]
     public void Equal_scores_give_the_mean_of_the_values()
@@ -30,7 +30,7 @@ public class AttentionTests : IDisposable
     [Fact]
     public void A_causal_mask_hides_what_comes_later()
     {
-        (Tensor context, Tensor? probabilities) = Attention.WithProbabilities(Blank(), Blank(), Values, AttentionMask.Causal(3, Device.Cpu), null, 1, 0);
+        (Tensor context, Tensor? probabilities) = Attention.WithProbabilities(Blank(), Blank(), Values, AttentionMask.Causal(3, torch.CPU), null, 1, 0);
         Close([1, 10, 1.5f, 15, 3, 30], context);
         Close([1, 0, 0, 0.5f, 0.5f, 0, 1 / 3f, 1 / 3f, 1 / 3f], probabilities!);
     }
@@ -38,19 +38,19 @@ public class AttentionTests : IDisposable
     [Fact]
     public void A_padding_mask_hides_keys_with_and_without_a_causal_one()
     {
-        Tensor padding = AttentionMask.Padding(Tensor.From([1L, 0, 1], 1, 3));
+        Tensor padding = AttentionMask.Padding(Tensors.From([1L, 0, 1], 1, 3));
         Close([3.5f, 35, 3.5f, 35, 3.5f, 35], Attention.WithProbabilities(Blank(), Blank(), Values, null, padding, 1, 0).Context);
-        Close([1, 10, 1, 10, 3.5f, 35], Attention.WithProbabilities(Blank(), Blank(), Values, AttentionMask.Causal(3, Device.Cpu), padding, 1, 0).Context);
+        Close([1, 10, 1, 10, 3.5f, 35], Attention.WithProbabilities(Blank(), Blank(), Values, AttentionMask.Causal(3, torch.CPU), padding, 1, 0).Context);
     }
 
     [Fact]
     public void What_memory_held_before_does_not_matter()
     {
         // Without a mask in the product, its result starts out as whatever memory held: freed NaNs would show.
-        Tensor padding = AttentionMask.Padding(Tensor.From([1L, 0, 1], 1, 3));
+        Tensor padding = AttentionMask.Padding(Tensors.From([1L, 0, 1], 1, 3));
         for (int round = 0; round < 100; round++)
         {
-            Tensor.Full([1, 3, 3], double.NaN).Dispose();
+            torch.full([1, 3, 3], double.NaN).Dispose();
             Close([3.5f, 35, 3.5f, 35, 3.5f, 35], Attention.WithProbabilities(Blank(), Blank(), Values, null, padding, 1, 0).Context);
         }
     }
@@ -59,9 +59,9 @@ public class AttentionTests : IDisposable
     public void Scores_are_scaled_products_of_query_and_key()
     {
         // One query (1, 0); keys (0, 0) and (ln 9, 0), scale 1/2: weights 1 and 3.
-        Tensor query = Tensor.From([1f, 0], 1, 1, 1, 2);
-        Tensor key = Tensor.From([0, 0, MathF.Log(9), 0], 1, 1, 2, 2);
-        (Tensor context, Tensor? probabilities) = Attention.WithProbabilities(query, key, Tensor.From([0f, 4, 8, 0], 1, 1, 2, 2), null, null, 0.5, 0);
+        Tensor query = Tensors.From([1f, 0], 1, 1, 1, 2);
+        Tensor key = Tensors.From([0, 0, MathF.Log(9), 0], 1, 1, 2, 2);
+        (Tensor context, Tensor? probabilities) = Attention.WithProbabilities(query, key, Tensors.From([0f, 4, 8, 0], 1, 1, 2, 2), null, null, 0.5, 0);
         Close([0.25f, 0.75f], probabilities!);
         Close([6, 1], context);
     }
@@ -69,9 +69,9 @@ public class AttentionTests : IDisposable
     [Fact]
     public void Heads_and_rows_do_not_mix()
     {
-        using var random = new RandomState(1);
-        Tensor[] parts = [.. Enumerable.Range(0, 3).Select(_ => Tensor.Empty([2, 3, 4, 5]).NormalInPlace(0, 1, random))];
-        Tensor mask = AttentionMask.Causal(4, Device.Cpu);
+        using var random = new Generator(1);
+        Tensor[] parts = [.. Enumerable.Range(0, 3).Select(_ => torch.empty([2, 3, 4, 5]).NormalInPlace(0, 1, random))];
+        Tensor mask = AttentionMask.Causal(4, torch.CPU);
         Tensor whole = Attention.WithProbabilities(parts[0], parts[1], parts[2], mask, null, 0.4, 0).Context;
         for (int b = 0; b < 2; b++)
         {
@@ -79,7 +79,7 @@ public class AttentionTests : IDisposable
             {
                 Tensor[] own = [.. parts.Select(part => part.Narrow(0, b, 1).Narrow(1, h, 1))];
                 Tensor alone = Attention.WithProbabilities(own[0], own[1], own[2], mask, null, 0.4, 0).Context;
-                Assert.True((whole.Narrow(0, b, 1).Narrow(1, h, 1) - alone).Abs().Max().ToDouble() < 1e-6);
+                Assert.True((whole.Narrow(0, b, 1).Narrow(1, h, 1) - alone).Abs().Max().Number() < 1e-6);
             }
         }
     }

@@ -1,12 +1,12 @@
 using Permafrost.Nn;
-using Permafrost.Torch;
+using Permafrost.Kernels;
 
 namespace Permafrost.Tests.Nn;
 
 /// <summary>Start values of new layers.</summary>
 public class InitializerTests : IDisposable
 {
-    private readonly TensorScope scope = new();
+    private readonly DisposeScope scope = new();
 
     public void Dispose()
     {
@@ -25,11 +25,11 @@ public class InitializerTests : IDisposable
     public void Distributions_have_the_spread_they_are_told()
     {
         Tensor normal = Draw(Initializers.Normal(0.02), 100_000);
-        Assert.InRange(normal.Std().ToDouble(), 0.0197, 0.0203);
+        Assert.InRange(normal.Std().Number(), 0.0197, 0.0203);
         Tensor linear = Draw(Initializers.LinearDefault(25), 100_000);  // within 1 / sqrt(25)
-        Assert.InRange(linear.Max().ToDouble(), 0.1999, 0.2);
-        Assert.InRange(linear.Min().ToDouble(), -0.2, -0.1999);
-        Assert.InRange(linear.Mean().ToDouble(), -0.002, 0.002);
+        Assert.InRange(linear.Max().Number(), 0.1999, 0.2);
+        Assert.InRange(linear.Min().Number(), -0.2, -0.1999);
+        Assert.InRange(linear.Mean().Number(), -0.002, 0.002);
     }
 
     [Theory]
@@ -39,10 +39,10 @@ public class InitializerTests : IDisposable
     [InlineData(5, 1)]
     public void An_orthogonal_matrix_keeps_lengths_times_the_gain(long rows, long columns)
     {
-        Tensor matrix = Draw(Initializers.Orthogonal(2), rows, columns).To(DType.Float64);
+        Tensor matrix = Draw(Initializers.Orthogonal(2), rows, columns).To(ScalarType.Float64);
         Tensor small = rows < columns ? matrix.Matmul(matrix.Transpose(0, 1)) : matrix.Transpose(0, 1).Matmul(matrix);
-        Tensor unit = Tensor.Ones(small.Shape, DType.Float64).Triu().Tril() * 4;
-        Assert.True((small - unit).Abs().Max().ToDouble() < 1e-5);
+        Tensor unit = torch.ones(small.Shape, ScalarType.Float64).Triu().Tril() * 4;
+        Assert.True((small - unit).Abs().Max().Number() < 1e-5);
     }
 
     [Fact]
@@ -51,8 +51,8 @@ public class InitializerTests : IDisposable
         // Without the correction by R's signs, Householder's QR favours one sign.
         int positive = Enumerable.Range(0, 200).Count(i =>
         {
-            using var random = new RandomState((ulong)i);
-            Tensor matrix = Tensor.Empty([3, 3]);
+            using var random = new Generator((ulong)i);
+            Tensor matrix = torch.empty([3, 3]);
             Initializers.Orthogonal(1)(matrix, random);
             return matrix.Diagonal().ToArray<float>()[0] > 0;
         });
@@ -64,8 +64,8 @@ public class InitializerTests : IDisposable
     {
         float[] First(long seed, string name)
         {
-            using RandomState random = Initializers.GeneratorFor(seed, name);
-            return Tensor.Empty([4]).NormalInPlace(0, 1, random).ToArray<float>();
+            using Generator random = Initializers.GeneratorFor(seed, name);
+            return torch.empty([4]).NormalInPlace(0, 1, random).ToArray<float>();
         }
         Assert.Equal(First(1, "a"), First(1, "a"));
         Assert.NotEqual(First(1, "a"), First(1, "b"));
@@ -76,8 +76,8 @@ public class InitializerTests : IDisposable
 
     private static Tensor Draw(Initializer initializer, params long[] shape)
     {
-        using var random = new RandomState(1);
-        Tensor tensor = Tensor.Full(shape, double.NaN);
+        using var random = new Generator(1);
+        Tensor tensor = torch.full(shape, double.NaN);
         initializer(tensor, random);
         return tensor;
     }

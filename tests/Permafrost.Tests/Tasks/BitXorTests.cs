@@ -1,5 +1,5 @@
 using Permafrost.Tasks;
-using Permafrost.Torch;
+using Permafrost.Kernels;
 
 namespace Permafrost.Tests.Tasks;
 
@@ -7,7 +7,7 @@ namespace Permafrost.Tests.Tasks;
 public class BitXorTests : IDisposable
 {
     private readonly TemporaryFolder folder = new();
-    private readonly TensorScope scope = new();
+    private readonly DisposeScope scope = new();
     private readonly BitXor task = new();
 
     public void Dispose()
@@ -73,8 +73,8 @@ public class BitXorTests : IDisposable
     public void Bits_and_answers_are_fair_coins()
     {
         Batch batch = task.Load(Options()).Train.Get([.. Enumerable.Range(0, 10_000).Select(i => (long)i)]);
-        Assert.InRange(batch.Inputs.Mean().ToDouble(), 0.492, 0.508);  // 100,000 coins: 5 deviations of 0.0016
-        Assert.InRange(batch.Targets.To(DType.Float64).Mean().ToDouble(), 0.488, 0.512);
+        Assert.InRange(batch.Inputs.Mean().Number(), 0.492, 0.508);  // 100,000 coins: 5 deviations of 0.0016
+        Assert.InRange(batch.Targets.To(ScalarType.Float64).Mean().Number(), 0.488, 0.512);
     }
 
     [Fact]

@@ -1,12 +1,12 @@
 using Permafrost.Tasks;
-using Permafrost.Torch;
+using Permafrost.Kernels;
 
 namespace Permafrost.Tests.Tasks;
 
 /// <summary>Trivial rules on data whose scores are known.</summary>
 public class FloorsTests : IDisposable
 {
-    private readonly TensorScope scope = new();
+    private readonly DisposeScope scope = new();
 
     public void Dispose()
     {
@@ -57,7 +57,7 @@ public class FloorsTests : IDisposable
     {
         IExamples padded = Examples([0f, 1], [0, 1], mask: true);
         Assert.Equal(["majority"], Measure(Data(padded, padded, 2)).Keys);
-        var ids = new Fixed(new Batch(Tensor.Zeros([2, 1], DType.Int64), Tensor.From([0L, 1], 2, 1)));
+        var ids = new Fixed(new Batch(torch.zeros([2, 1], ScalarType.Int64), Tensors.From([0L, 1], 2, 1)));
         Assert.Equal(["majority"], Measure(new TaskData(new TaskShape { Vocabulary = 1, SequenceLength = 1, Classes = 2 }, ids, null, ids)).Keys);
         Assert.Empty(Measure(Data(padded, null, 2)));
     }
@@ -68,7 +68,7 @@ public class FloorsTests : IDisposable
     private static TaskData Data(IExamples train, IExamples? test, int classes) => new(new TaskShape { VectorSize = 1, SequenceLength = 1, Classes = classes }, train, null, test);
 
     private static Fixed Examples(float[] numbers, long[] classes, bool mask = false) => new(new Batch(
-        Tensor.From(numbers, numbers.Length, 1, 1), Tensor.From(classes, classes.Length, 1), mask ? Tensor.Ones([numbers.Length, 1], DType.Int64) : null));
+        Tensors.From(numbers, numbers.Length, 1, 1), Tensors.From(classes, classes.Length, 1), mask ? torch.ones([numbers.Length, 1], ScalarType.Int64) : null));
 
     private sealed class Fixed(Batch all) : IExamples
     {
@@ -76,7 +76,7 @@ public class FloorsTests : IDisposable
 
         public Batch Get(ReadOnlySpan<long> indices)
         {
-            Tensor rows = Tensor.From(indices, [indices.Length]);
+            Tensor rows = Tensors.From(indices, [indices.Length]);
             return new Batch(all.Inputs.IndexSelect(0, rows), all.Targets.IndexSelect(0, rows), all.Mask?.IndexSelect(0, rows));
         }
     }

@@ -1,7 +1,7 @@
 using System.IO.Compression;
 using Permafrost.Tasks;
 using Permafrost.Tests.Shared;
-using Permafrost.Torch;
+using Permafrost.Kernels;
 
 namespace Permafrost.Tests.Tasks;
 
@@ -32,7 +32,7 @@ public class ListOpsTests
     [Fact]
     public void Lengths_are_those_of_the_expressions()
     {
-        using var scope = new TensorScope();
+        using var scope = torch.NewDisposeScope();
         var options = new TaskOptions(Settings: new Dictionary<string, string> { ["max_length"] = "40", ["min_length"] = "5", ["train_examples"] = "30" });
         IExamples train = new ListOps().Load(options).Train;
         Assert.Equal(train.Get([.. Enumerable.Range(0, 30).Select(i => (long)i)]).Mask!.Sum(1).ToArray<long>(), train.Lengths!.Select(length => (long)length));
@@ -72,10 +72,10 @@ public class ListOpsTests
         double tokens = 0;
         for (int start = 0; start < Samples; start += 500)
         {
-            using var scope = new TensorScope();
+            using var scope = torch.NewDisposeScope();
             Batch batch = data.Train.Get([.. Enumerable.Range(start, 500).Select(i => (long)i)]);
             foreach (long target in batch.Targets.ToArray<long>()) counts[target]++;
-            tokens += batch.Mask!.Sum().ToDouble();
+            tokens += batch.Mask!.Sum().Number();
         }
         Assert.InRange(tokens / Samples, 1040 * 0.97, 1040 * 1.03);
         Assert.InRange(100.0 * counts[0] / Samples, 16.0, 18.0);
@@ -86,7 +86,7 @@ public class ListOpsTests
     [Fact]
     public void Plain_reading_keeps_brackets_and_masks_padding_and_the_published_one_does_not()
     {
-        using var scope = new TensorScope();
+        using var scope = torch.NewDisposeScope();
         TaskData plain = new ListOps().Load(new TaskOptions(Settings: new Dictionary<string, string> { ["max_length"] = "30" }));
         Batch batch = plain.Test!.Get([0, 1, 2, 3, 4, 5, 6, 7]);
         long[] ids = batch.Inputs.ToArray<long>();
@@ -110,7 +110,7 @@ public class ListOpsTests
     [Fact]
     public void Preprocessing_names_the_token_of_each_id()
     {
-        using var scope = new TensorScope();
+        using var scope = torch.NewDisposeScope();
         using var folder = new TemporaryFolder();
         const string expression = "[MAX 4 [SM 7 5 ] [MIN 0 9 ] [MED 1 2 3 ] 8 6 ]";
         File.WriteAllText(folder["in.txt"], expression);
@@ -126,14 +126,14 @@ public class ListOpsTests
     [Fact]
     public void No_expression_is_in_two_splits()
     {
-        using var scope = new TensorScope();
+        using var scope = torch.NewDisposeScope();
         TaskData data = new ListOps().Load(new TaskOptions(Settings: new Dictionary<string, string> { ["max_length"] = "12", ["train_examples"] = "2000" }));
         HashSet<string> Rows(IExamples examples)
         {
             var rows = new HashSet<string>();
             for (long i = 0; i < 2000; i++)
             {
-                using var inner = new TensorScope();
+                using var inner = torch.NewDisposeScope();
                 rows.Add(string.Join(',', examples.Get([i]).Inputs.ToArray<long>()));
             }
             return rows;

@@ -1,6 +1,6 @@
 using Permafrost.Tasks;
 using Permafrost.Tests.Formats.Idx;
-using Permafrost.Torch;
+using Permafrost.Kernels;
 
 namespace Permafrost.Tests.Tasks;
 
@@ -8,7 +8,7 @@ namespace Permafrost.Tests.Tasks;
 public class MnistTests : IDisposable
 {
     private readonly TemporaryFolder folder = new();
-    private readonly TensorScope scope = new();
+    private readonly DisposeScope scope = new();
     private readonly Mnist task = new();
 
     public void Dispose()
@@ -36,8 +36,8 @@ public class MnistTests : IDisposable
         {
             (int y, int x) = (places[i].Y + margin, places[i].X + margin);
             Tensor image = batch.Inputs.Select(0, i);
-            Assert.Equal(0.2, image.Sum().ToDouble(), 6);  // 51 / 255, and nothing else
-            Assert.Equal(0.2, image.Select(0, y / 4 * perRow + x / 4).Select(0, y % 4 * 4 + x % 4).ToDouble(), 6);
+            Assert.Equal(0.2, image.Sum().Number(), 6);  // 51 / 255, and nothing else
+            Assert.Equal(0.2, image.Select(0, y / 4 * perRow + x / 4).Select(0, y % 4 * 4 + x % 4).Number(), 6);
         }
         Assert.Equal(Enumerable.Range(0, places.Length).Select(i => (long)i), batch.Targets.ToArray<long>());
         Assert.Null(batch.Mask);
@@ -56,7 +56,7 @@ public class MnistTests : IDisposable
         Assert.Equal(Numbers(data.Validation!), Numbers((Load() with { }).Validation!));  // the same for every run
         // Labels stay with their images.
         Batch batch = data.Validation!.Get([3]);
-        Assert.Equal(Numbers(data.Validation!)[3] % 10, batch.Targets.ToInt64());
+        Assert.Equal(Numbers(data.Validation!)[3] % 10, batch.Targets.Integer());
     }
 
     [Fact]

@@ -1,6 +1,6 @@
 using Permafrost.Formats.Safetensors;
 using Permafrost.Tasks;
-using Permafrost.Torch;
+using Permafrost.Kernels;
 
 namespace Permafrost.Tests.Tasks;
 
@@ -8,7 +8,7 @@ namespace Permafrost.Tests.Tasks;
 public class TensorsTaskTests : IDisposable
 {
     private readonly TemporaryFolder folder = new();
-    private readonly TensorScope scope = new();
+    private readonly DisposeScope scope = new();
     private readonly TensorsTask task = new();
 
     public void Dispose()
@@ -23,7 +23,7 @@ public class TensorsTaskTests : IDisposable
     [Fact]
     public void Vectors_with_one_target_each_are_read_in_order()
     {
-        Save(("inputs", Tensor.Arange(12, DType.Float32).View(2, 3, 2)), ("targets", Tensor.From([0L, 4])));
+        Save(("inputs", Tensor.Arange(12, ScalarType.Float32).View(2, 3, 2)), ("targets", Tensors.From([0L, 4])));
         TaskData data = Load(Replay);
         Assert.Equal((2, null, 3, 1, 5, "last"), (data.Shape.VectorSize, data.Shape.Vocabulary, data.Shape.SequenceLength, data.Shape.Targets, data.Shape.Classes, data.Shape.Readout));
         Assert.Equal((2, null, null), (data.Train.Count, data.Validation, data.Test));
@@ -37,7 +37,7 @@ public class TensorsTaskTests : IDisposable
     [Fact]
     public void Ids_with_several_targets_and_a_mask_are_read()
     {
-        Save(("inputs", Tensor.From([1L, 5, 0, 2, 3, 0], 2, 3)), ("targets", Tensor.From([1L, -100, 0, 1], 2, 2)), ("mask", Tensor.From([true, true, true, true, true, false], 2, 3)));
+        Save(("inputs", Tensors.From([1L, 5, 0, 2, 3, 0], 2, 3)), ("targets", Tensors.From([1L, -100, 0, 1], 2, 2)), ("mask", Tensors.From([true, true, true, true, true, false], 2, 3)));
         TaskData data = Load(Replay);
         Assert.Equal((null, 6, 3, 2, 2, "last:2"), (data.Shape.VectorSize, data.Shape.Vocabulary, data.Shape.SequenceLength, data.Shape.Targets, data.Shape.Classes, data.Shape.Readout));
         Batch batch = data.Train.Get([0, 1]);
@@ -48,25 +48,25 @@ public class TensorsTaskTests : IDisposable
     [Fact]
     public void A_rows_length_reaches_to_its_last_token()
     {
-        Save(("inputs", Tensor.Ones([4, 3, 1])), ("targets", Tensor.From([0L, 1, 0, 1])), ("mask", Tensor.From([1L, 0, 0, 1, 1, 0, 0, 1, 1, 1, 1, 1], 4, 3)));
+        Save(("inputs", torch.ones([4, 3, 1])), ("targets", Tensors.From([0L, 1, 0, 1])), ("mask", Tensors.From([1L, 0, 0, 1, 1, 0, 0, 1, 1, 1, 1, 1], 4, 3)));
         Assert.Equal([1, 2, 3, 3], Load(Replay).Train.Lengths!);
-        Save(("inputs", Tensor.Ones([4, 3, 1])), ("targets", Tensor.From([0L, 1, 0, 1])));
+        Save(("inputs", torch.ones([4, 3, 1])), ("targets", Tensors.From([0L, 1, 0, 1])));
         Assert.Null(Load(Replay).Train.Lengths);
     }
 
     [Fact]
     public void Half_and_double_precision_vectors_become_single()
     {
-        Save(("inputs", Tensor.From([0.5, 0.25], 1, 1, 2)), ("targets", Tensor.From([0L])));
+        Save(("inputs", Tensors.From([0.5, 0.25], 1, 1, 2)), ("targets", Tensors.From([0L])));
         Assert.Equal([0.5f, 0.25f], Load(Replay).Train.Get([0]).Inputs.ToArray<float>());
-        Save(("inputs", Tensor.From([(Half)0.5f, (Half)2], 1, 1, 2)), ("targets", Tensor.From([0L])));
+        Save(("inputs", Tensors.From([(Half)0.5f, (Half)2], 1, 1, 2)), ("targets", Tensors.From([0L])));
         Assert.Equal([0.5f, 2], Load(Replay).Train.Get([0]).Inputs.ToArray<float>());
     }
 
     [Fact]
     public void Rows_are_held_out_at_random_and_always_the_same()
     {
-        Save(("inputs", Tensor.Arange(50, DType.Float32).View(50, 1, 1)), ("targets", Tensor.Zeros([50], DType.Int64)));
+        Save(("inputs", Tensor.Arange(50, ScalarType.Float32).View(50, 1, 1)), ("targets", torch.zeros([50], ScalarType.Int64)));
         var options = new TaskOptions(Data, ValidationFraction: 0.2, TestFraction: 0.1);
         (int[] train, int[] validation, int[] test) = (Rows(Load(options).Train), Rows(Load(options).Validation!), Rows(Load(options).Test!));
         Assert.Equal((35, 10, 5), (train.Length, validation.Length, test.Length));
@@ -78,9 +78,9 @@ public class TensorsTaskTests : IDisposable
     [Fact]
     public void Splits_of_the_file_go_before_fractions()
     {
-        Save(("inputs", Tensor.Arange(20, DType.Float32).View(20, 1, 1)), ("targets", Tensor.Zeros([20], DType.Int64)),
-            ("validation.inputs", Tensor.From([100f, 101], 2, 1, 1)), ("validation.targets", Tensor.From([1L, 2])),
-            ("test.inputs", Tensor.From([200f, 201, 202], 1, 3, 1)), ("test.targets", Tensor.From([3L])));
+        Save(("inputs", Tensor.Arange(20, ScalarType.Float32).View(20, 1, 1)), ("targets", torch.zeros([20], ScalarType.Int64)),
+            ("validation.inputs", Tensors.From([100f, 101], 2, 1, 1)), ("validation.targets", Tensors.From([1L, 2])),
+            ("test.inputs", Tensors.From([200f, 201, 202], 1, 3, 1)), ("test.targets", Tensors.From([3L])));
         TaskData data = Load(new TaskOptions(Data, ValidationFraction: 0.5, TestFraction: 0.5));
         Assert.Equal((20, 2, 1), (data.Train.Count, data.Validation!.Count, data.Test!.Count));
         Assert.Equal((4, 3), (data.Shape.Classes, data.Shape.SequenceLength));  // over all splits
@@ -90,7 +90,7 @@ public class TensorsTaskTests : IDisposable
     [Fact]
     public void Ids_of_every_split_count_for_the_vocabulary()
     {
-        Save(("inputs", Tensor.From([1L, 2], 2, 1)), ("targets", Tensor.From([0L, 1])), ("test.inputs", Tensor.From([9L], 1, 1)), ("test.targets", Tensor.From([1L])));
+        Save(("inputs", Tensors.From([1L, 2], 2, 1)), ("targets", Tensors.From([0L, 1])), ("test.inputs", Tensors.From([9L], 1, 1)), ("test.targets", Tensors.From([1L])));
         Assert.Equal(10, Load(Replay).Shape.Vocabulary);
         Assert.Equal(40, Load(Replay with { Settings = new Dictionary<string, string> { ["vocabulary"] = "40" } }).Shape.Vocabulary);
         Refusal.OfUsage("task_options.vocabulary", () => Load(Replay with { Settings = new Dictionary<string, string> { ["vocabulary"] = "9" } }));
@@ -99,7 +99,7 @@ public class TensorsTaskTests : IDisposable
     [Fact]
     public void The_number_of_classes_may_be_given_and_must_hold_every_target()
     {
-        Save(("inputs", Tensor.Zeros([2, 1, 1])), ("targets", Tensor.From([0L, 4])));
+        Save(("inputs", torch.zeros([2, 1, 1])), ("targets", Tensors.From([0L, 4])));
         Assert.Equal(9, Load(Replay with { NumClasses = 9 }).Shape.Classes);
         Assert.Contains("the target 4 does not fit --num-classes 4", Refusal.Of(Data, () => Load(Replay with { NumClasses = 4 })), StringComparison.Ordinal);
     }
@@ -108,37 +108,37 @@ public class TensorsTaskTests : IDisposable
 
     private static readonly Dictionary<string, Func<(string, Tensor)[]>> WrongFiles = new()
     {
-        ["no inputs"] = () => [("targets", Tensor.From([0L]))],
-        ["no targets"] = () => [("inputs", Tensor.Zeros([1, 1, 1]))],
-        ["vectors without a time"] = () => [("inputs", Tensor.Zeros([1, 1])), ("targets", Tensor.From([0L]))],
-        ["ids with a third dimension"] = () => [("inputs", Tensor.Zeros([1, 1, 1], DType.Int64)), ("targets", Tensor.From([0L]))],
-        ["ids of 32 bits"] = () => [("inputs", Tensor.Zeros([1, 1], DType.Int32)), ("targets", Tensor.From([0L]))],
-        ["flags as inputs"] = () => [("inputs", Tensor.Zeros([1, 1], DType.Bool)), ("targets", Tensor.From([0L]))],
-        ["no rows"] = () => [("inputs", Tensor.Zeros([0, 1, 1])), ("targets", Tensor.Zeros([0], DType.Int64))],
-        ["no tokens"] = () => [("inputs", Tensor.Zeros([2, 0, 1])), ("targets", Tensor.Zeros([2], DType.Int64))],
-        ["a negative id"] = () => [("inputs", Tensor.From([0L, -1], 1, 2)), ("targets", Tensor.From([0L]))],
-        ["targets of 32 bits"] = () => [("inputs", Tensor.Zeros([1, 1, 1])), ("targets", Tensor.From([0]))],
-        ["real targets"] = () => [("inputs", Tensor.Zeros([1, 1, 1])), ("targets", Tensor.From([0f]))],
-        ["a target short"] = () => [("inputs", Tensor.Zeros([2, 1, 1])), ("targets", Tensor.From([0L]))],
-        ["targets with a third dimension"] = () => [("inputs", Tensor.Zeros([1, 1, 1])), ("targets", Tensor.Zeros([1, 1, 1], DType.Int64))],
-        ["a scalar target"] = () => [("inputs", Tensor.Zeros([1, 1, 1])), ("targets", Tensor.Scalar(0L))],
-        ["a target of -1"] = () => [("inputs", Tensor.Zeros([2, 1, 1])), ("targets", Tensor.From([0L, -1]))],
-        ["a target below -100"] = () => [("inputs", Tensor.Zeros([2, 1, 1])), ("targets", Tensor.From([0L, -101]))],
-        ["targets without columns"] = () => [("inputs", Tensor.Zeros([2, 1, 1])), ("targets", Tensor.Zeros([2, 0], DType.Int64))],
-        ["a mask of another length"] = () => [("inputs", Tensor.Zeros([1, 2, 1])), ("targets", Tensor.From([0L])), ("mask", Tensor.Ones([1, 3]))],
-        ["a mask of twos"] = () => [("inputs", Tensor.Zeros([1, 2, 1])), ("targets", Tensor.From([0L])), ("mask", Tensor.From([1L, 2], 1, 2))],
-        ["a mask below zero"] = () => [("inputs", Tensor.Zeros([1, 2, 1])), ("targets", Tensor.From([0L])), ("mask", Tensor.From([1L, -1], 1, 2))],
-        ["a mask of halves"] = () => [("inputs", Tensor.Zeros([1, 2, 1])), ("targets", Tensor.From([0L])), ("mask", Tensor.From([1f, 0.5f], 1, 2))],
-        ["a mask without a number"] = () => [("inputs", Tensor.Zeros([1, 2, 1])), ("targets", Tensor.From([0L])), ("mask", Tensor.From([1f, float.NaN], 1, 2))],
-        ["a row of padding only"] = () => [("inputs", Tensor.Zeros([2, 2, 1])), ("targets", Tensor.From([0L, 1])), ("mask", Tensor.From([1L, 1, 0, 0], 2, 2))],
-        ["no target that counts"] = () => [("inputs", Tensor.Zeros([2, 2, 1])), ("targets", Tensor.From([-100L, -100]))],
-        ["a mask of one dimension"] = () => [("inputs", Tensor.Zeros([1, 2, 1])), ("targets", Tensor.From([0L])), ("mask", Tensor.Ones([2]))],
-        ["a validation split without targets"] = () => [("inputs", Tensor.Zeros([1, 1, 1])), ("targets", Tensor.From([0L])), ("validation.inputs", Tensor.Zeros([1, 1, 1]))],
-        ["a validation split of other vectors"] = () => [("inputs", Tensor.Zeros([1, 1, 1])), ("targets", Tensor.From([0L])), ("validation.inputs", Tensor.Zeros([1, 1, 2])), ("validation.targets", Tensor.From([0L]))],
-        ["a test split of ids"] = () => [("inputs", Tensor.Zeros([1, 1, 1])), ("targets", Tensor.From([0L])), ("test.inputs", Tensor.Zeros([1, 1], DType.Int64)), ("test.targets", Tensor.From([0L]))],
-        ["an id beyond all tables"] = () => [("inputs", Tensor.From([1L << 40], 1, 1)), ("targets", Tensor.From([0L]))],
-        ["the largest id there is"] = () => [("inputs", Tensor.From([long.MaxValue], 1, 1)), ("targets", Tensor.From([0L]))],
-        ["a target beyond all classes"] = () => [("inputs", Tensor.Zeros([1, 1, 1])), ("targets", Tensor.From([1L << 40]))],
+        ["no inputs"] = () => [("targets", Tensors.From([0L]))],
+        ["no targets"] = () => [("inputs", torch.zeros([1, 1, 1]))],
+        ["vectors without a time"] = () => [("inputs", torch.zeros([1, 1])), ("targets", Tensors.From([0L]))],
+        ["ids with a third dimension"] = () => [("inputs", torch.zeros([1, 1, 1], ScalarType.Int64)), ("targets", Tensors.From([0L]))],
+        ["ids of 32 bits"] = () => [("inputs", torch.zeros([1, 1], ScalarType.Int32)), ("targets", Tensors.From([0L]))],
+        ["flags as inputs"] = () => [("inputs", torch.zeros([1, 1], ScalarType.Bool)), ("targets", Tensors.From([0L]))],
+        ["no rows"] = () => [("inputs", torch.zeros([0, 1, 1])), ("targets", torch.zeros([0], ScalarType.Int64))],
+        ["no tokens"] = () => [("inputs", torch.zeros([2, 0, 1])), ("targets", torch.zeros([2], ScalarType.Int64))],
+        ["a negative id"] = () => [("inputs", Tensors.From([0L, -1], 1, 2)), ("targets", Tensors.From([0L]))],
+        ["targets of 32 bits"] = () => [("inputs", torch.zeros([1, 1, 1])), ("targets", Tensors.From([0]))],
+        ["real targets"] = () => [("inputs", torch.zeros([1, 1, 1])), ("targets", Tensors.From([0f]))],
+        ["a target short"] = () => [("inputs", torch.zeros([2, 1, 1])), ("targets", Tensors.From([0L]))],
+        ["targets with a third dimension"] = () => [("inputs", torch.zeros([1, 1, 1])), ("targets", torch.zeros([1, 1, 1], ScalarType.Int64))],
+        ["a scalar target"] = () => [("inputs", torch.zeros([1, 1, 1])), ("targets", Tensors.Scalar(0L))],
+        ["a target of -1"] = () => [("inputs", torch.zeros([2, 1, 1])), ("targets", Tensors.From([0L, -1]))],
+        ["a target below -100"] = () => [("inputs", torch.zeros([2, 1, 1])), ("targets", Tensors.From([0L, -101]))],
+        ["targets without columns"] = () => [("inputs", torch.zeros([2, 1, 1])), ("targets", torch.zeros([2, 0], ScalarType.Int64))],
+        ["a mask of another length"] = () => [("inputs", torch.zeros([1, 2, 1])), ("targets", Tensors.From([0L])), ("mask", torch.ones([1, 3]))],
+        ["a mask of twos"] = () => [("inputs", torch.zeros([1, 2, 1])), ("targets", Tensors.From([0L])), ("mask", Tensors.From([1L, 2], 1, 2))],
+        ["a mask below zero"] = () => [("inputs", torch.zeros([1, 2, 1])), ("targets", Tensors.From([0L])), ("mask", Tensors.From([1L, -1], 1, 2))],
+        ["a mask of halves"] = () => [("inputs", torch.zeros([1, 2, 1])), ("targets", Tensors.From([0L])), ("mask", Tensors.From([1f, 0.5f], 1, 2))],
+        ["a mask without a number"] = () => [("inputs", torch.zeros([1, 2, 1])), ("targets", Tensors.From([0L])), ("mask", Tensors.From([1f, float.NaN], 1, 2))],
+        ["a row of padding only"] = () => [("inputs", torch.zeros([2, 2, 1])), ("targets", Tensors.From([0L, 1])), ("mask", Tensors.From([1L, 1, 0, 0], 2, 2))],
+        ["no target that counts"] = () => [("inputs", torch.zeros([2, 2, 1])), ("targets", Tensors.From([-100L, -100]))],
+        ["a mask of one dimension"] = () => [("inputs", torch.zeros([1, 2, 1])), ("targets", Tensors.From([0L])), ("mask", torch.ones([2]))],
+        ["a validation split without targets"] = () => [("inputs", torch.zeros([1, 1, 1])), ("targets", Tensors.From([0L])), ("validation.inputs", torch.zeros([1, 1, 1]))],
+        ["a validation split of other vectors"] = () => [("inputs", torch.zeros([1, 1, 1])), ("targets", Tensors.From([0L])), ("validation.inputs", torch.zeros([1, 1, 2])), ("validation.targets", Tensors.From([0L]))],
+        ["a test split of ids"] = () => [("inputs", torch.zeros([1, 1, 1])), ("targets", Tensors.From([0L])), ("test.inputs", torch.zeros([1, 1], ScalarType.Int64)), ("test.targets", Tensors.From([0L]))],
+        ["an id beyond all tables"] = () => [("inputs", Tensors.From([1L << 40], 1, 1)), ("targets", Tensors.From([0L]))],
+        ["the largest id there is"] = () => [("inputs", Tensors.From([long.MaxValue], 1, 1)), ("targets", Tensors.From([0L]))],
+        ["a target beyond all classes"] = () => [("inputs", torch.zeros([1, 1, 1])), ("targets", Tensors.From([1L << 40]))],
     };
 
     [Theory]
@@ -154,7 +154,7 @@ public class TensorsTaskTests : IDisposable
     {
         Refusal.OfUsage("--data", () => task.Load(new TaskOptions()));
         Refusal.Of(Data, () => Load(Replay));
-        Save(("inputs", Tensor.Zeros([2, 1, 1])), ("targets", Tensor.From([0L, 1])));
+        Save(("inputs", torch.zeros([2, 1, 1])), ("targets", Tensors.From([0L, 1])));
         Refusal.Of(Data, () => Load(new TaskOptions(Data, ValidationFraction: 0.5, TestFraction: 0.5)));
     }
 
@@ -168,14 +168,14 @@ public class TensorsTaskTests : IDisposable
             Save(tensors);
             return task.ReadInputs(Data, shape, new TaskOptions());
         }
-        Batch batch = Read(ids, ("inputs", Tensor.From([4L, 0, 0], 1, 3)), ("mask", Tensor.From([1f, 1, 0], 1, 3))).Get([0]);
+        Batch batch = Read(ids, ("inputs", Tensors.From([4L, 0, 0], 1, 3)), ("mask", Tensors.From([1f, 1, 0], 1, 3))).Get([0]);
         Assert.Equal([-100L, -100], batch.Targets.ToArray<long>());
         Assert.Equal([1L, 1, 0], batch.Mask!.ToArray<long>());
-        Assert.Equal(3, Read(vectors, ("inputs", Tensor.Zeros([3, 4, 2], DType.Float64))).Count);
-        Refusal.Of(Data, () => Read(vectors, ("inputs", Tensor.Zeros([3, 4, 3]))));
-        Refusal.Of(Data, () => Read(vectors, ("inputs", Tensor.Zeros([3, 4], DType.Int64))));
-        Refusal.Of(Data, () => Read(ids, ("inputs", Tensor.From([5L], 1, 1))));
-        Refusal.Of(Data, () => Read(ids, ("x", Tensor.From([5L], 1, 1))));
+        Assert.Equal(3, Read(vectors, ("inputs", torch.zeros([3, 4, 2], ScalarType.Float64))).Count);
+        Refusal.Of(Data, () => Read(vectors, ("inputs", torch.zeros([3, 4, 3]))));
+        Refusal.Of(Data, () => Read(vectors, ("inputs", torch.zeros([3, 4], ScalarType.Int64))));
+        Refusal.Of(Data, () => Read(ids, ("inputs", Tensors.From([5L], 1, 1))));
+        Refusal.Of(Data, () => Read(ids, ("x", Tensors.From([5L], 1, 1))));
     }
 
     [Theory]
@@ -187,10 +187,10 @@ public class TensorsTaskTests : IDisposable
     {
         Save(what switch
         {
-            "a negative id" => [("inputs", Tensor.From([-1L, 0], 1, 2))],
-            "no rows" => [("inputs", Tensor.Zeros([0, 2], DType.Int64))],
-            "real numbers where ids are needed" => [("inputs", Tensor.From([0.5f, 1.5f], 1, 2))],
-            _ => [("inputs", Tensor.From([0L, 1], 1, 2)), ("mask", Tensor.Ones([1, 3]))],
+            "a negative id" => [("inputs", Tensors.From([-1L, 0], 1, 2))],
+            "no rows" => [("inputs", torch.zeros([0, 2], ScalarType.Int64))],
+            "real numbers where ids are needed" => [("inputs", Tensors.From([0.5f, 1.5f], 1, 2))],
+            _ => [("inputs", Tensors.From([0L, 1], 1, 2)), ("mask", torch.ones([1, 3]))],
         });
         Refusal.Of(Data, () => task.ReadInputs(Data, new TaskShape { Vocabulary = 5, SequenceLength = 2, Classes = 2 }, new TaskOptions()));
     }
@@ -198,17 +198,17 @@ public class TensorsTaskTests : IDisposable
     [Fact]
     public void Examples_outlive_the_scope_they_were_read_in()
     {
-        Save(("inputs", Tensor.From([0.5], 1, 1, 1)), ("targets", Tensor.From([1L])), ("mask", Tensor.Ones([1, 1])));
+        Save(("inputs", Tensors.From([0.5], 1, 1, 1)), ("targets", Tensors.From([1L])), ("mask", torch.ones([1, 1])));
         IExamples training, inputs;
-        using (new TensorScope())
+        using (torch.NewDisposeScope())
         {
             TaskData data = Load(Replay);
             training = data.Train;
             inputs = task.ReadInputs(Data, data.Shape, Replay);
         }
-        Assert.Equal(0.5, training.Get([0]).Inputs.ToDouble());
+        Assert.Equal(0.5, training.Get([0]).Inputs.Number());
         Batch batch = inputs.Get([0]);
-        Assert.Equal((0.5, -100, 1), (batch.Inputs.ToDouble(), batch.Targets.ToInt64(), batch.Mask!.ToInt64()));
+        Assert.Equal((0.5, -100, 1), (batch.Inputs.Number(), batch.Targets.Integer(), batch.Mask!.Integer()));
     }
 
     private TaskOptions Replay => new(Data, ValidationFraction: 0, TestFraction: 0);

@@ -1,5 +1,5 @@
 using System.Text.Json.Nodes;
-using Permafrost.Torch;
+using Permafrost.Kernels;
 using Permafrost.Training;
 
 namespace Permafrost.Tests.Training;
@@ -9,7 +9,7 @@ namespace Permafrost.Tests.Training;
 public sealed class ChoiceTests : IDisposable
 {
     private readonly TinyRun tiny = new();
-    private readonly TensorScope scope = new();
+    private readonly DisposeScope scope = new();
 
     public void Dispose()
     {
@@ -22,9 +22,9 @@ public sealed class ChoiceTests : IDisposable
     {
         get
         {
-            Tensor inputs = Tensor.From([.. Enumerable.Range(0, 32).Select(i => i % 2 == 0 ? 1f : -1f)], 32, 1, 1);
-            Tensor targets = Tensor.From([.. Enumerable.Range(0, 32).Select(i => i % 2L)], 32);
-            Tensor opposite = Tensor.From([.. Enumerable.Range(0, 32).Select(i => 1 - i % 2L)], 32);
+            Tensor inputs = Tensors.From([.. Enumerable.Range(0, 32).Select(i => i % 2 == 0 ? 1f : -1f)], 32, 1, 1);
+            Tensor targets = Tensors.From([.. Enumerable.Range(0, 32).Select(i => i % 2L)], 32);
+            Tensor opposite = Tensors.From([.. Enumerable.Range(0, 32).Select(i => 1 - i % 2L)], 32);
             return tiny.On(("inputs", inputs), ("targets", targets), ("validation.inputs", inputs), ("validation.targets", opposite)) with { LearningRate = 0.01, Dropout = 0, MaxSteps = 40, EvalSteps = 5 };
         }
     }

@@ -1,7 +1,7 @@
 using Permafrost.Models;
 using Permafrost.Tasks;
 using Permafrost.Tests.Models;
-using Permafrost.Torch;
+using Permafrost.Kernels;
 using Permafrost.Training;
 using Permafrost.Tuning;
 
@@ -11,15 +11,15 @@ namespace Permafrost.Tests.Training;
 public class EvaluatorTests : IDisposable
 {
     private readonly TemporaryFolder folder = new();
-    private readonly TensorScope scope = new();
+    private readonly DisposeScope scope = new();
     private readonly TunedModel model;
 
     public EvaluatorTests()
     {
         Backbone backbone = BackboneSource.Resolve(TinyGpt2.Configure(folder, TinyGpt2.Json())).Load("random", 0);
         var shape = new TaskShape { VectorSize = 1, SequenceLength = 2, Targets = 2, Classes = 2, Readout = "last:2" };
-        model = new TunedModel(backbone, shape, Readout.Parse("last:2"), Policy.Parse("fpt"), ownTokens: false, dropout: 0.5, seed: 0, Device.Cpu);
-        model.LoadAdapter(new Dictionary<string, Tensor> { ["output_layer.weight"] = Tensor.Zeros([2, 8]), ["output_layer.bias"] = Tensor.From([0, MathF.Log(3)]) }, "test", complete: false);
+        model = new TunedModel(backbone, shape, Readout.Parse("last:2"), Policy.Parse("fpt"), ownTokens: false, dropout: 0.5, seed: 0, torch.CPU);
+        model.LoadAdapter(new Dictionary<string, Tensor> { ["output_layer.weight"] = torch.zeros([2, 8]), ["output_layer.bias"] = Tensors.From([0, MathF.Log(3)]) }, "test", complete: false);
     }
 
     public void Dispose()
@@ -38,7 +38,7 @@ public class EvaluatorTests : IDisposable
     {
         // Six answers count, five of them are class 1: -100 does not count, not even a whole batch of it.
         IExamples examples = new Targets([1, 1], [-100, -100], [1, 0], [1, -100], [-100, 1]);
-        Metrics metrics = Evaluator.Evaluate(model, examples, batchSize, Device.Cpu);
+        Metrics metrics = Evaluator.Evaluate(model, examples, batchSize, torch.CPU);
         Assert.Equal(5 / 6.0, metrics.Accuracy, 12);
         Assert.Equal(-(5 * Math.Log(0.75) + Math.Log(0.25)) / 6, metrics.Loss, 6);
         Assert.Equal(5, metrics.Count);
@@ -48,12 +48,12 @@ public class EvaluatorTests : IDisposable
     public void Predictions_carry_number_answers_probabilities_and_targets()
     {
         var predictions = new List<Prediction>();
-        Evaluator.Evaluate(model, new Targets([1, 0], [0, -100], [1, 1]), 2, Device.Cpu, predictions.Add);
+        Evaluator.Evaluate(model, new Targets([1, 0], [0, -100], [1, 1]), 2, torch.CPU, predictions.Add);
         Assert.Equal([0L, 1, 2], predictions.Select(prediction => prediction.Index));
         Assert.All(predictions, prediction => Assert.Equal([1L, 1], prediction.Classes));
         Assert.All(predictions.SelectMany(prediction => prediction.Probabilities), row => Assert.Equal(0.75, row[1], 5));
         Assert.Equal([0L, -100], predictions[1].Targets!);
-        Assert.All(Evaluator.Predict(model, new Targets([1, 0], [1, 1]), 1, Device.Cpu), prediction => Assert.Null(prediction.Targets));
+        Assert.All(Evaluator.Predict(model, new Targets([1, 0], [1, 1]), 1, torch.CPU), prediction => Assert.Null(prediction.Targets));
     }
 
     [Theory]
@@ -64,34 +64,34 @@ public class EvaluatorTests : IDisposable
     {
         var examples = new Lengths([.. Enumerable.Range(0, 400).Select(i => 1 + i * 7 % 11)]);
         using TunedModel reader = Reader();
-        Prediction[] predictions = [.. Evaluator.Predict(reader, examples, batchSize, Device.Cpu)];
+        Prediction[] predictions = [.. Evaluator.Predict(reader, examples, batchSize, torch.CPU)];
         Assert.Equal(Enumerable.Range(0, 400).Select(i => (long)i), predictions.Select(prediction => prediction.Index));
         Assert.Equal(Enumerable.Range(0, 400).Select(i => (long)i), examples.Asked.Order());
         if (batchSize == 3) Assert.True(examples.Padded < 100, $"{examples.Padded} padded tokens");
         foreach (int i in new[] { 0, 1, 10, 149, 150, 399 })
-            Assert.Equal(Evaluator.Predict(reader, new ExampleSubset(examples, [i]), 1, Device.Cpu).Single().Probabilities[0][0], predictions[i].Probabilities[0][0], 5);
+            Assert.Equal(Evaluator.Predict(reader, new ExampleSubset(examples, [i]), 1, torch.CPU).Single().Probabilities[0][0], predictions[i].Probabilities[0][0], 5);
     }
 
     [Fact]
     public void Dropout_is_off_meanwhile_and_back_after()
     {
         model.Train(true);
-        Metrics first = Evaluator.Evaluate(model, new Targets([1, 0]), 1, Device.Cpu);
-        Assert.Equal(first, Evaluator.Evaluate(model, new Targets([1, 0]), 1, Device.Cpu));
+        Metrics first = Evaluator.Evaluate(model, new Targets([1, 0]), 1, torch.CPU);
+        Assert.Equal(first, Evaluator.Evaluate(model, new Targets([1, 0]), 1, torch.CPU));
         Assert.True(model.Training && model.Backbone.Training);
         model.Train(false);
-        Evaluator.Evaluate(model, new Targets([1, 0]), 1, Device.Cpu);
+        Evaluator.Evaluate(model, new Targets([1, 0]), 1, torch.CPU);
         Assert.False(model.Training || model.Backbone.Training);
     }
 
     [Fact]
     public void Nothing_that_counts_scores_zero_and_endless_examples_are_refused()
     {
-        Assert.Equal(new Metrics(0, 0, 1), Evaluator.Evaluate(model, new Targets([-100, -100]), 4, Device.Cpu));
-        Assert.Throws<ArgumentException>(() => Evaluator.Evaluate(model, new BitXor().Load(new TaskOptions()).Train, 4, Device.Cpu));
+        Assert.Equal(new Metrics(0, 0, 1), Evaluator.Evaluate(model, new Targets([-100, -100]), 4, torch.CPU));
+        Assert.Throws<ArgumentException>(() => Evaluator.Evaluate(model, new BitXor().Load(new TaskOptions()).Train, 4, torch.CPU));
         using var stop = new CancellationTokenSource();
         stop.Cancel();
-        Assert.Throws<OperationCanceledException>(() => Evaluator.Evaluate(model, new Targets([1, 1]), 4, Device.Cpu, cancellation: stop.Token));
+        Assert.Throws<OperationCanceledException>(() => Evaluator.Evaluate(model, new Targets([1, 1]), 4, torch.CPU, cancellation: stop.Token));
         Assert.True(NoGrad.GradientsEnabled);
     }
 
@@ -99,7 +99,7 @@ public class EvaluatorTests : IDisposable
     private TunedModel Reader()
     {
         Backbone backbone = BackboneSource.Resolve(TinyGpt2.Configure(folder, TinyGpt2.Json())).Load("random", 0);
-        return new TunedModel(backbone, new TaskShape { VectorSize = 1, SequenceLength = 11, Targets = 1, Classes = 2, Readout = "last" }, Readout.Parse("last"), Policy.Parse("fpt"), ownTokens: false, dropout: 0, seed: 0, Device.Cpu);
+        return new TunedModel(backbone, new TaskShape { VectorSize = 1, SequenceLength = 11, Targets = 1, Classes = 2, Readout = "last" }, Readout.Parse("last"), Policy.Parse("fpt"), ownTokens: false, dropout: 0, seed: 0, torch.CPU);
     }
 
     // Example i holds i as often as its length says, padded on the right.
@@ -124,7 +124,7 @@ public class EvaluatorTests : IDisposable
                 inputs.AddRange(Enumerable.Range(0, longest).Select(t => t < lengths[index] ? index / 400f : 0));
                 mask.AddRange(Enumerable.Range(0, longest).Select(t => t < lengths[index] ? 1L : 0));
             }
-            return new Batch(Tensor.From([.. inputs], indices.Length, longest, 1), Tensor.Zeros([indices.Length, 1], DType.Int64), Tensor.From([.. mask], indices.Length, longest));
+            return new Batch(Tensors.From([.. inputs], indices.Length, longest, 1), torch.zeros([indices.Length, 1], ScalarType.Int64), Tensors.From([.. mask], indices.Length, longest));
         }
     }
 
@@ -136,7 +136,7 @@ public class EvaluatorTests : IDisposable
         {
             var chosen = new List<long>();
             foreach (long index in indices) chosen.AddRange(rows[index]);
-            return new Batch(Tensor.Ones([indices.Length, 2, 1]), Tensor.From([.. chosen], indices.Length, 2));
+            return new Batch(torch.ones([indices.Length, 2, 1]), Tensors.From([.. chosen], indices.Length, 2));
         }
     }
 }

@@ -1,6 +1,6 @@
 using System.Text.Json.Nodes;
 using Permafrost.Formats.Safetensors;
-using Permafrost.Torch;
+using Permafrost.Kernels;
 using Permafrost.Training;
 
 namespace Permafrost.Tests.Training;
@@ -12,7 +12,7 @@ public class FeatureTests : IDisposable
     private const int Rows = 150;
 
     private readonly TinyRun tiny = new();
-    private readonly TensorScope scope = new();
+    private readonly DisposeScope scope = new();
     private readonly string? home = Environment.GetEnvironmentVariable("PERMAFROST_HOME");
 
     public FeatureTests() => Environment.SetEnvironmentVariable("PERMAFROST_HOME", tiny["home"]);
@@ -32,9 +32,9 @@ public class FeatureTests : IDisposable
     {
         float[] numbers = [.. Enumerable.Range(0, Rows * 5 * 2).Select(i => MathF.Sin(i))];
         change?.Invoke(numbers);
-        Tensor inputs = Tensor.From(numbers, Rows, 5, 2);
-        Tensor targets = Tensor.From([.. Enumerable.Range(0, 2 * Rows).Select(i => i % 13 == 0 ? -100 : i * i % 3L)], Rows, 2);
-        Tensor mask = Tensor.From([.. Enumerable.Range(0, Rows * 5).Select(i => i % 5 <= i / 5 * 7 % 5 ? 1L : 0)], Rows, 5);
+        Tensor inputs = Tensors.From(numbers, Rows, 5, 2);
+        Tensor targets = Tensors.From([.. Enumerable.Range(0, 2 * Rows).Select(i => i % 13 == 0 ? -100 : i * i % 3L)], Rows, 2);
+        Tensor mask = Tensors.From([.. Enumerable.Range(0, Rows * 5).Select(i => i % 5 <= i / 5 * 7 % 5 ? 1L : 0)], Rows, 5);
         (string, Tensor)[] Split(string prefix, int rows) =>
             [($"{prefix}inputs", inputs.Narrow(0, 0, rows)), ($"{prefix}targets", targets.Narrow(0, 0, rows)), .. padded ? [($"{prefix}mask", mask.Narrow(0, 0, rows))] : Array.Empty<(string, Tensor)>()];
         return tiny.On([.. Split("", Rows), .. Split("validation.", 70), .. Split("test.", 65)]) with
@@ -119,7 +119,7 @@ public class FeatureTests : IDisposable
         foreach (string split in new[] { "validation", "test" })
         {
             using FinetuneRun run = FinetuneRun.Open(folder.Path, withData: true);
-            Assert.Equal(results["metrics"]![split]!.ToJsonString(), Evaluator.Evaluate(run.Model, run.Examples(split)!, 64, Device.Cpu).ToJson().ToJsonString());
+            Assert.Equal(results["metrics"]![split]!.ToJsonString(), Evaluator.Evaluate(run.Model, run.Examples(split)!, 64, torch.CPU).ToJson().ToJsonString());
         }
         Assert.Equal(3, Files.Length);
     }
@@ -176,7 +176,7 @@ public class FeatureTests : IDisposable
 
         byte[] Foreign()
         {
-            SafetensorsWriter.Write(tiny["foreign.safetensors"], new Dictionary<string, Tensor> { ["features"] = Tensor.Ones([3]) }, new Dictionary<string, string> { ["key"] = "x", ["tokens"] = "y" });
+            SafetensorsWriter.Write(tiny["foreign.safetensors"], new Dictionary<string, Tensor> { ["features"] = torch.ones([3]) }, new Dictionary<string, string> { ["key"] = "x", ["tokens"] = "y" });
             return File.ReadAllBytes(tiny["foreign.safetensors"]);
         }
     }
@@ -209,7 +209,7 @@ public class FeatureTests : IDisposable
         Assert.Equal(2, Files.Length);
         using FinetuneRun run = FinetuneRun.Prepare(endless);
         run.Model.Train(true);
-        Assert.False(run.Model.Read(Tensor.Ones([2, 10, 1]), null).RequiresGrad);  // nothing below what trains is differentiated
+        Assert.False(run.Model.Read(torch.ones([2, 10, 1]), null).RequiresGrad);  // nothing below what trains is differentiated
     }
 
     [Fact]
@@ -243,7 +243,7 @@ public class FeatureTests : IDisposable
     [Fact]
     public void The_cache_keeps_what_was_used_last_within_its_bound()
     {
-        var tensors = new Dictionary<string, Tensor> { ["features"] = Tensor.Ones([1000]) };
+        var tensors = new Dictionary<string, Tensor> { ["features"] = torch.ones([1000]) };
         foreach (string key in new[] { "a", "b", "c" })
         {
             FeatureCache.Store(key, tensors, 1);

@@ -1,5 +1,5 @@
 using Permafrost.Formats.Safetensors;
-using Permafrost.Torch;
+using Permafrost.Kernels;
 using Permafrost.Training;
 
 namespace Permafrost.Tests.Training;
@@ -9,7 +9,7 @@ namespace Permafrost.Tests.Training;
 public class FinetuneHonestyTests : IDisposable
 {
     private readonly TinyRun tiny = new();
-    private readonly TensorScope scope = new();
+    private readonly DisposeScope scope = new();
 
     public void Dispose()
     {
@@ -23,9 +23,9 @@ public class FinetuneHonestyTests : IDisposable
     [InlineData(float.PositiveInfinity)]
     public void Bad_numbers_in_the_inputs_end_the_run_as_diverged(float bad)
     {
-        Tensor inputs = Tensor.Ones([4, 3, 2]);
+        Tensor inputs = torch.ones([4, 3, 2]);
         inputs.Narrow(0, 3, 1).FillInPlace(bad);
-        var error = Assert.Throws<DivergedException>(() => tiny.Train(tiny.On(("inputs", inputs), ("targets", Tensor.From([0L, 1, 0, 1]))) with { PerDeviceTrainBatchSize = 2 }));
+        var error = Assert.Throws<DivergedException>(() => tiny.Train(tiny.On(("inputs", inputs), ("targets", Tensors.From([0L, 1, 0, 1]))) with { PerDeviceTrainBatchSize = 2 }));
         Assert.Equal(3, error.ExitCode);
         Assert.Contains("at step 2", error.Message, StringComparison.Ordinal);
         Assert.Contains("--learning-rate", error.Message, StringComparison.Ordinal);
@@ -53,7 +53,7 @@ public class FinetuneHonestyTests : IDisposable
     [Fact]
     public void A_sequence_longer_than_the_positions_is_refused_before_training()
     {
-        RunOptions options = tiny.On(("inputs", Tensor.Ones([2, 17, 1])), ("targets", Tensor.From([0L, 1])));
+        RunOptions options = tiny.On(("inputs", torch.ones([2, 17, 1])), ("targets", Tensors.From([0L, 1])));
         Assert.Contains("16 positions", Refusal.Of("17 tokens", () => FinetuneRun.Prepare(options)), StringComparison.Ordinal);
     }
 
@@ -61,12 +61,12 @@ public class FinetuneHonestyTests : IDisposable
     public void A_trained_tensor_that_nothing_depends_on_is_an_error()
     {
         // Inputs of zeros: the input layer's weight is multiplied by nothing and never moves.
-        RunOptions options = tiny.On(("inputs", Tensor.Zeros([4, 3, 2])), ("targets", Tensor.From([0L, 1, 0, 1])));
+        RunOptions options = tiny.On(("inputs", torch.zeros([4, 3, 2])), ("targets", Tensors.From([0L, 1, 0, 1])));
         Assert.Contains("--policy fpt", Refusal.Of("'input_layer.weight' did not change", () => tiny.Train(options with { MaxSteps = 10 })), StringComparison.Ordinal);
         Refusal.Of("'input_layer.weight' did not change in 1 updates", () => tiny.Train(options with { MaxSteps = 1 }));
         Refusal.Of("'input_layer.weight' did not change", () => tiny.Train(options with { MaxSteps = 12, Optim = "sgd" }));
         // Nor does anything move where no step has a gradient at all.
-        SafetensorsWriter.Write(tiny["zeros.safetensors"], [KeyValuePair.Create("output_layer.weight", Tensor.Zeros([2, 8])), KeyValuePair.Create("output_layer.bias", Tensor.Zeros([2]))]);
+        SafetensorsWriter.Write(tiny["zeros.safetensors"], [KeyValuePair.Create("output_layer.weight", torch.zeros([2, 8])), KeyValuePair.Create("output_layer.bias", torch.zeros([2]))]);
         Refusal.Of("did not change", () => tiny.Train(options with { MaxSteps = 12, Policy = "input,ln,pos", InitAdapter = tiny["zeros.safetensors"] }));
         // What is left trains.
         tiny.Train(options with { Policy = "output,ln,pos" });
@@ -75,20 +75,20 @@ public class FinetuneHonestyTests : IDisposable
     [Fact]
     public void Weights_that_start_at_zero_hold_back_gradients_for_a_while_only()
     {
-        using var random = new RandomState(1);
-        using Tensor inputs = Tensor.Empty([4, 3, 2]).NormalInPlace(0, 1, random);
+        using var random = new Generator(1);
+        using Tensor inputs = torch.empty([4, 3, 2]).NormalInPlace(0, 1, random);
         // An output layer of zeros: nothing before it has a gradient in the first update.
-        SafetensorsWriter.Write(tiny["zeros.safetensors"], [KeyValuePair.Create("output_layer.weight", Tensor.Zeros([2, 8])), KeyValuePair.Create("output_layer.bias", Tensor.Zeros([2]))]);
-        RunOptions options = tiny.On(("inputs", inputs), ("targets", Tensor.From([0L, 1, 0, 1]))) with { InitAdapter = tiny["zeros.safetensors"] };
+        SafetensorsWriter.Write(tiny["zeros.safetensors"], [KeyValuePair.Create("output_layer.weight", torch.zeros([2, 8])), KeyValuePair.Create("output_layer.bias", torch.zeros([2]))]);
+        RunOptions options = tiny.On(("inputs", inputs), ("targets", Tensors.From([0L, 1, 0, 1]))) with { InitAdapter = tiny["zeros.safetensors"] };
         foreach (int steps in new[] { 1, 2, 30 }) tiny.Train(options with { MaxSteps = steps });
         // A first batch without an answer that counts, so without an update.
-        tiny.Train(tiny.On(("inputs", inputs), ("targets", Tensor.From([-100L, 1, 0, 1]))) with { MaxSteps = 8, PerDeviceTrainBatchSize = 1 });
+        tiny.Train(tiny.On(("inputs", inputs), ("targets", Tensors.From([-100L, 1, 0, 1]))) with { MaxSteps = 8, PerDeviceTrainBatchSize = 1 });
     }
 
     [Fact]
     public void A_group_with_a_rate_of_its_own_is_watched_by_that_rate()
     {
-        RunOptions options = tiny.On(("inputs", Tensor.Zeros([4, 3, 2])), ("targets", Tensor.From([0L, 1, 0, 1]))) with { MaxSteps = 10 };
+        RunOptions options = tiny.On(("inputs", torch.zeros([4, 3, 2])), ("targets", Tensors.From([0L, 1, 0, 1]))) with { MaxSteps = 10 };
         Refusal.Of("'input_layer.weight' did not change", () => tiny.Train(options with { LearningRate = 0, LearningRates = new Dictionary<string, string> { ["input"] = "1e-3" } }));
         // A rate of zero for the one group that cannot move is no error.
         tiny.Train(options with { LearningRates = new Dictionary<string, string> { ["input"] = "0" } });
@@ -127,8 +127,8 @@ public class FinetuneHonestyTests : IDisposable
     [Fact]
     public void One_batch_is_learned_by_heart()
     {
-        using var random = new RandomState(1);
-        RunOptions options = tiny.On(("inputs", Tensor.Empty([8, 4, 3]).NormalInPlace(0, 1, random)), ("targets", Tensor.From([0L, 1, 2, 3, 0, 2, 1, 3])));
+        using var random = new Generator(1);
+        RunOptions options = tiny.On(("inputs", torch.empty([8, 4, 3]).NormalInPlace(0, 1, random)), ("targets", Tensors.From([0L, 1, 2, 3, 0, 2, 1, 3])));
         tiny.Train(options with { Policy = "*", Dropout = 0, LearningRate = 0.01, MaxSteps = 300, PerDeviceTrainBatchSize = 8 });
         Assert.InRange(tiny.Reports[0].Loss, 1, 3);  // about ln 4 at the start
         Assert.InRange(tiny.Reports[^1].Loss, 0, 0.01);
@@ -137,11 +137,11 @@ public class FinetuneHonestyTests : IDisposable
     [Fact]
     public void Targets_that_do_not_count_do_not_matter()
     {
-        Tensor inputs = Tensor.Arange(24, DType.Float32).View(4, 3, 2) * 0.1;
-        RunOptions options = tiny.On(("inputs", inputs), ("targets", Tensor.From([0L, -100, 1, -100]))) with { PerDeviceTrainBatchSize = 4, Dropout = 0 };
+        Tensor inputs = Tensor.Arange(24, ScalarType.Float32).View(4, 3, 2) * 0.1;
+        RunOptions options = tiny.On(("inputs", inputs), ("targets", Tensors.From([0L, -100, 1, -100]))) with { PerDeviceTrainBatchSize = 4, Dropout = 0 };
         tiny.Train(options);
         double[] losses = [.. tiny.Reports.Select(report => report.Loss)];
-        options = tiny.On(("inputs", inputs.IndexSelect(0, Tensor.From([0L, 2]))), ("targets", Tensor.From([0L, 1]))) with { PerDeviceTrainBatchSize = 4, Dropout = 0 };
+        options = tiny.On(("inputs", inputs.IndexSelect(0, Tensors.From([0L, 2]))), ("targets", Tensors.From([0L, 1]))) with { PerDeviceTrainBatchSize = 4, Dropout = 0 };
         tiny.Train(options);
         Assert.Equal(losses.Select(loss => Math.Round(loss, 5)), tiny.Reports.Select(report => Math.Round(report.Loss, 5)));
     }
@@ -149,7 +149,7 @@ public class FinetuneHonestyTests : IDisposable
     [Fact]
     public void A_batch_without_an_answer_that_counts_is_no_divergence()
     {
-        RunOptions options = tiny.On(("inputs", Tensor.Ones([3, 2, 1])), ("targets", Tensor.From([0L, -100, 1]))) with { PerDeviceTrainBatchSize = 1, MaxSteps = 6 };
+        RunOptions options = tiny.On(("inputs", torch.ones([3, 2, 1])), ("targets", Tensors.From([0L, -100, 1]))) with { PerDeviceTrainBatchSize = 1, MaxSteps = 6 };
         tiny.Train(options);
         Assert.All(tiny.Reports, report => Assert.True(double.IsFinite(report.Loss)));
     }
@@ -157,14 +157,14 @@ public class FinetuneHonestyTests : IDisposable
     [Fact]
     public void Padding_does_not_change_the_training()
     {
-        Tensor inputs = Tensor.From([1L, 2, 3, 4, 5, 6], 2, 3);
-        Tensor padded = Tensor.From([1L, 2, 3, 9, 9, 4, 5, 6, 9, 9], 2, 5);
-        Tensor mask = Tensor.From([1L, 1, 1, 0, 0, 1, 1, 1, 0, 0], 2, 5);
+        Tensor inputs = Tensors.From([1L, 2, 3, 4, 5, 6], 2, 3);
+        Tensor padded = Tensors.From([1L, 2, 3, 9, 9, 4, 5, 6, 9, 9], 2, 5);
+        Tensor mask = Tensors.From([1L, 1, 1, 0, 0, 1, 1, 1, 0, 0], 2, 5);
         var losses = new List<double[]>();
         foreach (var tensors in new (string, Tensor)[][] { [("inputs", inputs)], [("inputs", padded), ("mask", mask)] })
         {
             // One size of table for both, so that both start from the same values.
-            tiny.Train(tiny.On([.. tensors, ("targets", Tensor.From([0L, 1]))]) with { Dropout = 0, TaskOptions = new Dictionary<string, string> { ["vocabulary"] = "10" } });
+            tiny.Train(tiny.On([.. tensors, ("targets", Tensors.From([0L, 1]))]) with { Dropout = 0, TaskOptions = new Dictionary<string, string> { ["vocabulary"] = "10" } });
             losses.Add([.. tiny.Reports.Select(report => Math.Round(report.Loss, 5))]);
         }
         Assert.Equal(losses[0], losses[1]);

@@ -1,7 +1,7 @@
 using System.Text.Json.Nodes;
 using Permafrost.Formats;
 using Permafrost.Formats.Safetensors;
-using Permafrost.Torch;
+using Permafrost.Kernels;
 using Permafrost.Training;
 
 namespace Permafrost.Tests.Training;
@@ -11,7 +11,7 @@ namespace Permafrost.Tests.Training;
 public class FinetuneRunTests : IDisposable
 {
     private readonly TinyRun tiny = new();
-    private readonly TensorScope scope = new();
+    private readonly DisposeScope scope = new();
 
     public void Dispose()
     {
@@ -95,7 +95,7 @@ public class FinetuneRunTests : IDisposable
     {
         (RunFolder folder, JsonObject results) = tiny.Train(tiny.Options with { MaxSteps = 5 });
         using FinetuneRun run = FinetuneRun.Open(folder.Path, withData: true);
-        Metrics metrics = Evaluator.Evaluate(run.Model, run.Data!.Test!, 64, Device.Cpu);
+        Metrics metrics = Evaluator.Evaluate(run.Model, run.Data!.Test!, 64, torch.CPU);
         Assert.Equal(results["metrics"]!["test"]!.ToJsonString(), metrics.ToJson().ToJsonString());
         Assert.Contains("is not the one that", Refusal.Of(folder.Path, () => FinetuneRun.Open(folder.Path, false, options => options with { InitSeed = 5 })), StringComparison.Ordinal);
         File.Delete(Path.Combine(folder.Adapter, "adapter_config.json"));
@@ -124,10 +124,10 @@ public class FinetuneRunTests : IDisposable
     [Fact]
     public void Start_values_come_from_an_adapter_file()
     {
-        SafetensorsWriter.Write(tiny["start.safetensors"], [KeyValuePair.Create("output_layer.bias", Tensor.From([100f, 0])), KeyValuePair.Create("transformer.ln_f.bias", Tensor.Full([8], 0.5))]);
+        SafetensorsWriter.Write(tiny["start.safetensors"], [KeyValuePair.Create("output_layer.bias", Tensors.From([100f, 0])), KeyValuePair.Create("transformer.ln_f.bias", torch.full([8], 0.5))]);
         using FinetuneRun run = FinetuneRun.Prepare(tiny.Options with { InitAdapter = tiny["start.safetensors"] });
         Assert.Equal([100f, 0], run.Model.Adapter()["output_layer.bias"].ToArray<float>());
-        Assert.Equal(0.5, run.Model.Adapter()["ln_f.bias"].Mean().ToDouble());
+        Assert.Equal(0.5, run.Model.Adapter()["ln_f.bias"].Mean().Number());
     }
 
     [Fact]
@@ -140,7 +140,7 @@ public class FinetuneRunTests : IDisposable
     [Fact]
     public void Epochs_are_counted_in_batches_and_steps_go_before_them()
     {
-        RunOptions options = tiny.On(("inputs", Tensor.Ones([10, 2, 1])), ("targets", Tensor.Zeros([10], DType.Int64))) with { MaxSteps = null, PerDeviceTrainBatchSize = 4 };
+        RunOptions options = tiny.On(("inputs", torch.ones([10, 2, 1])), ("targets", torch.zeros([10], ScalarType.Int64))) with { MaxSteps = null, PerDeviceTrainBatchSize = 4 };
         long Steps(RunOptions one)
         {
             using FinetuneRun run = FinetuneRun.Prepare(one);

@@ -1,5 +1,5 @@
 using System.Text.Json.Nodes;
-using Permafrost.Torch;
+using Permafrost.Kernels;
 using Permafrost.Training;
 
 namespace Permafrost.Tests.Training;
@@ -9,7 +9,7 @@ namespace Permafrost.Tests.Training;
 public class ResumeTests : IDisposable
 {
     private readonly TinyRun tiny = new();
-    private readonly TensorScope scope = new();
+    private readonly DisposeScope scope = new();
 
     public void Dispose()
     {
@@ -63,14 +63,14 @@ public class ResumeTests : IDisposable
         Refusal.OfUsage("--no-shuffle", () => FinetuneRun.Prepare(ByLength() with { Shuffle = false }));
         Refusal.OfUsage("--group-by-length: the training examples of listops@published all have the same length",
             () => FinetuneRun.Prepare(Options with { Task = "listops@published", GroupByLength = true, TaskOptions = new Dictionary<string, string> { ["train_examples"] = "9" } }));
-        RunOptions unmasked = tiny.On(("inputs", Tensor.Ones([10, 2, 1])), ("targets", Tensor.Zeros([10], DType.Int64))) with { Shuffle = true, GroupByLength = true };
+        RunOptions unmasked = tiny.On(("inputs", torch.ones([10, 2, 1])), ("targets", torch.zeros([10], ScalarType.Int64))) with { Shuffle = true, GroupByLength = true };
         Refusal.OfUsage("--group-by-length: the training examples of tensors all have the same length", () => FinetuneRun.Prepare(unmasked));
     }
 
     // 40 rows of 1 to 5 tokens, the rest padding.
     private RunOptions ByLength() => tiny.On(
-        ("inputs", Tensor.Arange(40 * 5 * 2, DType.Float32).View(40, 5, 2) * 0.01), ("targets", Tensor.From([.. Enumerable.Range(0, 40).Select(i => i % 3L)], 40)),
-        ("mask", Tensor.From([.. Enumerable.Range(0, 200).Select(i => i % 5 <= i / 5 * 7 % 5 ? 1L : 0)], 40, 5))) with
+        ("inputs", Tensor.Arange(40 * 5 * 2, ScalarType.Float32).View(40, 5, 2) * 0.01), ("targets", Tensors.From([.. Enumerable.Range(0, 40).Select(i => i % 3L)], 40)),
+        ("mask", Tensors.From([.. Enumerable.Range(0, 200).Select(i => i % 5 <= i / 5 * 7 % 5 ? 1L : 0)], 40, 5))) with
     { Shuffle = true, GroupByLength = true, PerDeviceTrainBatchSize = 3, EvalSteps = 4, Dropout = 0.1 };
 
     [Fact]
@@ -185,9 +185,9 @@ public class ResumeTests : IDisposable
     // What is right in training is wrong in validation, whose first score therefore stays the best.
     private RunOptions Misleading()
     {
-        using var random = new RandomState(3);
-        Tensor inputs = Tensor.Empty([64, 3, 2]).NormalInPlace(0, 1, random), targets = Tensor.From([.. inputs.Select(1, 2).Select(1, 0).ToArray<float>().Select(x => x > 0 ? 1L : 0)], 64);
-        return tiny.On(("inputs", inputs), ("targets", targets), ("validation.inputs", inputs), ("validation.targets", targets.Eq(0).To(DType.Int64))) with
+        using var random = new Generator(3);
+        Tensor inputs = torch.empty([64, 3, 2]).NormalInPlace(0, 1, random), targets = Tensors.From([.. inputs.Select(1, 2).Select(1, 0).ToArray<float>().Select(x => x > 0 ? 1L : 0)], 64);
+        return tiny.On(("inputs", inputs), ("targets", targets), ("validation.inputs", inputs), ("validation.targets", targets.Eq(0).To(ScalarType.Int64))) with
         { Policy = "*", Dropout = 0, MaxSteps = 12, EvalSteps = 2, LearningRate = 0.03, PerDeviceTrainBatchSize = 16 };
     }
 
@@ -201,10 +201,10 @@ public class ResumeTests : IDisposable
         {
             (string Name, Tensor Tensor)[] tensors =
             [
-                ("inputs", Tensor.Arange(600, DType.Float32).View(100, 3, 2)), ("targets", Tensor.Zeros([100], DType.Int64)),
-                ("test.inputs", Tensor.Ones([100, 3, 2])), ("test.targets", Tensor.Ones([100], DType.Int64)),
+                ("inputs", Tensor.Arange(600, ScalarType.Float32).View(100, 3, 2)), ("targets", torch.zeros([100], ScalarType.Int64)),
+                ("test.inputs", torch.ones([100, 3, 2])), ("test.targets", torch.ones([100], ScalarType.Int64)),
             ];
-            foreach ((string name, Tensor tensor) in tensors) if (name == other) tensor.Select(0, 50).FillInPlace(1 - tensor.Select(0, 50).To(DType.Float32).Mean().ToDouble());
+            foreach ((string name, Tensor tensor) in tensors) if (name == other) tensor.Select(0, 50).FillInPlace(1 - tensor.Select(0, 50).To(ScalarType.Float32).Mean().Number());
             return tiny.On(tensors) with { MaxSteps = 4 };
         }
         RunFolder folder = Stopped(Data(null), 2);
@@ -220,7 +220,7 @@ public class ResumeTests : IDisposable
         RunFolder folder = Stopped(options, 2);
         using (var file = new Permafrost.Formats.Safetensors.SafetensorsFile(options.Data!))
         {
-            Tensor order = Tensor.From([1L, 0, .. Enumerable.Range(2, 38).Select(i => (long)i)], 40);
+            Tensor order = Tensors.From([1L, 0, .. Enumerable.Range(2, 38).Select(i => (long)i)], 40);
             tiny.On([.. new[] { "inputs", "targets", "mask" }.Select(name => (name, file.Read(name).IndexSelect(0, order)))]);
         }
         using FinetuneRun run = FinetuneRun.Prepare(options);
@@ -317,9 +317,9 @@ public class ResumeTests : IDisposable
     [Fact]
     public void Gradients_added_up_are_those_of_one_batch()
     {
-        Tensor inputs = Tensor.Arange(48, DType.Float32).View(8, 3, 2) * 0.05;
+        Tensor inputs = Tensor.Arange(48, ScalarType.Float32).View(8, 3, 2) * 0.05;
         // Answers that do not count are spread unevenly, and leave one of the small batches without any.
-        RunOptions options = tiny.On(("inputs", inputs), ("targets", Tensor.From([0L, 1, -100, -100, 2, -100, 1, 0]))) with { Dropout = 0, MaxSteps = 5 };
+        RunOptions options = tiny.On(("inputs", inputs), ("targets", Tensors.From([0L, 1, -100, -100, 2, -100, 1, 0]))) with { Dropout = 0, MaxSteps = 5 };
         tiny.Train(options with { PerDeviceTrainBatchSize = 8 });
         double[] losses = [.. tiny.Reports.Select(report => Math.Round(report.Loss, 4))];
         double[] norms = [.. tiny.Reports.Select(report => Math.Round(report.GradientNorm, 4))];

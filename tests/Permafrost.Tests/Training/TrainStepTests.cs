@@ -1,8 +1,7 @@
 using Permafrost.Models;
 using Permafrost.Tasks;
 using Permafrost.Tests.Models;
-using Permafrost.Torch;
-using Permafrost.Torch.Optimizers;
+using Permafrost.Kernels;
 using Permafrost.Training;
 using Permafrost.Tuning;
 
@@ -22,7 +21,7 @@ public class TrainStepTests : IDisposable
         TaskData data = new BitXor().Load(new TaskOptions());
         examples = data.Train;
         Backbone backbone = BackboneSource.Resolve(TinyGpt2.Configure(folder, TinyGpt2.Json())).Load("random", 0);
-        model = new TunedModel(backbone, data.Shape, Readout.Parse(data.Shape.Readout), Policy.Parse("fpt"), ownTokens: false, dropout: 0.1, seed: 0, Device.Cpu);
+        model = new TunedModel(backbone, data.Shape, Readout.Parse(data.Shape.Readout), Policy.Parse("fpt"), ownTokens: false, dropout: 0.1, seed: 0, torch.CPU);
         model.Train(true);
         adam = new Adam([new ParameterGroup([.. model.Trained.Select(parameter => (parameter.Name, parameter.Parameter.Value))])]);
     }
@@ -56,11 +55,11 @@ public class TrainStepTests : IDisposable
     public void Evaluating_leaves_no_tensor_behind()
     {
         IExamples test = new BitXor().Load(new TaskOptions()).Test!;
-        Evaluator.Evaluate(model, test, 100, Device.Cpu);
+        Evaluator.Evaluate(model, test, 100, torch.CPU);
         Settle();
         long before = Engine.LiveTensors;
-        Evaluator.Evaluate(model, test, 100, Device.Cpu, _ => { });
-        foreach (Prediction prediction in Evaluator.Predict(model, test, 100, Device.Cpu).Take(150)) Assert.Equal(5, prediction.Classes.Length);  // left in the middle
+        Evaluator.Evaluate(model, test, 100, torch.CPU, _ => { });
+        foreach (Prediction prediction in Evaluator.Predict(model, test, 100, torch.CPU).Take(150)) Assert.Equal(5, prediction.Classes.Length);  // left in the middle
         Assert.Equal(before, Engine.LiveTensors);
         Assert.True(NoGrad.GradientsEnabled);
         Assert.True(model.Training);
@@ -110,8 +109,8 @@ public class TrainStepTests : IDisposable
     public void A_loss_that_is_not_finite_changes_nothing_and_is_returned()
     {
         string[] before = Hashes();
-        using var scope = new TensorScope();
-        var bad = new Batch(Tensor.Full([2, 10, 1], double.NaN), Tensor.Zeros([2, 5], DType.Int64));
+        using var scope = torch.NewDisposeScope();
+        var bad = new Batch(torch.full([2, 10, 1], double.NaN), torch.zeros([2, 5], ScalarType.Int64));
         (double loss, _) = TrainStep.Run(model, adam, [bad], 1e-3, 1);
         Assert.True(double.IsNaN(loss));
         Assert.Equal(before, Hashes());
@@ -122,7 +121,7 @@ public class TrainStepTests : IDisposable
     [Fact]
     public void The_reported_norm_is_the_one_before_clipping()
     {
-        using var scope = new TensorScope();
+        using var scope = torch.NewDisposeScope();
         Batch batch = examples.Get([0, 1, 2, 3]);
         model.Train(false);  // no dropout: the same gradient each time
         (_, double free) = TrainStep.Run(model, adam, [batch], 0, 0);
@@ -133,7 +132,7 @@ public class TrainStepTests : IDisposable
 
     private void Step(long step)
     {
-        using var scope = new TensorScope();
+        using var scope = torch.NewDisposeScope();
         (double loss, double norm) = TrainStep.Run(model, adam, [examples.Get([2 * step, 2 * step + 1])], 1e-4, 1);
         Assert.True(double.IsFinite(loss) && norm > 0);
     }

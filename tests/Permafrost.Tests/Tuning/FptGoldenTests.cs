@@ -3,8 +3,7 @@ using Permafrost.Formats.Safetensors;
 using Permafrost.Models;
 using Permafrost.Tasks;
 using Permafrost.Tests.Shared;
-using Permafrost.Torch;
-using Permafrost.Torch.Optimizers;
+using Permafrost.Kernels;
 using Permafrost.Tuning;
 
 namespace Permafrost.Tests.Tuning;
@@ -21,7 +20,7 @@ public class FptGoldenTests
     [InlineData("fpt_tokens", "noclip")]
     public void Trajectory_is_that_of_the_reference_implementation(string fixture, string run)
     {
-        using var scope = new TensorScope();
+        using var scope = torch.NewDisposeScope();
         using var expected = new SafetensorsFile(Repository.Fixture(fixture, "expected.safetensors"));
         using var initial = new SafetensorsFile(Repository.Fixture(fixture, "initial.safetensors"));
         JsonNode facts = JsonNode.Parse(File.ReadAllText(Repository.Fixture(fixture, "expected.json")))!;
@@ -35,11 +34,11 @@ public class FptGoldenTests
         model.Train(true);
         for (int step = 0; step < losses.Length; step++)
         {
-            using var stepScope = new TensorScope();
+            using var stepScope = torch.NewDisposeScope();
             Tensor logits = model.Forward(FptFixture.Inputs(fixture, expected.Read($"batch.{step}/x")), null);
             if (step == 0) Golden.Forward("initial_out", logits.Detach().Reshape(expected.Read("initial_out").Shape), expected.Read("initial_out"));
             Tensor loss = model.Loss(logits, FptFixture.Targets(expected.Read($"batch.{step}/y")));
-            Golden.Close($"loss {step}", loss.Detach(), Tensor.Scalar(losses[step]), losses[step] * (step == 0 ? 1e-5 : 1e-4));
+            Golden.Close($"loss {step}", loss.Detach(), Tensors.Scalar(losses[step]), losses[step] * (step == 0 ? 1e-5 : 1e-4));
             loss.Backward();
             if (step == 0 && run == "noclip") CheckGradients(model, expected);
             double norm = GradientClipping.ClipNorm(model.Trained.Select(p => p.Parameter.Value), run == "clip" ? 1 : double.PositiveInfinity);
@@ -52,7 +51,7 @@ public class FptGoldenTests
         Assert.Equal(frozen, model.FrozenSha256());
 
         model.Train(false);
-        using var noGrad = new NoGrad();
+        using var noGrad = torch.no_grad();
         Tensor test = model.Forward(FptFixture.Inputs(fixture, expected.Read("test/x")), null);
         Tensor reference = expected.Read($"{run}/test_out");
         Golden.Close("test_out", test.Reshape(reference.Shape), reference, 1e-4 * Golden.Largest(reference));
@@ -102,7 +101,7 @@ internal static class FptFixture
             Targets = (int)targets.Size(1),
             Classes = fixture == "fpt_bitxor" ? 2 : 10,
         };
-        return new TunedModel(backbone, shape, Readout.Parse(ReadoutOf(fixture)), Policy.Parse("fpt"), ownTokens: false, dropout: 0, seed: 0, Device.Cpu);
+        return new TunedModel(backbone, shape, Readout.Parse(ReadoutOf(fixture)), Policy.Parse("fpt"), ownTokens: false, dropout: 0, seed: 0, torch.CPU);
     }
 
     public static string ReadoutOf(string fixture) => fixture == "fpt_bitxor" ? "last:4" : "last";

@@ -4,7 +4,7 @@ using Permafrost.Nn;
 using Permafrost.Tasks;
 using Permafrost.Tests.Models;
 using Permafrost.Tests.Shared;
-using Permafrost.Torch;
+using Permafrost.Kernels;
 using Permafrost.Tuning;
 
 namespace Permafrost.Tests.Tuning;
@@ -14,13 +14,13 @@ namespace Permafrost.Tests.Tuning;
 public class FrozenTypeTests : IDisposable
 {
     private readonly TemporaryFolder folder = new();
-    private readonly TensorScope scope = new();
+    private readonly DisposeScope scope = new();
 
     public static TheoryData<string, string> FixturesAndKernels()
     {
         var cases = new TheoryData<string, string>();
         foreach (string fixture in new[] { "gpt2_a", "gpt2_b", "fpt_bitxor", "fpt_image", "fpt_tokens" })
-            foreach (string kernels in Kernels.Available) cases.Add(fixture, kernels);
+            foreach (string kernels in KernelSet.Available) cases.Add(fixture, kernels);
         return cases;
     }
 
@@ -37,23 +37,23 @@ public class FrozenTypeTests : IDisposable
     public void Gradients_and_outputs_are_those_of_float32_within_bfloat16s_rounding(string fixture, string kernels)
     {
         Case one = Load(fixture);
-        string before = Kernels.Name;
-        (Tensor logits, Dictionary<string, Tensor> gradients) = Compute(one, DType.Float32, out int packed);
+        string before = KernelSet.Name;
+        (Tensor logits, Dictionary<string, Tensor> gradients) = Compute(one, ScalarType.Float32, out int packed);
         Assert.Equal(0, packed);
         try
         {
-            Kernels.Select(Kernels.Available[0]);
-            Kernels.Select(kernels);
-            (Tensor rounded, Dictionary<string, Tensor> roundedGradients) = Compute(one, DType.BFloat16, out packed);
-            Assert.Equal(Kernels.MultiplyBFloat16, packed > 0);
+            KernelSet.Select(KernelSet.Available[0]);
+            KernelSet.Select(kernels);
+            (Tensor rounded, Dictionary<string, Tensor> roundedGradients) = Compute(one, ScalarType.BFloat16, out packed);
+            Assert.Equal(KernelSet.MultipliesBFloat16, packed > 0);
             Assert.True(Cosine([logits], [rounded]) >= 0.999, $"logits: cosine {Cosine([logits], [rounded]):F5}");
-            Assert.InRange((logits - rounded).Abs().Max().ToDouble() / Golden.Largest(logits), 1e-6, 0.04);  // not the same numbers, but close
+            Assert.InRange((logits - rounded).Abs().Max().Number() / Golden.Largest(logits), 1e-6, 0.04);  // not the same numbers, but close
             string[] names = [.. gradients.Keys];
             Assert.Equal(names, roundedGradients.Keys);
             double all = Cosine([.. names.Select(name => gradients[name])], [.. names.Select(name => roundedGradients[name])]);
             Assert.True(all >= 0.999, $"all gradients together: cosine {all:F5}");
-            double largest = gradients.Values.Max(gradient => gradient.Norm().ToDouble());
-            foreach (string name in names.Where(name => gradients[name].Norm().ToDouble() > 0.01 * largest))
+            double largest = gradients.Values.Max(gradient => gradient.Norm().Number());
+            foreach (string name in names.Where(name => gradients[name].Norm().Number() > 0.01 * largest))
             {
                 double cosine = Cosine([gradients[name]], [roundedGradients[name]]);
                 Assert.True(cosine >= 0.99, $"{name}: cosine {cosine:F5}");
@@ -61,39 +61,39 @@ public class FrozenTypeTests : IDisposable
         }
         finally
         {
-            Kernels.Select(before);
+            KernelSet.Select(before);
         }
     }
 
     [Fact]
     public void Frozen_matrices_are_packed_and_everything_else_stays_float32()
     {
-        using TunedModel model = Tiny(DType.BFloat16, "fpt");
+        using TunedModel model = Tiny(ScalarType.BFloat16, "fpt");
         foreach (TunedParameter parameter in model.Parameters.Where(parameter => parameter.Parameter.HasValue))
         {
             bool matrix = !parameter.Trained && parameter.Parameter.Layout != MatrixLayout.None;
-            Assert.Equal(matrix ? DType.BFloat16 : DType.Float32, parameter.Parameter.Stored.DType);
-            if (matrix && Kernels.MultiplyBFloat16) Assert.Contains("packed", Assert.Throws<InvalidOperationException>(() => parameter.Parameter.Value).Message, StringComparison.Ordinal);
+            Assert.Equal(matrix ? ScalarType.BFloat16 : ScalarType.Float32, parameter.Parameter.Stored.DType);
+            if (matrix && KernelSet.MultipliesBFloat16) Assert.Contains("packed", Assert.Throws<InvalidOperationException>(() => parameter.Parameter.Value).Message, StringComparison.Ordinal);
             else Assert.Equal(parameter.Parameter.Shape, parameter.Parameter.Value.Shape);
         }
         // What trains is never rounded, even where it is a matrix.
-        using TunedModel wider = Tiny(DType.BFloat16, "fpt,attn");
-        Assert.All(wider.Parameters.Where(parameter => parameter.Name.Contains(".attn.", StringComparison.Ordinal)), parameter => Assert.Equal((DType.Float32, true), (parameter.Parameter.Value.DType, parameter.Parameter.Value.RequiresGrad)));
+        using TunedModel wider = Tiny(ScalarType.BFloat16, "fpt,attn");
+        Assert.All(wider.Parameters.Where(parameter => parameter.Name.Contains(".attn.", StringComparison.Ordinal)), parameter => Assert.Equal((ScalarType.Float32, true), (parameter.Parameter.Value.DType, parameter.Parameter.Value.RequiresGrad)));
     }
 
     [Fact]
     public void The_frozen_hash_sees_packed_weights()
     {
-        using TunedModel one = Tiny(DType.BFloat16, "fpt"), same = Tiny(DType.BFloat16, "fpt"), other = Tiny(DType.BFloat16, "fpt", initSeed: 1), wide = Tiny(DType.Float32, "fpt");
+        using TunedModel one = Tiny(ScalarType.BFloat16, "fpt"), same = Tiny(ScalarType.BFloat16, "fpt"), other = Tiny(ScalarType.BFloat16, "fpt", initSeed: 1), wide = Tiny(ScalarType.Float32, "fpt");
         string before = one.FrozenSha256();
         Assert.Equal(before, same.FrozenSha256());
         Assert.NotEqual(before, other.FrozenSha256());
         Assert.NotEqual(before, wide.FrozenSha256());
-        one.Loss(one.Forward(Tensor.Ones([2, 6, 1]), null), Tensor.Zeros([2, 3], DType.Int64)).Backward();
+        one.Loss(one.Forward(torch.ones([2, 6, 1]), null), torch.zeros([2, 3], ScalarType.Int64)).Backward();
         Assert.Equal(before, one.FrozenSha256());
         // One bit of one packed weight.
         Parameter changed = one.Parameters.Single(parameter => parameter.Name == "h.0.mlp.c_fc.weight").Parameter;
-        using (new NoGrad()) changed.Stored.View(-1).Narrow(0, 3, 1).MulInPlace(-1);
+        using (torch.no_grad()) changed.Stored.View(-1).Narrow(0, 3, 1).MulInPlace(-1);
         Assert.NotEqual(before, one.FrozenSha256());
     }
 
@@ -110,19 +110,19 @@ public class FrozenTypeTests : IDisposable
     public void Positions_that_are_read_are_computed_as_if_all_were(string readout, string padding)
     {
         foreach (int layers in new[] { 1, 3 })
-            foreach (DType type in new[] { DType.Float32, DType.BFloat16 })
+            foreach (ScalarType type in new[] { ScalarType.Float32, ScalarType.BFloat16 })
             {
                 using Backbone backbone = BackboneSource.Resolve(TinyGpt2.Save(folder, TinyGpt2.Json(layers, width: 24))).Load("pretrained", 0);
                 backbone.UseActivationType(type);
                 foreach ((string name, Parameter parameter) in backbone.NamedParameters())
-                    if (type == DType.BFloat16) parameter.FreezeAsBFloat16();
-                Tensor? mask = padding == "none" ? null : Tensor.From<long>(padding == "right" ? [1L, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 1, 1, 1, 0, 0, 0] : [0L, 0, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 1, 1, 1], 2, 9);
-                Tensor positions = Readout.Parse(readout).Positions(mask, 2, 9, Device.Cpu)!;
+                    if (type == ScalarType.BFloat16) parameter.FreezeAsBFloat16();
+                Tensor? mask = padding == "none" ? null : Tensors.From<long>(padding == "right" ? [1L, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 1, 1, 1, 0, 0, 0] : [0L, 0, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 1, 1, 1], 2, 9);
+                Tensor positions = Readout.Parse(readout).Positions(mask, 2, 9, torch.CPU)!;
                 (Tensor all, Dictionary<string, Tensor> expected) = Read(backbone, mask, null, positions);
                 (Tensor read, Dictionary<string, Tensor> gradients) = Read(backbone, mask, positions, positions);
                 string where = $"{layers} layers, {type}";
                 Assert.Equal([2, positions.Size(1), 24], read.Shape);
-                double rounding = type == DType.Float32 ? 5e-6 : 0.02;
+                double rounding = type == ScalarType.Float32 ? 5e-6 : 0.02;
                 Golden.Close($"{where}: states", read, all, rounding * Golden.Largest(all));
                 Assert.Equal(expected.Keys, gradients.Keys);
                 double largest = expected.Values.Max(Golden.Largest);
@@ -134,19 +134,19 @@ public class FrozenTypeTests : IDisposable
     public void A_token_table_that_no_input_reaches_is_freed_as_soon_as_it_is_there()
     {
         string path = TinyGpt2.Configure(folder, TinyGpt2.Json());
-        foreach (DType type in new[] { DType.Float32, DType.BFloat16 })
+        foreach (ScalarType type in new[] { ScalarType.Float32, ScalarType.BFloat16 })
             foreach (bool ownTokens in new[] { false, true })
             {
-                using Backbone backbone = BackboneSource.Resolve(path).Load("random", 0, (body, name, parameter) => TunedModel.Settle(body, name, parameter, Policy.Parse("fpt"), ownTokens, type, Device.Cpu));
+                using Backbone backbone = BackboneSource.Resolve(path).Load("random", 0, (body, name, parameter) => TunedModel.Settle(body, name, parameter, Policy.Parse("fpt"), ownTokens, type, torch.CPU));
                 Dictionary<string, Parameter> parameters = backbone.NamedParameters().ToDictionary(pair => pair.Name, pair => pair.Parameter);
                 Assert.Equal(ownTokens, parameters["wte.weight"].HasValue);
                 Assert.Equal(type, parameters["h.0.attn.c_attn.weight"].Stored.DType);
-                Assert.Equal(DType.Float32, parameters["h.0.attn.c_attn.bias"].Stored.DType);
+                Assert.Equal(ScalarType.Float32, parameters["h.0.attn.c_attn.bias"].Stored.DType);
                 Assert.All(parameters.Where(pair => pair.Key != "wte.weight"), pair => Assert.True(pair.Value.HasValue, pair.Key));
             }
         // A whole float32 backbone never is in memory: what settles leaves before the next one comes.
         long before = Engine.LiveTensors;
-        using (BackboneSource.Resolve(path).Load("random", 0, (body, name, parameter) => TunedModel.Settle(body, name, parameter, Policy.Parse("fpt"), false, DType.BFloat16, Device.Cpu)))
+        using (BackboneSource.Resolve(path).Load("random", 0, (body, name, parameter) => TunedModel.Settle(body, name, parameter, Policy.Parse("fpt"), false, ScalarType.BFloat16, torch.CPU)))
             Assert.Equal(before + 15, Engine.LiveTensors);  // of 16 parameters
         Assert.Equal(before, Engine.LiveTensors);
     }
@@ -155,14 +155,14 @@ public class FrozenTypeTests : IDisposable
     public void Settled_and_whole_backbones_make_the_same_model()
     {
         string path = TinyGpt2.Configure(folder, TinyGpt2.Json(layers: 2));
-        foreach (DType type in new[] { DType.Float32, DType.BFloat16 })
+        foreach (ScalarType type in new[] { ScalarType.Float32, ScalarType.BFloat16 })
         {
             TunedModel Make(bool settle) => new(
-                BackboneSource.Resolve(path).Load("random", 0, settle ? (body, name, parameter) => TunedModel.Settle(body, name, parameter, Policy.Parse("fpt,ff[-1]"), false, type, Device.Cpu) : null),
-                Shape, Readout.Parse("last:3"), Policy.Parse("fpt,ff[-1]"), ownTokens: false, 0, 0, Device.Cpu, type);
+                BackboneSource.Resolve(path).Load("random", 0, settle ? (body, name, parameter) => TunedModel.Settle(body, name, parameter, Policy.Parse("fpt,ff[-1]"), false, type, torch.CPU) : null),
+                Shape, Readout.Parse("last:3"), Policy.Parse("fpt,ff[-1]"), ownTokens: false, 0, 0, torch.CPU, type);
             using TunedModel whole = Make(false), settled = Make(true);
             Assert.Equal(whole.Counts, settled.Counts);
-            Tensor inputs = Tensor.Arange(12, DType.Float32).View(2, 6, 1);
+            Tensor inputs = Tensor.Arange(12, ScalarType.Float32).View(2, 6, 1);
             Assert.True(whole.Forward(inputs, null).ValuesEqual(settled.Forward(inputs, null)));
             Assert.Equal(whole.Trained.Select(parameter => parameter.Name), settled.Trained.Select(parameter => parameter.Name));
         }
@@ -170,14 +170,14 @@ public class FrozenTypeTests : IDisposable
 
     private static TaskShape Shape => new() { VectorSize = 1, SequenceLength = 6, Targets = 3, Classes = 2, Readout = "last:3" };
 
-    private TunedModel Tiny(DType type, string policy, long initSeed = 0) =>
-        new(BackboneSource.Resolve(TinyGpt2.Configure(folder, TinyGpt2.Json())).Load("random", initSeed), Shape, Readout.Parse("last:3"), Policy.Parse(policy), ownTokens: false, 0, 0, Device.Cpu, type);
+    private TunedModel Tiny(ScalarType type, string policy, long initSeed = 0) =>
+        new(BackboneSource.Resolve(TinyGpt2.Configure(folder, TinyGpt2.Json())).Load("random", initSeed), Shape, Readout.Parse("last:3"), Policy.Parse(policy), ownTokens: false, 0, 0, torch.CPU, type);
 
     // The states at the positions, and the gradients of positions, norms and input.
     private static (Tensor States, Dictionary<string, Tensor> Gradients) Read(Backbone backbone, Tensor? mask, Tensor? asked, Tensor positions)
     {
-        using var random = new RandomState(1);
-        Tensor vectors = Tensor.Empty([2, 9, 24]).NormalInPlace(0, 1, random), weight = Tensor.Empty([2, positions.Size(1), 24]).NormalInPlace(0, 1, random);
+        using var random = new Generator(1);
+        Tensor vectors = torch.empty([2, 9, 24]).NormalInPlace(0, 1, random), weight = torch.empty([2, positions.Size(1), 24]).NormalInPlace(0, 1, random);
         vectors.RequiresGrad = true;
         (string Name, Tensor Value)[] trained = [("in", vectors), .. backbone.NamedParameters().Where(pair => pair.Name.Contains("ln_", StringComparison.Ordinal) || pair.Name == "wpe.weight").Select(pair => (pair.Name, pair.Parameter.Value))];
         foreach ((_, Tensor value) in trained) (value.RequiresGrad, value.Grad) = (true, null);
@@ -202,14 +202,14 @@ public class FrozenTypeTests : IDisposable
         // Padded sentences through the model's own token table; any answer makes a gradient.
         Tensor ids = expected.Read("right_padded/in.input_ids");
         var shape = new TaskShape { Vocabulary = 80, SequenceLength = (int)ids.Size(1), Targets = 1, Classes = 5 };
-        return new Case(path, shape, Readout.Parse("last"), true, ids, expected.Read("right_padded/in.attention_mask"), Tensor.From([0L, 3, 1], 3, 1), new Dictionary<string, Tensor>());
+        return new Case(path, shape, Readout.Parse("last"), true, ids, expected.Read("right_padded/in.attention_mask"), Tensors.From([0L, 3, 1], 3, 1), new Dictionary<string, Tensor>());
     }
 
-    private static (Tensor Logits, Dictionary<string, Tensor> Gradients) Compute(Case one, DType type, out int packed)
+    private static (Tensor Logits, Dictionary<string, Tensor> Gradients) Compute(Case one, ScalarType type, out int packed)
     {
-        using TunedModel model = new(BackboneSource.Resolve(one.Folder).Load("pretrained", 0), one.Shape, one.Readout, Policy.Parse("fpt"), one.OwnTokens, dropout: 0, seed: 0, Device.Cpu, type);
+        using TunedModel model = new(BackboneSource.Resolve(one.Folder).Load("pretrained", 0), one.Shape, one.Readout, Policy.Parse("fpt"), one.OwnTokens, dropout: 0, seed: 0, torch.CPU, type);
         model.LoadAdapter(one.Start, "start values", complete: false);
-        packed = model.Frozen.Count(parameter => parameter.Parameter.HasValue && parameter.Parameter.Stored is { DType: DType.BFloat16, Dimensions: 1 });
+        packed = model.Frozen.Count(parameter => parameter.Parameter.HasValue && parameter.Parameter.Stored is { DType: ScalarType.BFloat16, Dimensions: 1 });
         model.Train(true);
         Tensor logits = model.Forward(one.Inputs, one.Mask);
         model.Loss(logits, one.Targets).Backward();
@@ -218,7 +218,7 @@ public class FrozenTypeTests : IDisposable
 
     private static double Cosine(Tensor[] left, Tensor[] right)
     {
-        double Dot(Tensor[] a, Tensor[] b) => a.Zip(b).Sum(pair => (pair.First.To(DType.Float64) * pair.Second.To(DType.Float64)).Sum().ToDouble());
+        double Dot(Tensor[] a, Tensor[] b) => a.Zip(b).Sum(pair => (pair.First.To(ScalarType.Float64) * pair.Second.To(ScalarType.Float64)).Sum().Number());
         return Dot(left, right) / Math.Sqrt(Dot(left, left) * Dot(right, right));
     }
 }

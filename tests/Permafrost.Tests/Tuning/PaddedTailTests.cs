@@ -1,7 +1,7 @@
 using Permafrost.Models;
 using Permafrost.Tasks;
 using Permafrost.Tests.Models;
-using Permafrost.Torch;
+using Permafrost.Kernels;
 using Permafrost.Tuning;
 
 namespace Permafrost.Tests.Tuning;
@@ -12,7 +12,7 @@ public class PaddedTailTests : IDisposable
     private const int T = 7;
 
     private readonly TemporaryFolder folder = new();
-    private readonly TensorScope scope = new();
+    private readonly DisposeScope scope = new();
 
     public void Dispose()
     {
@@ -32,9 +32,9 @@ public class PaddedTailTests : IDisposable
     {
         foreach (bool vectors in new[] { false, true })
         {
-            Tensor inputs = vectors ? Tensor.From([.. Enumerable.Range(0, 3 * T * 2).Select(i => MathF.Sin(i))], 3, T, 2) : Tensor.From([.. Enumerable.Range(0, 3 * T).Select(i => i * 7L % 11)], 3, T);
-            Tensor mask = Tensor.From([.. new[] { first, second, T }.SelectMany(length => Enumerable.Range(0, T).Select(t => t < length ? 1L : 0))], 3, T);
-            Tensor answers = Tensor.From([.. Enumerable.Range(0, 3 * targets).Select(i => i < 2 * targets ? i % 3L : -100)], 3, targets);
+            Tensor inputs = vectors ? Tensors.From([.. Enumerable.Range(0, 3 * T * 2).Select(i => MathF.Sin(i))], 3, T, 2) : Tensors.From([.. Enumerable.Range(0, 3 * T).Select(i => i * 7L % 11)], 3, T);
+            Tensor mask = Tensors.From([.. new[] { first, second, T }.SelectMany(length => Enumerable.Range(0, T).Select(t => t < length ? 1L : 0))], 3, T);
+            Tensor answers = Tensors.From([.. Enumerable.Range(0, 3 * targets).Select(i => i < 2 * targets ? i % 3L : -100)], 3, targets);
             (float[] logits, double loss, float[] gradients) cut = Compute(2), whole = Compute(3);
             Assert.Equal(whole.loss, cut.loss, 1e-6);
             Assert.True(Difference(cut.logits, whole.logits[..cut.logits.Length]) < 1e-5);
@@ -47,7 +47,7 @@ public class PaddedTailTests : IDisposable
                 Tensor logits = model.Forward(inputs.Narrow(0, 0, rows), mask.Narrow(0, 0, rows));
                 Tensor loss = model.Loss(logits, answers.Narrow(0, 0, rows));
                 loss.Backward();
-                return (logits.Detach().ToArray<float>(), loss.ToDouble(), [.. model.Trained.SelectMany(parameter => parameter.Parameter.Value.Grad?.ToArray<float>() ?? new float[parameter.Parameter.Elements])]);
+                return (logits.Detach().ToArray<float>(), loss.Number(), [.. model.Trained.SelectMany(parameter => parameter.Parameter.Value.Grad?.ToArray<float>() ?? new float[parameter.Parameter.Elements])]);
             }
         }
     }
@@ -57,11 +57,11 @@ public class PaddedTailTests : IDisposable
     {
         // 20 tokens do not fit this body's 16 positions: only what is computed has to.
         using TunedModel model = Model("last", 1, vectors: false);
-        Tensor ids = Tensor.Ones([2, 20], DType.Int64);
-        Tensor right = Tensor.Cat([Tensor.Ones([2, 16], DType.Int64), Tensor.Zeros([2, 4], DType.Int64)], 1);
+        Tensor ids = torch.ones([2, 20], ScalarType.Int64);
+        Tensor right = torch.cat([torch.ones([2, 16], ScalarType.Int64), torch.zeros([2, 4], ScalarType.Int64)], 1);
         Assert.Equal([2, 1, 3], model.Forward(ids, right).Shape);
         Refusal.Of("20 tokens", () => model.Forward(ids, right.Flip(1)));
-        Refusal.Of("20 tokens", () => model.Forward(ids, Tensor.Cat([right.Narrow(0, 0, 1), right.Narrow(0, 1, 1).Flip(1)])));
+        Refusal.Of("20 tokens", () => model.Forward(ids, torch.cat([right.Narrow(0, 0, 1), right.Narrow(0, 1, 1).Flip(1)])));
         Refusal.Of("20 tokens", () => model.Forward(ids, null));
     }
 
@@ -71,6 +71,6 @@ public class PaddedTailTests : IDisposable
     {
         Backbone backbone = BackboneSource.Resolve(TinyGpt2.Configure(folder, TinyGpt2.Json(layers: 2))).Load("random", 0);
         var shape = new TaskShape { VectorSize = vectors ? 2 : null, Vocabulary = vectors ? null : 11, SequenceLength = T, Targets = targets, Classes = 3 };
-        return new TunedModel(backbone, shape, Readout.Parse(readout), Policy.Parse("*"), ownTokens: false, dropout: 0, seed: 0, Device.Cpu);
+        return new TunedModel(backbone, shape, Readout.Parse(readout), Policy.Parse("*"), ownTokens: false, dropout: 0, seed: 0, torch.CPU);
     }
 }

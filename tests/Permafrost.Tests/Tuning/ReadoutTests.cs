@@ -1,4 +1,4 @@
-using Permafrost.Torch;
+using Permafrost.Kernels;
 using Permafrost.Tuning;
 
 namespace Permafrost.Tests.Tuning;
@@ -6,8 +6,8 @@ namespace Permafrost.Tests.Tuning;
 /// <summary>Which hidden states are read, on two sequences of four states of one number: 1 2 3 4 and 10 20 30 40.</summary>
 public class ReadoutTests : IDisposable
 {
-    private readonly TensorScope scope = new();
-    private readonly Tensor hidden = Tensor.From([1f, 2, 3, 4, 10, 20, 30, 40], 2, 4, 1);
+    private readonly DisposeScope scope = new();
+    private readonly Tensor hidden = Tensors.From([1f, 2, 3, 4, 10, 20, 30, 40], 2, 4, 1);
 
     public void Dispose()
     {
@@ -25,7 +25,7 @@ public class ReadoutTests : IDisposable
     public void Without_padding_places_are_the_sequences_own(string readout, float[] expected)
     {
         Check(readout, null, expected);
-        Check(readout, Tensor.Ones([2, 4], DType.Int64), expected);  // a mask that hides nothing changes nothing
+        Check(readout, torch.ones([2, 4], ScalarType.Int64), expected);  // a mask that hides nothing changes nothing
     }
 
     [Theory]
@@ -48,7 +48,7 @@ public class ReadoutTests : IDisposable
     [Fact]
     public void States_of_several_numbers_stay_together()
     {
-        Tensor wide = Tensor.From([1f, -1, 2, -2, 3, -3], 1, 3, 2);
+        Tensor wide = Tensors.From([1f, -1, 2, -2, 3, -3], 1, 3, 2);
         Assert.Equal([2f, -2, 3, -3], Readout.Parse("last:2").Read(wide, null).ToArray<float>());
         Assert.Equal([1f, -1, 2, -2], Readout.Parse("last:2").Read(wide, Mask(1, 1, 0)).ToArray<float>());
         Assert.Equal([2f, -2], Readout.Parse("mean").Read(wide, null).ToArray<float>());
@@ -98,5 +98,5 @@ public class ReadoutTests : IDisposable
         Assert.Equal(expected, read.ToArray<float>());
     }
 
-    private static Tensor Mask(params long[] values) => values.Length == 3 ? Tensor.From(values, 1, 3) : Tensor.From(values, 2, 4);
+    private static Tensor Mask(params long[] values) => values.Length == 3 ? Tensors.From(values, 1, 3) : Tensors.From(values, 2, 4);
 }

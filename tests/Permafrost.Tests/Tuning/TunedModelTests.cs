@@ -1,7 +1,7 @@
 using Permafrost.Models;
 using Permafrost.Tasks;
 using Permafrost.Tests.Models;
-using Permafrost.Torch;
+using Permafrost.Kernels;
 using Permafrost.Tuning;
 
 namespace Permafrost.Tests.Tuning;
@@ -17,7 +17,7 @@ public class TunedModelTests : IDisposable
     private static readonly TaskShape ListOps = new() { Vocabulary = 15, SequenceLength = 512, Classes = 10 };
 
     private readonly TemporaryFolder folder = new();
-    private readonly TensorScope scope = new();
+    private readonly DisposeScope scope = new();
 
     public void Dispose()
     {
@@ -73,15 +73,15 @@ public class TunedModelTests : IDisposable
     public void A_linear_input_layer_starts_orthogonal_with_gain_1_41_and_zero_bias()
     {
         using TunedModel model = OnGpt2(Mnist, "fpt");
-        Tensor weight = Value(model, "input_layer.weight").Detach().To(DType.Float64);  // (768, 16)
+        Tensor weight = Value(model, "input_layer.weight").Detach().To(ScalarType.Float64);  // (768, 16)
         Tensor product = weight.Transpose(0, 1).Matmul(weight);
-        Tensor unit = Tensor.Ones([16, 16], DType.Float64).Triu().Tril() * (1.41 * 1.41);
-        Assert.True((product - unit).Abs().Max().ToDouble() < 1e-5);
-        Assert.Equal(0, Value(model, "input_layer.bias").Abs().Max().ToDouble());
+        Tensor unit = torch.ones([16, 16], ScalarType.Float64).Triu().Tril() * (1.41 * 1.41);
+        Assert.True((product - unit).Abs().Max().Number() < 1e-5);
+        Assert.Equal(0, Value(model, "input_layer.bias").Abs().Max().Number());
         // Wider than the backbone: orthogonal the other way round.
         using TunedModel wide = Tiny("fpt", new TaskShape { VectorSize = 20, SequenceLength = 3, Classes = 2 });
-        Tensor rows = Value(wide, "input_layer.weight").Detach().To(DType.Float64);  // (8, 20)
-        Assert.True((rows.Matmul(rows.Transpose(0, 1)) - Tensor.Ones([8, 8], DType.Float64).Triu().Tril() * (1.41 * 1.41)).Abs().Max().ToDouble() < 1e-5);
+        Tensor rows = Value(wide, "input_layer.weight").Detach().To(ScalarType.Float64);  // (8, 20)
+        Assert.True((rows.Matmul(rows.Transpose(0, 1)) - torch.ones([8, 8], ScalarType.Float64).Triu().Tril() * (1.41 * 1.41)).Abs().Max().Number() < 1e-5);
     }
 
     [Fact]
@@ -90,10 +90,10 @@ public class TunedModelTests : IDisposable
         using TunedModel model = OnGpt2(new TaskShape { Vocabulary = 1000, SequenceLength = 8, Classes = 10 }, "fpt");
         Tensor table = Value(model, "input_layer.weight");
         Assert.Equal([1000, 768], table.Shape);
-        Assert.InRange(table.Std().ToDouble(), 0.995, 1.005);  // 768,000 draws: 5 deviations are 0.004
+        Assert.InRange(table.Std().Number(), 0.995, 1.005);  // 768,000 draws: 5 deviations are 0.004
         double bound = 1 / Math.Sqrt(768);
-        Assert.InRange(Value(model, "output_layer.weight").Abs().Max().ToDouble(), 0.99 * bound, bound);
-        Assert.InRange(Value(model, "output_layer.bias").Abs().Max().ToDouble(), 0, bound);
+        Assert.InRange(Value(model, "output_layer.weight").Abs().Max().Number(), 0.99 * bound, bound);
+        Assert.InRange(Value(model, "output_layer.bias").Abs().Max().Number(), 0, bound);
     }
 
     [Fact]
@@ -112,10 +112,10 @@ public class TunedModelTests : IDisposable
     public void Logits_have_an_answer_for_every_target_and_only_trained_parameters_get_gradients()
     {
         using TunedModel model = Tiny("fpt");
-        Tensor inputs = Tensor.From([0f, 1, 1, 0, 1, 0, 0, 1, 1, 1, 0, 1], 2, 6, 1);
+        Tensor inputs = Tensors.From([0f, 1, 1, 0, 1, 0, 0, 1, 1, 1, 0, 1], 2, 6, 1);
         Tensor logits = model.Forward(inputs, null);
         Assert.Equal([2, 3, 2], logits.Shape);
-        model.Loss(logits, Tensor.From([0L, 1, -100, 1, 1, 0], 2, 3)).Backward();
+        model.Loss(logits, Tensors.From([0L, 1, -100, 1, 1, 0], 2, 3)).Backward();
         Assert.All(model.Trained, parameter => Assert.NotNull(parameter.Parameter.Value.Grad));
         Assert.All(model.Frozen, parameter => Assert.Null(parameter.Parameter.Value.Grad));
     }
@@ -124,10 +124,10 @@ public class TunedModelTests : IDisposable
     public void Padding_on_the_right_does_not_change_the_answers()
     {
         using TunedModel model = Tiny("fpt", new TaskShape { Vocabulary = 11, SequenceLength = 6, Classes = 3 });
-        using var noGrad = new NoGrad();
-        Tensor alone = model.Forward(Tensor.From([3L, 7, 2], 1, 3), null);
-        Tensor padded = model.Forward(Tensor.From([3L, 7, 2, 9, 9, 9], 1, 6), Tensor.From([1L, 1, 1, 0, 0, 0], 1, 6));
-        Assert.True((alone - padded).Abs().Max().ToDouble() < 1e-6);
+        using var noGrad = torch.no_grad();
+        Tensor alone = model.Forward(Tensors.From([3L, 7, 2], 1, 3), null);
+        Tensor padded = model.Forward(Tensors.From([3L, 7, 2, 9, 9, 9], 1, 6), Tensors.From([1L, 1, 1, 0, 0, 0], 1, 6));
+        Assert.True((alone - padded).Abs().Max().Number() < 1e-6);
     }
 
     [Fact]
@@ -143,7 +143,7 @@ public class TunedModelTests : IDisposable
     public void An_adapter_restores_what_trained()
     {
         using TunedModel source = Tiny("fpt", seed: 1), target = Tiny("fpt", seed: 2);
-        using (new NoGrad()) foreach (TunedParameter parameter in source.Trained) parameter.Parameter.Value.AddInPlace(Tensor.Ones([1]), 0.25);
+        using (torch.no_grad()) foreach (TunedParameter parameter in source.Trained) parameter.Parameter.Value.AddInPlace(torch.ones([1]), 0.25);
         string frozen = target.FrozenSha256();
         target.LoadAdapter(source.Adapter().ToDictionary(p => p.Key.StartsWith("h.", StringComparison.Ordinal) ? $"transformer.{p.Key}" : p.Key, p => p.Value), "a.safetensors", complete: true);
         Assert.All(source.Adapter(), pair => Assert.True(pair.Value.ValuesEqual(target.Adapter()[pair.Key]), pair.Key));
@@ -159,7 +159,7 @@ public class TunedModelTests : IDisposable
         Assert.Equal(["input_layer.weight", "input_layer.bias", "output_layer.weight", "output_layer.bias"], model.Adapter().Keys.Where(name => name.Contains("put_layer", StringComparison.Ordinal)));
         Assert.False(Value(model, "output_layer.weight").RequiresGrad);
         other.LoadAdapter(model.Adapter(), "a.safetensors", complete: true);
-        Tensor inputs = Tensor.Ones([1, 6, 1]);
+        Tensor inputs = torch.ones([1, 6, 1]);
         Assert.True(model.Forward(inputs, null).ValuesEqual(other.Forward(inputs, null)));
     }
 
@@ -168,23 +168,23 @@ public class TunedModelTests : IDisposable
     {
         using TunedModel model = Tiny("fpt");
         void Load(string name, Tensor tensor, bool complete = false) => model.LoadAdapter(new Dictionary<string, Tensor> { [name] = tensor }, "a.safetensors", complete);
-        Assert.Contains("no parameter of this run", Refusal.Of("a.safetensors", () => Load("h.7.ln_1.weight", Tensor.Ones([8]))), StringComparison.Ordinal);
-        Assert.Contains("is frozen", Refusal.Of("a.safetensors", () => Load("h.0.attn.c_proj.bias", Tensor.Ones([8]))), StringComparison.Ordinal);
-        Assert.Contains("[9], this run's is [8]", Refusal.Of("a.safetensors", () => Load("ln_f.weight", Tensor.Ones([9]))), StringComparison.Ordinal);
-        Assert.Contains("missing", Refusal.Of("a.safetensors", () => Load("ln_f.weight", Tensor.Ones([8]), complete: true)), StringComparison.Ordinal);
-        Load("ln_f.weight", Tensor.Full([8], 3));
-        Assert.Equal(3, Value(model, "ln_f.weight").Max().ToDouble());
+        Assert.Contains("no parameter of this run", Refusal.Of("a.safetensors", () => Load("h.7.ln_1.weight", torch.ones([8]))), StringComparison.Ordinal);
+        Assert.Contains("is frozen", Refusal.Of("a.safetensors", () => Load("h.0.attn.c_proj.bias", torch.ones([8]))), StringComparison.Ordinal);
+        Assert.Contains("[9], this run's is [8]", Refusal.Of("a.safetensors", () => Load("ln_f.weight", torch.ones([9]))), StringComparison.Ordinal);
+        Assert.Contains("missing", Refusal.Of("a.safetensors", () => Load("ln_f.weight", torch.ones([8]), complete: true)), StringComparison.Ordinal);
+        Load("ln_f.weight", torch.full([8], 3));
+        Assert.Equal(3, Value(model, "ln_f.weight").Max().Number());
     }
 
     // The counts depend on shapes alone: GPT-2 without its 500 MB.
     private static TunedModel OnGpt2(TaskShape shape, string policy, bool ownTokens = false) => new(
-        TinyGpt2.WithoutMemory(new Gpt2Model(ModelRegistry.Presets.Single(preset => preset.Name == "gpt2").Config)), shape, Readout.Parse(shape.Readout), Policy.Parse(policy), ownTokens, 0.1, 0, Device.Cpu);
+        TinyGpt2.WithoutMemory(new Gpt2Model(ModelRegistry.Presets.Single(preset => preset.Name == "gpt2").Config)), shape, Readout.Parse(shape.Readout), Policy.Parse(policy), ownTokens, 0.1, 0, torch.CPU);
 
     private TunedModel Tiny(string policy, TaskShape? shape = null, int layers = 1, bool ownTokens = false, string? readout = null, long seed = 0)
     {
         shape ??= new TaskShape { VectorSize = 1, SequenceLength = 6, Targets = 3, Classes = 2, Readout = "last:3" };
         Backbone backbone = BackboneSource.Resolve(TinyGpt2.Configure(folder, TinyGpt2.Json(layers))).Load("random", 0);
-        return new TunedModel(backbone, shape, Readout.Parse(readout ?? shape.Readout), Policy.Parse(policy), ownTokens, 0, seed, Device.Cpu);
+        return new TunedModel(backbone, shape, Readout.Parse(readout ?? shape.Readout), Policy.Parse(policy), ownTokens, 0, seed, torch.CPU);
     }
 
     private static long Elements(TunedModel model, GroupName group) => model.Trained.Where(parameter => parameter.Group == group).Sum(parameter => parameter.Parameter.Elements);

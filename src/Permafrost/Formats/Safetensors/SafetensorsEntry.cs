@@ -1,4 +1,4 @@
-using Permafrost.Torch;
+using Permafrost.Kernels;
 
 namespace Permafrost.Formats.Safetensors;
 
@@ -11,18 +11,18 @@ namespace Permafrost.Formats.Safetensors;
 public sealed record SafetensorsEntry(string Name, string Type, long[] Shape, long Begin, long End)
 {
     // Types without an equal here (F8, U16, ...) are refused when read, not when listed.
-    private static readonly Dictionary<string, DType> Types = new()
+    private static readonly Dictionary<string, ScalarType> Types = new()
     {
-        ["BOOL"] = DType.Bool,
-        ["U8"] = DType.UInt8,
-        ["I8"] = DType.Int8,
-        ["I16"] = DType.Int16,
-        ["I32"] = DType.Int32,
-        ["I64"] = DType.Int64,
-        ["F16"] = DType.Float16,
-        ["BF16"] = DType.BFloat16,
-        ["F32"] = DType.Float32,
-        ["F64"] = DType.Float64,
+        ["BOOL"] = ScalarType.Bool,
+        ["U8"] = ScalarType.Byte,
+        ["I8"] = ScalarType.Int8,
+        ["I16"] = ScalarType.Int16,
+        ["I32"] = ScalarType.Int32,
+        ["I64"] = ScalarType.Int64,
+        ["F16"] = ScalarType.Float16,
+        ["BF16"] = ScalarType.BFloat16,
+        ["F32"] = ScalarType.Float32,
+        ["F64"] = ScalarType.Float64,
     };
 
     /// <summary>Bits per element of the types that the format knows (safetensors 0.5), those that cannot be read here among them.</summary>
@@ -47,11 +47,11 @@ public sealed record SafetensorsEntry(string Name, string Type, long[] Shape, lo
     };
 
     /// <summary>The element type, or null when no tensor here can hold it.</summary>
-    public DType? ElementType => Types.TryGetValue(Type, out DType dtype) ? dtype : null;
+    public ScalarType? ElementType => Types.TryGetValue(Type, out ScalarType dtype) ? dtype : null;
 
     /// <summary>safetensors' name of an element type.</summary>
-    public static string NameOf(DType dtype) => Types.First(pair => pair.Value == dtype).Key;
+    public static string NameOf(ScalarType dtype) => Types.First(pair => pair.Value == dtype).Key;
 
     /// <summary>Type and shape, such as <c>F32[2, 3]</c>.</summary>
-    public override string ToString() => $"{Type}{Tensor.FormatShape(Shape)}";
+    public override string ToString() => $"{Type}{TensorExtensions.FormatShape(Shape)}";
 }

@@ -1,7 +1,8 @@
 using System.Buffers.Binary;
 using System.IO.MemoryMappedFiles;
+using System.Runtime.InteropServices;
 using System.Text.Json;
-using Permafrost.Torch;
+using Permafrost.Kernels;
 
 namespace Permafrost.Formats.Safetensors;
 
@@ -14,6 +15,9 @@ public sealed unsafe class SafetensorsFile : IDisposable
 {
     /// <summary>The longest header accepted, as in the reference implementation.</summary>
     public const long MaxHeaderBytes = 100_000_000;
+
+    /// <summary>The most dimensions a tensor may have.</summary>
+    public const int MaxDimensions = 16;
 
     private readonly MemoryMappedFile map;
     private readonly MemoryMappedViewAccessor view;
@@ -83,7 +87,7 @@ public sealed unsafe class SafetensorsFile : IDisposable
     public Tensor View(string name) => Make(name, copy: false);
 
     /// <summary>Whether a tensor's memory is the mapped file's.</summary>
-    public bool Holds(Tensor tensor) => start is not null && tensor.Address is var address && address >= start && address < start + length;
+    public bool Holds(Tensor tensor) => start is not null && tensor.Address() is var address && address >= (nint)start && address < (nint)(start + length);
 
     private Tensor Make(string name, bool copy)
     {
@@ -93,11 +97,11 @@ public sealed unsafe class SafetensorsFile : IDisposable
         long bytes = entry.End - entry.Begin;
         try
         {
-            return copy || (nint)data % dtype.Size() != 0 ? Tensor.FromMemory(data, bytes, entry.Shape, dtype) : Tensor.OverMemory(data, bytes, entry.Shape, dtype);
+            return copy || (nint)data % dtype.ElementBytes() != 0 ? Tensors.FromMemory(data, bytes, entry.Shape, dtype) : Tensors.OverMemory(data, bytes, entry.Shape, dtype);
         }
-        catch (TorchException error) when (bytes == 0)
+        catch (Exception error) when (bytes == 0 && error is ExternalException or OverflowException or ArgumentException)
         {
-            throw Malformed($"the tensor '{name}' is empty, but of a shape that cannot be held, {Tensor.FormatShape(entry.Shape)} ({error.Message})");
+            throw Malformed($"the tensor '{name}' is empty, but of a shape that cannot be held, {TensorExtensions.FormatShape(entry.Shape)} ({error.Message})");
         }
     }
 
@@ -157,7 +161,7 @@ public sealed unsafe class SafetensorsFile : IDisposable
             || !element.TryGetProperty("shape", out JsonElement shape) || shape.ValueKind != JsonValueKind.Array
             || !element.TryGetProperty("data_offsets", out JsonElement offsets) || offsets.ValueKind != JsonValueKind.Array || offsets.GetArrayLength() != 2)
             throw Malformed($"the tensor '{name}' lacks dtype, shape or two data_offsets");
-        if (shape.GetArrayLength() > Tensor.MaxDimensions) throw Malformed($"the tensor '{name}' has {shape.GetArrayLength()} dimensions, more than {Tensor.MaxDimensions}");
+        if (shape.GetArrayLength() > MaxDimensions) throw Malformed($"the tensor '{name}' has {shape.GetArrayLength()} dimensions, more than {MaxDimensions}");
         long[] sizes = [.. shape.EnumerateArray().Select(size => Natural(name, size))];
         var entry = new SafetensorsEntry(name, type.GetString()!, sizes, Natural(name, offsets[0]), Natural(name, offsets[1]));
         if (!SafetensorsEntry.Bits.TryGetValue(entry.Type, out int bits)) throw Malformed($"the tensor '{name}' has the unknown type '{entry.Type}'");

@@ -1,5 +1,5 @@
 using System.Text.Json;
-using Permafrost.Torch;
+using Permafrost.Kernels;
 
 namespace Permafrost.Formats.Safetensors;
 

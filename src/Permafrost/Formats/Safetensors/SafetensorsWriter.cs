@@ -1,7 +1,7 @@
 using System.Buffers;
 using System.Buffers.Binary;
 using System.Text.Json;
-using Permafrost.Torch;
+using Permafrost.Kernels;
 
 namespace Permafrost.Formats.Safetensors;
 
@@ -15,7 +15,7 @@ public static class SafetensorsWriter
     /// <exception cref="PermafrostException">The file cannot be written.</exception>
     public static void Write(string path, IEnumerable<KeyValuePair<string, Tensor>> tensors, IReadOnlyDictionary<string, string>? metadata = null)
     {
-        KeyValuePair<string, Tensor>[] ordered = [.. tensors.OrderByDescending(pair => pair.Value.DType.Size()).ThenBy(pair => pair.Key, StringComparer.Ordinal)];
+        KeyValuePair<string, Tensor>[] ordered = [.. tensors.OrderByDescending(pair => pair.Value.dtype.ElementBytes()).ThenBy(pair => pair.Key, StringComparer.Ordinal)];
         byte[] header = Header(ordered, metadata ?? new Dictionary<string, string>());
         AtomicFile.Write(path, stream =>
         {
@@ -41,13 +41,13 @@ public static class SafetensorsWriter
             foreach ((string name, Tensor tensor) in tensors)
             {
                 json.WriteStartObject(name);
-                json.WriteString("dtype", SafetensorsEntry.NameOf(tensor.DType));
+                json.WriteString("dtype", SafetensorsEntry.NameOf(tensor.dtype));
                 json.WriteStartArray("shape");
-                foreach (long size in tensor.Shape) json.WriteNumberValue(size);
+                foreach (long size in tensor.shape) json.WriteNumberValue(size);
                 json.WriteEndArray();
                 json.WriteStartArray("data_offsets");
                 json.WriteNumberValue(at);
-                json.WriteNumberValue(at += tensor.Bytes);
+                json.WriteNumberValue(at += tensor.ByteCount());
                 json.WriteEndArray();
                 json.WriteEndObject();
             }

@@ -1,7 +1,7 @@
 using System.Buffers.Binary;
 using System.Text;
 using Permafrost.Formats.Safetensors;
-using Permafrost.Torch;
+using Permafrost.Kernels;
 
 namespace Permafrost.Tests.Formats.Safetensors;
 
@@ -26,7 +26,7 @@ internal static class SafetensorsBytes
     /// <summary>Opens a file and reads every tensor, as a loader would.</summary>
     public static void ReadAll(string path)
     {
-        using var scope = new TensorScope();
+        using var scope = torch.NewDisposeScope();
         using var file = new SafetensorsFile(path);
         foreach (string name in file.Entries.Keys) Assert.Equal(file.Entries[name].Shape, file.Read(name).Shape);
     }

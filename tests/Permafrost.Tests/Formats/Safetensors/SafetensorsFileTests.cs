@@ -2,7 +2,7 @@ using System.Text;
 using FsCheck;
 using FsCheck.Fluent;
 using Permafrost.Formats.Safetensors;
-using Permafrost.Torch;
+using Permafrost.Kernels;
 
 namespace Permafrost.Tests.Formats.Safetensors;
 
@@ -10,7 +10,7 @@ namespace Permafrost.Tests.Formats.Safetensors;
 public class SafetensorsFileTests : IDisposable
 {
     private readonly TemporaryFolder folder = new();
-    private readonly TensorScope scope = new();
+    private readonly DisposeScope scope = new();
 
     public void Dispose()
     {
@@ -37,7 +37,7 @@ public class SafetensorsFileTests : IDisposable
     public void A_written_file_has_the_bytes_of_the_reference_implementation()
     {
         string path = folder["a.safetensors"];
-        SafetensorsWriter.Write(path, [KeyValuePair.Create("z", Tensor.From([1f])), KeyValuePair.Create("a", Tensor.From([true])), KeyValuePair.Create("b", Tensor.From([2f]))]);
+        SafetensorsWriter.Write(path, [KeyValuePair.Create("z", Tensors.From([1f])), KeyValuePair.Create("a", Tensors.From([true])), KeyValuePair.Create("b", Tensors.From([2f]))]);
         // The widest element type first, then by name; spaces up to a multiple of 8.
         string header = """{"__metadata__":{"format":"pt"},"b":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"z":{"dtype":"F32","shape":[1],"data_offsets":[4,8]},"a":{"dtype":"BOOL","shape":[1],"data_offsets":[8,9]}}""";
         byte[] expected = SafetensorsBytes.Of(header.PadRight((header.Length + 7) / 8 * 8), 0, 0, 0, 0x40, 0, 0, 0x80, 0x3F, 1);
@@ -48,12 +48,12 @@ public class SafetensorsFileTests : IDisposable
     public void Every_type_survives_with_scalars_and_empty_tensors()
     {
         var tensors = new Dictionary<string, Tensor>();
-        foreach (DType dtype in Enum.GetValues<DType>())
+        foreach (ScalarType dtype in Enum.GetValues<ScalarType>())
         {
             foreach (long[] shape in new long[][] { [], [1], [0], [3], [2, 0, 3], [2, 3], [2, 1, 3, 1] })
             {
                 byte[] bytes = [.. Enumerable.Range(0, (int)(shape.Aggregate(1L, (product, size) => product * size) * dtype.Size())).Select(i => (byte)(i % 2))];
-                tensors[$"{dtype}{Tensor.FormatShape(shape)}"] = Tensor.FromBytes(bytes, shape, dtype);
+                tensors[$"{dtype}{TensorExtensions.FormatShape(shape)}"] = Tensors.FromBytes(bytes, shape, dtype);
             }
         }
         CheckRoundTrip(tensors);
@@ -64,15 +64,15 @@ public class SafetensorsFileTests : IDisposable
     {
         char[] letters = ['a', 'B', '.', '/', '_', '"', '\\', '\n', '\0', 'é', '漢', ' '];
         Gen<string> names = Gen.Elements(letters).ArrayOf().Select(chars => new string(chars));
-        Gen<(string Name, DType Type, long[] Shape, int Seed)> tensors =
+        Gen<(string Name, ScalarType Type, long[] Shape, int Seed)> tensors =
             from name in names
-            from type in Gen.Elements(Enum.GetValues<DType>())
+            from type in Gen.Elements(Enum.GetValues<ScalarType>())
             from shape in Gen.Choose(0, 4).Select(size => (long)size).ArrayOf().Where(sizes => sizes.Length <= 5)
             from seed in Gen.Choose(0, int.MaxValue)
             select (name, type, shape, seed);
         Prop.ForAll(tensors.ArrayOf().ToArbitrary(), specifications =>
         {
-            using var inner = new TensorScope();
+            using var inner = torch.NewDisposeScope();
             CheckRoundTrip(specifications.DistinctBy(one => one.Name).ToDictionary(one => one.Name, one => Make(one.Type, one.Shape, one.Seed)));
         }).QuickCheckThrowOnFailure();
     }
@@ -80,7 +80,7 @@ public class SafetensorsFileTests : IDisposable
     [Fact]
     public void A_view_is_written_as_it_looks_and_a_gradient_does_not_matter()
     {
-        Tensor tensor = Tensor.From([1f, 2, 3, 4, 5, 6], 2, 3);
+        Tensor tensor = Tensors.From([1f, 2, 3, 4, 5, 6], 2, 3);
         tensor.RequiresGrad = true;
         SafetensorsWriter.Write(folder["a"], [KeyValuePair.Create("t", tensor.Transpose(0, 1)), KeyValuePair.Create("part", tensor.Narrow(1, 1, 1))]);
         using var file = new SafetensorsFile(folder["a"]);
@@ -111,13 +111,13 @@ public class SafetensorsFileTests : IDisposable
         Assert.Equal([1.5f, 1], file.View("a").ToArray<float>());
         Assert.Equal([3f, 2], (file.View("a") * 2).ToArray<float>());
         Assert.False(file.Holds(file.Read("a")));
-        Assert.False(file.Holds(Tensor.Ones([2])));
+        Assert.False(file.Holds(torch.ones([2])));
     }
 
     [Fact]
     public void Tensors_outlive_the_file_they_were_read_from()
     {
-        SafetensorsWriter.Write(folder["a"], [KeyValuePair.Create("t", Tensor.From([1f, 2]))]);
+        SafetensorsWriter.Write(folder["a"], [KeyValuePair.Create("t", Tensors.From([1f, 2]))]);
         Tensor tensor;
         using (var file = new SafetensorsFile(folder["a"])) tensor = file.Read("t");
         File.Delete(folder["a"]);
@@ -139,14 +139,14 @@ public class SafetensorsFileTests : IDisposable
         using var file = new SafetensorsFile(path);
         Assert.Null(file.Entries["x"].ElementType);
         Assert.Contains("U16", Refusal.Of(path, () => file.Read("x")), StringComparison.Ordinal);
-        Assert.Equal(3, file.Read("y").ToInt64());
+        Assert.Equal(3, file.Read("y").Integer());
     }
 
     [Fact]
     public void A_file_that_cannot_be_written_is_told_and_leaves_nothing()
     {
         string path = folder["no", "a.safetensors"];
-        Refusal.Of(path, () => SafetensorsWriter.Write(path, [KeyValuePair.Create("t", Tensor.From([1f]))]));
+        Refusal.Of(path, () => SafetensorsWriter.Write(path, [KeyValuePair.Create("t", Tensors.From([1f]))]));
         Assert.Empty(Directory.GetFileSystemEntries(folder.Path));
     }
 
@@ -167,11 +167,11 @@ public class SafetensorsFileTests : IDisposable
         }
     }
 
-    private static Tensor Make(DType type, long[] shape, int seed)
+    private static Tensor Make(ScalarType type, long[] shape, int seed)
     {
         var bytes = new byte[shape.Aggregate(1L, (product, size) => product * size) * type.Size()];
         new System.Random(seed).NextBytes(bytes);
-        if (type == DType.Bool) for (int i = 0; i < bytes.Length; i++) bytes[i] &= 1;
-        return Tensor.FromBytes(bytes, shape, type);
+        if (type == ScalarType.Bool) for (int i = 0; i < bytes.Length; i++) bytes[i] &= 1;
+        return Tensors.FromBytes(bytes, shape, type);
     }
 }

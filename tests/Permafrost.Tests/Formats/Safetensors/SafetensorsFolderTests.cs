@@ -1,5 +1,5 @@
 using Permafrost.Formats.Safetensors;
-using Permafrost.Torch;
+using Permafrost.Kernels;
 
 namespace Permafrost.Tests.Formats.Safetensors;
 
@@ -10,7 +10,7 @@ public class SafetensorsFolderTests : IDisposable
     private const string Single = "model.safetensors";
 
     private readonly TemporaryFolder folder = new();
-    private readonly TensorScope scope = new();
+    private readonly DisposeScope scope = new();
 
     public void Dispose()
     {
@@ -25,7 +25,7 @@ public class SafetensorsFolderTests : IDisposable
         Shard(Single, ("a", 1));
         using var weights = new SafetensorsFolder(folder.Path);
         Assert.Equal(["a"], weights.Names);
-        Assert.Equal(1, weights.Read("a").ToDouble());
+        Assert.Equal(1, weights.Read("a").Number());
         Assert.Equal("F32[1]", weights.Entry("a").ToString());
     }
 
@@ -37,7 +37,7 @@ public class SafetensorsFolderTests : IDisposable
         folder.Write(Index, """{"metadata": {"total_size": 12}, "weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00001-of-00002.safetensors", "c": "model-00002-of-00002.safetensors"}}""");
         using var weights = new SafetensorsFolder(folder.Path);
         Assert.Equal(["a", "b", "c"], weights.Names.Order(StringComparer.Ordinal));
-        Assert.Equal([1.0, 2, 3], new[] { "a", "b", "c" }.Select(name => weights.Read(name).ToDouble()));
+        Assert.Equal([1.0, 2, 3], new[] { "a", "b", "c" }.Select(name => weights.Read(name).Number()));
         Assert.Contains("it has a, b, c", Refusal.Of(folder.Path, () => weights.Read("d")), StringComparison.Ordinal);
     }
 
@@ -61,7 +61,7 @@ public class SafetensorsFolderTests : IDisposable
     [InlineData("a\\nb")]
     public void An_index_does_not_reach_out_of_its_folder(string shard)
     {
-        SafetensorsWriter.Write(folder["outside.safetensors"], [KeyValuePair.Create("a", Tensor.From([1f]))]);
+        SafetensorsWriter.Write(folder["outside.safetensors"], [KeyValuePair.Create("a", Tensors.From([1f]))]);
         Directory.CreateDirectory(folder["model", "sub"]);
         File.Copy(folder["outside.safetensors"], folder["model", "sub", "shard.safetensors"]);
         folder.Write(Path.Combine("model", Index), $$$"""{"weight_map": {"a": "{{{shard}}}"}}""");
@@ -99,5 +99,5 @@ public class SafetensorsFolderTests : IDisposable
     }
 
     private void Shard(string name, params (string Name, float Value)[] tensors) =>
-        SafetensorsWriter.Write(folder[name], tensors.Select(one => KeyValuePair.Create(one.Name, Tensor.From([one.Value]))));
+        SafetensorsWriter.Write(folder[name], tensors.Select(one => KeyValuePair.Create(one.Name, Tensors.From([one.Value]))));
 }

@@ -1,6 +1,6 @@
 using System.Text;
 using Permafrost.Formats.Safetensors;
-using Permafrost.Torch;
+using Permafrost.Kernels;
 
 namespace Permafrost.Tests.Formats.Safetensors;
 
@@ -121,15 +121,15 @@ public class SafetensorsHostileTests : IDisposable
     public void Two_thousand_random_mutations_throw_nothing_else()
     {
         string path = folder["fuzz.safetensors"];
-        using (new TensorScope())
+        using (torch.NewDisposeScope())
         {
             SafetensorsWriter.Write(path, new Dictionary<string, Tensor>
             {
-                ["w"] = Tensor.From([1f, 2, 3, 4, 5, 6], 2, 3),
-                ["ids"] = Tensor.From([1L, 2]),
-                ["mask"] = Tensor.From([true, false]),
-                ["scalar"] = Tensor.Scalar((Half)1),
-                ["none"] = Tensor.Zeros([0, 4]),
+                ["w"] = Tensors.From([1f, 2, 3, 4, 5, 6], 2, 3),
+                ["ids"] = Tensors.From([1L, 2]),
+                ["mask"] = Tensors.From([true, false]),
+                ["scalar"] = Tensors.Scalar((Half)1),
+                ["none"] = torch.zeros([0, 4]),
             }, new Dictionary<string, string> { ["note"] = "x" });
         }
         byte[] whole = File.ReadAllBytes(path);

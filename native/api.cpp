@@ -1,0 +1,244 @@
+// The C functions: they check what would write to wrong memory, and share the work out over threads in pieces whose size depends on the work alone.
+#include <algorithm>
+#include <exception>
+#include <memory>
+#include <new>
+#include <vector>
+
+#include "kernels.h"
+
+namespace permafrost::kernels {
+
+namespace {
+
+thread_local std::string last_error;
+
+int fail(const std::string& message) {
+    last_error = message;
+    return 1;
+}
+
+template <typename Args, typename Body>
+int guarded(const Args* args, const char* name, Body&& body) {
+    if (args == nullptr || args->size != static_cast<int64_t>(sizeof(Args))) return fail(std::string(name) + ": the caller's arguments have another layout than this library's");
+    try {
+        return body(*args);
+    } catch (const std::bad_alloc&) {
+        return fail(std::string(name) + ": out of memory");
+    } catch (const std::exception& error) {
+        return fail(std::string(name) + ": " + error.what());
+    }
+}
+
+constexpr int64_t ceiling(int64_t value, int64_t divisor) { return (value + divisor - 1) / divisor; }
+
+// Pieces of a range of `count` that are `size` long; the last may be shorter.
+template <typename F>
+void pieces(int64_t count, int64_t size, double work, F&& body) {
+    parallel(ceiling(count, size), work, [&](int64_t piece) { body(piece * size, std::min(count, (piece + 1) * size)); });
+}
+
+int64_t vectors_of(int64_t width) { return std::max<int64_t>(1, 8192 / std::max<int64_t>(1, width)); }
+
+bool is_type(int64_t type) { return type == PF_FLOAT32 || type == PF_BFLOAT16; }
+bool is_activation(int64_t activation) { return activation >= PF_NONE && activation <= PF_RELU; }
+
+constexpr int64_t kElements = 16384;
+// Tokens whose share of a norm's gradients is one sum; the sums are added up in order, first within a sequence, so that neither threads nor padding behind its end play a part.
+constexpr int64_t kTokens = 32;
+
+void norm_backward(const pf_norm_backward_args& a) {
+    const int64_t per_row = ceiling(a.tokens, kTokens), chunks = a.rows * per_row, width = a.width;
+    const bool affine = a.d_weight != nullptr || a.d_bias != nullptr;
+    std::unique_ptr<float[]> partial(affine ? new float[chunks * 2 * width]() : nullptr);
+    parallel(chunks, 8.0 * a.rows * a.tokens * width, [&](int64_t chunk) {
+        const int64_t first = chunk / per_row * a.tokens + chunk % per_row * kTokens, last = std::min(first + kTokens, (chunk / per_row + 1) * a.tokens);
+        active().norm_backward(a, affine ? partial.get() + chunk * 2 * width : nullptr, first, last);
+    });
+    if (!affine) return;
+    const pf_column_sums_args sums{sizeof sums, chunks, 2 * width, partial.get(), PF_FLOAT32, nullptr};
+    std::unique_ptr<float[]> total(new float[2 * width]);
+    pf_column_sums_args call = sums;
+    call.sums = total.get();
+    pieces(2 * width, 256, static_cast<double>(chunks * 2 * width), [&](int64_t begin, int64_t end) { active().column_sums(call, begin, end); });
+    if (a.d_weight != nullptr) std::copy(total.get(), total.get() + width, a.d_weight);
+    if (a.d_bias != nullptr) std::copy(total.get() + width, total.get() + 2 * width, a.d_bias);
+}
+
+// Heads of sequences: a few at a time, since each call has scratch memory to clear.
+template <typename F>
+void heads_of(const pf_attention_args& a, double work, F&& body) {
+    const int64_t items = a.batch * a.heads;
+    pieces(items, std::max<int64_t>(1, items / (4 * threads())), work * items * a.queries * a.keys * a.head_size, body);
+}
+
+// Panels of columns are shared out, and rows too where there are fewer panels than threads.
+template <typename F>
+void products(int64_t panels, int64_t rows, double work, F&& body) {
+    const int64_t wanted = threads() > 1 && panels < 2 * threads() ? ceiling(2 * threads(), std::max<int64_t>(1, panels)) : 1;
+    const int64_t stretch = std::max<int64_t>(8, round_up(ceiling(rows, wanted), 8)), splits = ceiling(rows, stretch);
+    parallel(panels * splits, work, [&](int64_t task) { body(task % panels, task % panels + 1, task / panels * stretch, std::min(rows, (task / panels + 1) * stretch)); });
+}
+
+}  // namespace
+
+}  // namespace permafrost::kernels
+
+using namespace permafrost::kernels;
+
+int32_t pf_abi_version(void) { return PF_ABI_VERSION; }
+const char* pf_last_error(void) { return last_error.c_str(); }
+
+const char* pf_sets(void) {
+    static const std::string names = [] {
+        int count = 0;
+        const Kernels* const* list = available(&count);
+        std::string text;
+        for (int i = 0; i < count; i++) text += (i > 0 ? " " : "") + std::string(list[i]->name);
+        return text;
+    }();
+    return names.c_str();
+}
+
+const char* pf_set(void) { return active().name; }
+int pf_select(const char* name) { return select(name) ? 0 : fail(std::string("this processor does not run the kernels '") + name + "'"); }
+int32_t pf_multiplies_bfloat16(void) { return active().product != nullptr; }
+int64_t pf_packed_elements(int64_t inputs, int64_t outputs) { return packed_elements(inputs, outputs); }
+
+int pf_norm_forward(const pf_norm_forward_args* args) {
+    return guarded(args, "norm", [](const pf_norm_forward_args& a) {
+        if (!is_type(a.y_type) || !is_type(a.normed_type) || (a.y != nullptr) != (a.sum != nullptr)) return fail("norm: types or pointers that do not belong together");
+        const int64_t vectors = a.rows * a.tokens;
+        pieces(vectors, vectors_of(a.width), 6.0 * vectors * a.width, [&](int64_t begin, int64_t end) { active().norm_forward(a, begin, end); });
+        return 0;
+    });
+}
+
+int pf_norm_backward(const pf_norm_backward_args* args) {
+    return guarded(args, "norm's gradient", [](const pf_norm_backward_args& a) {
+        if (!is_type(a.d_normed_type) || !is_type(a.dy_type) || (a.dy != nullptr && a.dx == nullptr)) return fail("norm's gradient: types or pointers that do not belong together");
+        norm_backward(a);
+        return 0;
+    });
+}
+
+int pf_attention_forward(const pf_attention_args* args) {
+    return guarded(args, "attention", [](const pf_attention_args& a) {
+        if (!is_type(a.type)) return fail("attention: an unknown type");
+        heads_of(a, 4.0, [&](int64_t begin, int64_t end) { active().attention_forward(a, begin, end); });
+        return 0;
+    });
+}
+
+int pf_attention_backward(const pf_attention_args* args) {
+    return guarded(args, "attention's gradient", [](const pf_attention_args& a) {
+        if (!is_type(a.type)) return fail("attention's gradient: an unknown type");
+        heads_of(a, 10.0, [&](int64_t begin, int64_t end) { active().attention_backward(a, begin, end); });
+        return 0;
+    });
+}
+
+int pf_product(const pf_product_args* args) {
+    return guarded(args, "product", [](const pf_product_args& a) {
+        if (active().product == nullptr) return fail("packed weights need a processor that multiplies bfloat16");
+        if ((a.transposed ? a.outputs : a.inputs) % 2 != 0) return fail("product: an odd number of numbers to multiply; the caller pads it");
+        if (!is_type(a.y_type) || !is_activation(a.activation)) return fail("product: an unknown type or activation");
+        const int64_t panels = ceiling(a.transposed ? a.inputs : a.outputs, kPanel);
+        // The numbers of a bfloat16 product are done four times as fast as others.
+        products(panels, a.rows, 0.5 * a.rows * a.inputs * a.outputs, [&](int64_t begin, int64_t end, int64_t first, int64_t last) { active().product(a, begin, end, first, last); });
+        return 0;
+    });
+}
+
+int pf_pack(const pf_pack_args* args) {
+    return guarded(args, "pack", [](const pf_pack_args& a) {
+        if (active().pack == nullptr) return fail("packing weights needs a processor that multiplies bfloat16");
+        if (!is_type(a.type)) return fail("pack: an unknown type");
+        parallel(ceiling(a.outputs, kPanel), static_cast<double>(a.inputs * a.outputs), [&](int64_t panel) { active().pack(a, panel, panel + 1); });
+        return 0;
+    });
+}
+
+int pf_unpack(const pf_pack_args* args) {
+    return guarded(args, "unpack", [](const pf_pack_args& a) {
+        if (active().unpack == nullptr) return fail("this processor has no bfloat16 products, so it has packed no weights");
+        parallel(ceiling(a.outputs, kPanel), static_cast<double>(a.inputs * a.outputs), [&](int64_t panel) { active().unpack(a, panel, panel + 1); });
+        return 0;
+    });
+}
+
+int pf_matmul(const pf_matmul_args* args) {
+    return guarded(args, "matmul", [](const pf_matmul_args& a) {
+        if (!is_activation(a.activation)) return fail("matmul: an unknown activation");
+        products(ceiling(a.columns, active().matmul_panel), a.rows, 2.0 * a.rows * a.inner * a.columns,
+                 [&](int64_t begin, int64_t end, int64_t first, int64_t last) { active().matmul(a, begin, end, first, last); });
+        return 0;
+    });
+}
+
+int pf_multiply(const pf_elementwise_args* args) {
+    return guarded(args, "multiply", [](const pf_elementwise_args& a) {
+        pieces(a.count, kElements, static_cast<double>(a.count), [&](int64_t begin, int64_t end) { active().multiply(a.x, a.other, a.y, static_cast<Type>(a.x_type), begin, end); });
+        return 0;
+    });
+}
+
+int pf_add(const pf_elementwise_args* args) {
+    return guarded(args, "add", [](const pf_elementwise_args& a) {
+        pieces(a.count, kElements, static_cast<double>(a.count), [&](int64_t begin, int64_t end) { active().add(a.x, a.other, a.y, static_cast<Type>(a.x_type), begin, end); });
+        return 0;
+    });
+}
+
+int pf_convert(const pf_elementwise_args* args) {
+    return guarded(args, "convert", [](const pf_elementwise_args& a) {
+        pieces(a.count, kElements, static_cast<double>(a.count), [&](int64_t begin, int64_t end) {
+            active().convert(a.x, static_cast<Type>(a.x_type), a.y, static_cast<Type>(a.y_type), begin, end);
+        });
+        return 0;
+    });
+}
+
+int pf_dropout_apply(const pf_dropout_args* args) {
+    return guarded(args, "dropout", [](const pf_dropout_args& a) {
+        if (!is_type(a.type)) return fail("dropout: an unknown type");
+        pieces(a.rows * a.width, kElements, 4.0 * a.rows * a.width, [&](int64_t begin, int64_t end) { active().dropout(a, begin, end); });
+        return 0;
+    });
+}
+
+int pf_column_sums(const pf_column_sums_args* args) {
+    return guarded(args, "column sums", [](const pf_column_sums_args& a) {
+        if (!is_type(a.type)) return fail("column sums: an unknown type");
+        pieces(a.width, 256, static_cast<double>(a.rows * a.width), [&](int64_t begin, int64_t end) { active().column_sums(a, begin, end); });
+        return 0;
+    });
+}
+
+int pf_transpose(const pf_transpose_args* args) {
+    return guarded(args, "transpose", [](const pf_transpose_args& a) {
+        if (a.stride < a.rows) return fail("transpose: a row of the result is too short");
+        pieces(a.width, 64, static_cast<double>(a.rows * a.width), [&](int64_t begin, int64_t end) { active().transpose(a, begin, end); });
+        return 0;
+    });
+}
+
+int pf_adam(const pf_adam_args* args) {
+    return guarded(args, "adam", [](const pf_adam_args& a) {
+        // One task is a stretch of one tensor, so that many small tensors and few large ones go over the threads alike.
+        struct Stretch {
+            int64_t tensor, begin, end;
+        };
+        std::vector<Stretch> stretches;
+        double work = 0;
+        for (int64_t i = 0; i < a.count; i++) {
+            work += 8.0 * a.elements[i];
+            for (int64_t begin = 0; begin < a.elements[i]; begin += 4 * kElements) stretches.push_back({i, begin, std::min(a.elements[i], begin + 4 * kElements)});
+        }
+        parallel(static_cast<int64_t>(stretches.size()), work, [&](int64_t task) {
+            const Stretch& s = stretches[task];
+            active().adam(a.parameters[s.tensor], a.gradients[s.tensor], a.first[s.tensor], a.second[s.tensor], a.settings, s.begin, s.end);
+        });
+        return 0;
+    });
+}

@@ -1,0 +1,54 @@
+namespace Permafrost.Torch.Tests;
+
+/// <summary>Facts about the engine, and its number of threads, which is the whole process's.</summary>
+[Collection(ProcessWide.Name)]
+public class EngineTests
+{
+    [Fact]
+    public void Version_and_configuration_tell_which_libtorch_this_is()
+    {
+        Assert.Matches(@"^[1-9]\.\d+", Engine.Version);
+        Assert.True(Version.Parse(Engine.Version.Split('+', 'a', 'r')[0]) >= new Version(1, 13), "1.13 is the oldest that works");
+        Assert.Contains("OpenMP", Engine.Configuration, StringComparison.OrdinalIgnoreCase);
+        Assert.EndsWith("libpermafrost_torch.so", Engine.NativeLibraryPath, StringComparison.Ordinal);
+        Assert.True(Engine.CudaDevices >= 0);
+        Assert.NotNull(Engine.Blas);
+    }
+
+    [Fact]
+    public void The_number_of_threads_can_be_set_and_does_not_change_a_small_result()
+    {
+        int before = Engine.Threads;
+        Assert.True(before >= 1);
+        try
+        {
+            using var scope = torch.NewDisposeScope();
+            Tensor x = Tensor.Arange(10_000, ScalarType.Float64);
+            double expected = 9999.0 * 10_000 / 2;
+            foreach (int threads in new[] { 1, 2, 3 })
+            {
+                Engine.Threads = threads;
+                Assert.Equal(threads, Engine.Threads);
+                Assert.Equal(expected, x.Sum().Number());
+            }
+        }
+        finally
+        {
+            Engine.Threads = before;
+        }
+    }
+
+    [Theory]
+    [InlineData(0)]
+    [InlineData(-1)]
+    public void No_threads_are_refused(int threads)
+    {
+        int before = Engine.Threads;
+        var error = Assert.Throws<EngineException>(() => Engine.Threads = threads);
+        Assert.Contains($"must be positive, not {threads}", error.Message, StringComparison.Ordinal);
+        Assert.Equal(before, Engine.Threads);
+    }
+
+    [Fact]
+    public void Waiting_for_the_processor_returns_at_once() => Engine.Synchronize(torch.CPU);
+}

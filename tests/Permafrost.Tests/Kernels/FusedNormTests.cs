@@ -1,0 +1,224 @@
+namespace Permafrost.Torch.Tests;
+
+/// <summary>permafrost::norm and ::residual_norm.</summary>
+[Collection(ProcessWide.Name)]
+public class FusedNormTests : IDisposable
+{
+    private const double Epsilon = 1e-5;
+
+    private static readonly long[][] Shapes = [[1, 1, 13], [2, 7, 40], [65, 33], [130, 17], [2, 130, 64], [0, 16], [19]];
+
+    private readonly DisposeScope scope = new();
+
+    public static TheoryData<string> Sets => KernelSets.All;
+
+    public void Dispose()
+    {
+        scope.Dispose();
+        GC.SuppressFinalize(this);
+    }
+
+    [Theory]
+    [MemberData(nameof(Sets))]
+    public void A_norm_and_its_gradients_are_libtorchs(string set)
+    {
+        foreach (long[] shape in Shapes)
+            foreach ((ScalarType input, ScalarType result) in new[] { (ScalarType.Float32, ScalarType.Float32), (ScalarType.Float32, ScalarType.BFloat16), (ScalarType.BFloat16, ScalarType.Float32) })
+            {
+                Tensor[] Map(Tensor[] inputs, ScalarType? type) => [inputs[0].FusedNorm(inputs[1], inputs[2], Epsilon, type ?? result)];
+                KernelSets.Check(set, $"{TensorExtensions.FormatShape(shape)} {input} to {result}", Map, coarse: result == ScalarType.BFloat16, KernelSets.Normal(1, input, 0.5, 2, shape), Gain(shape[^1]), Bias(shape[^1]));
+            }
+    }
+
+    [Theory]
+    [MemberData(nameof(Sets))]
+    public void A_residual_norm_and_its_gradients_are_libtorchs(string set)
+    {
+        foreach (long[] shape in Shapes)
+            foreach ((ScalarType update, ScalarType result) in new[] { (ScalarType.Float32, ScalarType.Float32), (ScalarType.BFloat16, ScalarType.BFloat16), (ScalarType.BFloat16, ScalarType.Float32), (ScalarType.Float32, ScalarType.BFloat16) })
+            {
+                Tensor[] Both(Tensor[] inputs, ScalarType? type)
+                {
+                    (Tensor sum, Tensor normed) = inputs[0].ResidualNorm(inputs[1], inputs[2], inputs[3], Epsilon, 0, type ?? result);
+                    return [sum, normed];
+                }
+                string name = $"{TensorExtensions.FormatShape(shape)} {update} to {result}";
+                Tensor?[] given = [KernelSets.Normal(1, ScalarType.Float32, 0.5, 2, shape), KernelSets.Normal(2, update, 0, 1, shape), Gain(shape[^1]), Bias(shape[^1])];
+                KernelSets.Check(set, name, Both, coarse: result == ScalarType.BFloat16, given);
+                // A model's last norm has no use for the sum.
+                KernelSets.Check(set, $"{name}, normed only", (inputs, type) => [Both(inputs, type)[1]], coarse: result == ScalarType.BFloat16, given);
+            }
+    }
+
+    [Theory]
+    [MemberData(nameof(Sets))]
+    public void Where_only_the_sum_is_used_gradients_pass_unchanged(string set)
+    {
+        using IDisposable _ = KernelSets.Use(set);
+        Tensor x = Leaf(KernelSets.Normal(1, ScalarType.Float32, 0, 1, 7, 33)), y = Leaf(KernelSets.Normal(2, ScalarType.Float32, 0, 1, 7, 33)), gradient = KernelSets.Normal(3, ScalarType.Float32, 0, 1, 7, 33);
+        (Tensor sum, Tensor normed) = x.ResidualNorm(y, Gain(33), Bias(33), Epsilon, 0, ScalarType.Float32);
+        Assert.Equal(ScalarType.Float32, normed.DType);
+        sum.Backward(gradient);
+        Assert.True(x.Grad!.ValuesEqual(gradient));
+        Assert.True(y.Grad!.ValuesEqual(gradient));
+    }
+
+    [Theory]
+    [MemberData(nameof(Sets))]
+    public void Gradients_are_computed_only_where_they_are_wanted(string set)
+    {
+        using IDisposable _ = KernelSets.Use(set);
+        Tensor x = KernelSets.Normal(1, ScalarType.Float32, 0, 1, 7, 33), gain = Leaf(Gain(33)), bias = Bias(33);
+        Assert.False(x.FusedNorm(Gain(33), bias, Epsilon, ScalarType.Float32).RequiresGrad);
+        x.FusedNorm(gain, bias, Epsilon, ScalarType.Float32).Sum().Backward();
+        KernelSets.Close(set, gain.Grad!, x.To(ScalarType.Float64).LayerNorm(null, null, Epsilon).Sum(0), coarse: false);
+        Assert.Null(x.Grad);
+        Tensor y = Leaf(x.Clone());
+        x.ResidualNorm(y, Gain(33), bias, Epsilon, 0, ScalarType.Float32).Normed.Sum().Backward();
+        Assert.NotNull(y.Grad);
+    }
+
+    [Theory]
+    [MemberData(nameof(Sets))]
+    public void A_mean_far_from_zero_costs_no_more_than_its_own_rounding(string set)
+    {
+        // Mean 1000, deviation 1: the mean is rounded by 3e-5 at most, and a second pass over the row sees no cancellation.
+        Tensor x = KernelSets.Normal(1, ScalarType.Float32, 1000, 1, 9, 333);
+        using IDisposable _ = KernelSets.Use(set);
+        Tensor y = x.FusedNorm(torch.ones([333]), torch.zeros([333]), Epsilon, ScalarType.Float32);
+        Assert.True((y.To(ScalarType.Float64) - x.To(ScalarType.Float64).LayerNorm(null, null, Epsilon)).Abs().Max().Number() < 2e-4);
+    }
+
+    [Theory]
+    [MemberData(nameof(Sets))]
+    public void Equal_numbers_give_the_bias_and_finite_gradients(string set)
+    {
+        using IDisposable _ = KernelSets.Use(set);
+        foreach (long width in new[] { 1, 40 })
+        {
+            Tensor x = Leaf(torch.full([3, width], 0.75));
+            Tensor y = x.FusedNorm(torch.ones([width]), Bias(width), Epsilon, ScalarType.Float32);
+            Assert.True((y - Bias(width)).Abs().Max().Number() < 1e-4);
+            y.Backward(KernelSets.Normal(1, ScalarType.Float32, 0, 1, 3, width));
+            Assert.True(x.Grad!.AllFinite());
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Sets))]
+    public void What_is_no_number_stays_none_and_stays_in_its_row(string set)
+    {
+        using IDisposable _ = KernelSets.Use(set);
+        foreach (double bad in new[] { double.NaN, double.PositiveInfinity })
+        {
+            Tensor x = KernelSets.Normal(1, ScalarType.Float32, 0, 1, 5, 33);
+            x.Narrow(0, 2, 1).Narrow(1, 7, 1).FillInPlace(bad);
+            foreach (ScalarType type in new[] { ScalarType.Float32, ScalarType.BFloat16 })
+            {
+                (Tensor sum, Tensor fromResidual) = torch.zeros([5, 33]).ResidualNorm(x.To(type), Gain(33), Bias(33), Epsilon, 0, type);
+                foreach (Tensor normed in new[] { x.FusedNorm(Gain(33), Bias(33), Epsilon, type), fromResidual })
+                {
+                    float[] y = normed.To(ScalarType.Float32).ToArray<float>();
+                    Assert.All(Enumerable.Range(0, y.Length), i => Assert.Equal(i / 33 == 2, float.IsNaN(y[i])));
+                }
+                Assert.Equal(1, 165 - sum.ToArray<float>().Count(float.IsFinite));
+            }
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Sets))]
+    public void Gradients_with_dropout_are_those_of_the_numbers_that_were_kept(string set)
+    {
+        // Ones on zeros show what is kept; with that, the oracle needs no dropout.
+        foreach (ScalarType type in new[] { ScalarType.Float32, ScalarType.BFloat16 })
+        {
+            Tensor Sum(Tensor x, Tensor y)
+            {
+                RandomState.Seed(8);
+                return x.ResidualNorm(y, Gain(33), Bias(33), Epsilon, 0.3, ScalarType.Float32).Sum;
+            }
+            Tensor factors;
+            using (KernelSets.Use(set)) factors = Sum(torch.zeros([65, 33]), torch.ones([65, 33], type)).To(ScalarType.Float64);
+            Assert.InRange(factors.Eq(0).To(ScalarType.Float64).Mean().Number(), 0.26, 0.34);  // 65 * 33 draws: 4 deviations are 0.04
+            Tensor[] Both(Tensor[] inputs, ScalarType? wide)
+            {
+                RandomState.Seed(8);
+                (Tensor sum, Tensor normed) = wide is null ? inputs[0].ResidualNorm(inputs[1], inputs[2], inputs[3], Epsilon, 0.3, ScalarType.Float32) : inputs[0].ResidualNorm(inputs[1] * factors, inputs[2], inputs[3], Epsilon, 0, wide.Value);
+                return [sum, normed];
+            }
+            KernelSets.Check(set, $"dropout {type}", Both, coarse: false, KernelSets.Normal(1, ScalarType.Float32, 0, 1, 65, 33), KernelSets.Normal(2, type, 0, 1, 65, 33), Gain(33), Bias(33));
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Sets))]
+    public void Gradients_with_dropout_agree_with_finite_differences(string set)
+    {
+        using IDisposable _ = KernelSets.Use(set);
+        Tensor[] inputs = [KernelSets.Normal(1, ScalarType.Float32, 0, 1, 4, 13), KernelSets.Normal(2, ScalarType.Float32, 0, 1, 4, 13), Gain(13), Bias(13)];
+        FiniteDifferences.Check(set, inputs, given =>
+        {
+            RandomState.Seed(3);
+            (Tensor sum, Tensor normed) = given[0].ResidualNorm(given[1], given[2], given[3], Epsilon, 0.4, ScalarType.Float32);
+            return [sum, normed];
+        });
+    }
+
+    [Theory]
+    [MemberData(nameof(Sets))]
+    public void Memory_without_order_gives_what_a_copy_gives(string set)
+    {
+        using IDisposable _ = KernelSets.Use(set);
+        Tensor large = Leaf(KernelSets.Normal(1, ScalarType.Float32, 0, 1, 40, 7, 4)), row = Leaf(KernelSets.Normal(5, ScalarType.Float32, 0, 1, 1, 33));
+        Tensor x = large.Permute(2, 1, 0).Narrow(2, 3, 33), y = row.Expand(4, 7, 33), gain = Leaf(torch.full([1], 1.5)), bias = Bias(66).View(33, 2).Select(1, 1);
+        (Tensor sum, Tensor normed) = x.ResidualNorm(y, gain.Expand(33), bias, Epsilon, 0, ScalarType.Float32);
+        Tensor copy = x.Detach().Contiguous(), added = y.Detach().Contiguous();
+        (Tensor expectedSum, Tensor expected) = copy.ResidualNorm(added, torch.full([33], 1.5), bias.Contiguous(), Epsilon, 0, ScalarType.Float32);
+        Assert.True(sum.ValuesEqual(expectedSum));
+        Assert.True(normed.ValuesEqual(expected));
+        Assert.True(x.FusedNorm(gain.Expand(33), bias, Epsilon, ScalarType.Float32).ValuesEqual(copy.FusedNorm(torch.full([33], 1.5), bias.Contiguous(), Epsilon, ScalarType.Float32)));
+        (sum + normed).Sum().Backward();
+        Assert.Equal((40L, 33L, 1L), (large.Grad!.Size(0), row.Grad!.Size(1), gain.Grad!.Size(0)));
+    }
+
+    [Theory]
+    [MemberData(nameof(Sets))]
+    public void The_number_of_threads_changes_no_row(string set)
+    {
+        using IDisposable _ = KernelSets.Use(set);
+        int before = Engine.Threads;
+        try
+        {
+            var rows = new List<byte[]>();
+            var sums = new List<Tensor>();
+            foreach (int threads in new[] { 1, 2, 2 })
+            {
+                Engine.Threads = threads;
+                Tensor x = Leaf(KernelSets.Normal(1, ScalarType.Float32, 0, 1, 130, 512)), gain = Leaf(Gain(512));
+                (Tensor sum, Tensor normed) = x.ResidualNorm(KernelSets.Normal(2, ScalarType.Float32, 0, 1, 130, 512), gain, Bias(512), Epsilon, 0, ScalarType.Float32);
+                (sum + normed * normed).Sum().Backward();
+                rows.Add([.. normed.Detach().ToBytes(), .. x.Grad!.ToBytes()]);
+                sums.Add(gain.Grad!);
+            }
+            Assert.All(rows, bytes => Assert.Equal(rows[0], bytes));
+            // A gain's gradient is a sum over rows, a part of it from each thread.
+            Assert.Equal(sums[1].ToBytes(), sums[2].ToBytes());
+            KernelSets.Close(set, sums[0], sums[1].To(ScalarType.Float64), coarse: false);
+        }
+        finally
+        {
+            Engine.Threads = before;
+        }
+    }
+
+    private static Tensor Gain(long width) => KernelSets.Normal(11, ScalarType.Float32, 1, 0.3, width);
+
+    private static Tensor Bias(long width) => KernelSets.Normal(12, ScalarType.Float32, 0, 0.3, width);
+
+    private static Tensor Leaf(Tensor tensor)
+    {
+        tensor.RequiresGrad = true;
+        return tensor;
+    }
+}
