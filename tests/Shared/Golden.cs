@@ -19,19 +19,19 @@ public static class Golden
     /// <summary>Every element within <paramref name="tolerance"/>.</summary>
     public static void Close(string name, Tensor actual, Tensor expected, double tolerance)
     {
-        Assert.True(actual.Shape.AsSpan().SequenceEqual(expected.Shape), $"{name}: {actual}, expected {expected}");
-        if (expected.Elements == 0) return;
+        Assert.True(actual.shape.AsSpan().SequenceEqual(expected.shape), $"{name}: {actual}, expected {expected}");
+        if (expected.NumberOfElements == 0) return;
         using var scope = torch.NewDisposeScope();
-        double difference = (actual.Detach().To(ScalarType.Float64) - expected.To(ScalarType.Float64)).Abs().Max().Number();
+        double difference = (actual.detach().to(ScalarType.Float64) - expected.to(ScalarType.Float64)).abs().Max().Number();
         Assert.True(difference <= tolerance, $"{name}: differs by {difference:G4}, {tolerance:G4} allowed");
     }
 
     /// <summary>The largest absolute value.</summary>
     public static double Largest(Tensor tensor)
     {
-        if (tensor.Elements == 0) return 0;
+        if (tensor.NumberOfElements == 0) return 0;
         using var scope = torch.NewDisposeScope();
-        return tensor.To(ScalarType.Float64).Abs().Max().Number();
+        return tensor.to(ScalarType.Float64).abs().Max().Number();
     }
 
     /// <summary>The tensors of one case whose names start with <c>CASE/KIND.</c>, under the rest of their names.</summary>

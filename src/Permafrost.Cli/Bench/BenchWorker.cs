@@ -127,7 +127,7 @@ internal sealed class BenchWorker : IDisposable
             Tensor x = torch.empty([size, tokens, inputs]).normal_(0, 1, random);
             Tensor y = torch.empty([size, 1], ScalarType.Int64).random_(0, Classes, random);
             batch = new Batch(x.to(device).DetachFromDisposeScope(), y.to(device).DetachFromDisposeScope());
-            torch.manual_seed((ulong)seed);
+            torch.manual_seed(seed);
         }
         var config = new Gpt2Config(source.Config);
         return new JsonObject

@@ -77,9 +77,9 @@ internal static class ForwardCommand
     {
         if (!outputs.TryGetValue("loss", out Tensor? loss))
             throw new PermafrostException($"{inputPath}: gradients need a loss; give {(model.InputNames.Contains("labels") ? "labels" : "loss_weight")}, or leave out --gradients");
-        loss.backward();
+        Segment.Backward(loss);
         foreach ((string name, Parameter parameter) in model.NamedParameters())
-            if (parameter.Value.requires_grad) outputs[$"grad.{name}"] = parameter.Value.grad ?? parameter.torch.zeros_like(Value);
+            if (parameter.Value.requires_grad) outputs[$"grad.{name}"] = parameter.Value.grad ?? torch.zeros_like(parameter.Value);
         if (model.EmbeddedInputs?.grad is { } gradient) outputs["grad.in.inputs_embeds"] = gradient;
     }
 

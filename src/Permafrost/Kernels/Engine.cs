@@ -17,7 +17,7 @@ public static partial class Engine
         get
         {
             EnsureLoaded();
-            return torch.__version__;
+            return string.Join('.', torch.__version__.Split('.').Take(3));
         }
     }
 

@@ -1,4 +1,4 @@
-namespace Permafrost.Torch.Tests;
+namespace Permafrost.Tests.Kernels;
 
 /// <summary>Names of devices.</summary>
 public class DeviceTests
@@ -10,7 +10,7 @@ public class DeviceTests
         Assert.Equal("cpu", torch.CPU.ToString());
         Assert.Equal("cuda", new Device(DeviceType.CUDA).ToString());
         Assert.Equal("cuda:1", new Device(DeviceType.CUDA, 1).ToString());
-        Assert.Equal(torch.CPU, default(Device) with { Index = -1 });
+        Assert.Equal(torch.CPU, default(Device) with { index = -1 });
     }
 
     [Fact]
@@ -50,8 +50,8 @@ public class DeviceTests
     public void The_default_device_is_the_processor()
     {
         using Tensor tensor = torch.zeros([1]);
-        Assert.Equal("cpu", tensor.Device.ToString());
+        Assert.Equal("cpu", tensor.device.ToString());
         using Tensor told = torch.zeros([1], ScalarType.Float32, torch.CPU);
-        Assert.Equal("cpu", told.Device.ToString());
+        Assert.Equal("cpu", told.device.ToString());
     }
 }

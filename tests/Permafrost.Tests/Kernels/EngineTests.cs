@@ -1,4 +1,4 @@
-namespace Permafrost.Torch.Tests;
+namespace Permafrost.Tests.Kernels;
 
 /// <summary>Facts about the engine, and its number of threads, which is the whole process's.</summary>
 [Collection(ProcessWide.Name)]

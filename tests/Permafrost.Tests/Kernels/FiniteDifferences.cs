@@ -1,4 +1,4 @@
-namespace Permafrost.Torch.Tests;
+namespace Permafrost.Tests.Kernels;
 
 /// <summary>Gradients against differences of the function itself, along random directions: an error in any element shows.</summary>
 internal static class FiniteDifferences
@@ -13,25 +13,25 @@ internal static class FiniteDifferences
             Tensor? total = null;
             foreach (Tensor result in function(given))
             {
-                Tensor part = (result.To(ScalarType.Float64) * torch.empty(result.Shape, ScalarType.Float64).NormalInPlace(0, 1, random)).Sum();
+                Tensor part = (result.to(ScalarType.Float64) * torch.empty(result.shape, ScalarType.Float64).normal_(0, 1, random)).Sum();
                 total = total is null ? part : total + part;
             }
             return total!;
         }
 
-        Tensor[] leaves = [.. inputs.Select(input => input.Detach().Clone())];
-        foreach (Tensor leaf in leaves) leaf.RequiresGrad = true;
-        Total(leaves).Backward();
+        Tensor[] leaves = [.. inputs.Select(input => input.detach().clone())];
+        foreach (Tensor leaf in leaves) leaf.requires_grad = true;
+        Total(leaves).backward();
         using var noGrad = torch.no_grad();
         for (int i = 0; i < inputs.Length; i++)
         {
-            double length = leaves[i].Grad!.To(ScalarType.Float64).Norm().Number();
+            double length = leaves[i].grad!.to(ScalarType.Float64).norm().Number();
             for (ulong direction = 0; direction < 3; direction++)
             {
-                Tensor along = KernelSets.Normal(100 + direction, ScalarType.Float32, 0, 1, inputs[i].Shape);
-                along /= along.Norm().Number() / Step;
+                Tensor along = KernelSets.Normal(100 + direction, ScalarType.Float32, 0, 1, inputs[i].shape);
+                along /= along.norm().Number() / Step;
                 double At(double side) => Total([.. inputs.Select((input, j) => j == i ? input + along * side : input)]).Number();
-                double expected = (At(1) - At(-1)) / 2, slope = (leaves[i].Grad!.To(ScalarType.Float64) * along.To(ScalarType.Float64)).Sum().Number();
+                double expected = (At(1) - At(-1)) / 2, slope = (leaves[i].grad!.to(ScalarType.Float64) * along.to(ScalarType.Float64)).Sum().Number();
                 Assert.True(Math.Abs(expected - slope) <= 2e-3 * length * Step, $"{name}, input {i}: {slope / Step:G6} along direction {direction}, the function says {expected / Step:G6} (gradient {length:G3})");
             }
         }

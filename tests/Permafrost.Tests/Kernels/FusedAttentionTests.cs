@@ -1,4 +1,4 @@
-namespace Permafrost.Torch.Tests;
+namespace Permafrost.Tests.Kernels;
 
 /// <summary>permafrost::self_attention and ::attention.</summary>
 [Collection(ProcessWide.Name)]
@@ -66,8 +66,8 @@ public class FusedAttentionTests : IDisposable
                     Tensor? mask = first == 0 ? null : (Tensor.Arange(T) - first).Maximum(torch.full([T], -1, ScalarType.Int64)).Ne(-1).To(ScalarType.Int64).View(1, T);
                     Tensor[] Map(Tensor[] inputs) => [inputs[0].SelfAttention(3, 1, causal: true, mask, dropout).Narrow(1, first, 1)];
                     (_, Tensor?[] gradients) = KernelSets.Compute(set, Map, KernelSets.Normal(1, type, 0, 1, 1, T, 9 * D));
-                    Assert.Equal(0, gradients[0]!.Narrow(2, 0, 6 * D).Abs().Max().Number());
-                    if (dropout == 0) Assert.NotEqual(0, gradients[0]!.Narrow(2, 6 * D, 3 * D).Abs().Max().Number());
+                    Assert.Equal(0, gradients[0]!.narrow(2, 0, 6 * D).abs().Max().Number());
+                    if (dropout == 0) Assert.NotEqual(0, gradients[0]!.narrow(2, 6 * D, 3 * D).abs().Max().Number());
                 }
     }
 
@@ -101,16 +101,16 @@ public class FusedAttentionTests : IDisposable
         foreach (ScalarType type in new[] { ScalarType.Float32, ScalarType.BFloat16 })
         {
             Tensor x = KernelSets.Normal(1, type, 0, 1, 2, 70, 3 * 26);
-            x.RequiresGrad = true;
+            x.requires_grad = true;
             Tensor y = x.SelfAttention(2, 0.3, causal: true, Mask("left", 2, 70), 0);
-            y.Backward(torch.ones([2, 70, 26], type));
+            y.backward(torch.ones([2, 70, 26], type));
             // The mask hides 1 + 70 / 3 keys of the first sequence and 2 + 70 / 3 of the second.
             for (int b = 0; b < 2; b++)
             {
                 long hidden = 24 + b;
-                Assert.Equal(0, y.Detach().Select(0, b).Narrow(0, 0, hidden).To(ScalarType.Float32).Abs().Max().Number());
-                Assert.Equal(0, x.Grad!.Select(0, b).Narrow(0, 0, hidden).To(ScalarType.Float32).Abs().Max().Number());
-                Assert.True(y.Detach().Select(0, b).Narrow(0, hidden, 1).To(ScalarType.Float32).Abs().Max().Number() > 0);
+                Assert.Equal(0, y.detach().Select(0, b).Narrow(0, 0, hidden).To(ScalarType.Float32).Abs().Max().Number());
+                Assert.Equal(0, x.grad!.Select(0, b).Narrow(0, 0, hidden).To(ScalarType.Float32).Abs().Max().Number());
+                Assert.True(y.detach().Select(0, b).Narrow(0, hidden, 1).To(ScalarType.Float32).Abs().Max().Number() > 0);
             }
         }
     }
@@ -123,14 +123,14 @@ public class FusedAttentionTests : IDisposable
         foreach (long[] shape in new long[][] { [0, 5, 12], [3, 0, 12] })
         {
             Tensor q = torch.zeros(shape);
-            q.RequiresGrad = true;
+            q.requires_grad = true;
             Tensor keys = torch.ones([shape[0], 5, 12]);
-            keys.RequiresGrad = true;
+            keys.requires_grad = true;
             Tensor y = q.CrossAttention(keys, keys, 2, 1, causal: false, null, null, 0);
-            Assert.Equal(shape, y.Shape);
+            Assert.Equal(shape, y.shape);
             y.Sum().Backward();
-            Assert.Equal(shape, q.Grad!.Shape);
-            Assert.Equal(0, keys.Grad!.Sum().Number());
+            Assert.Equal(shape, q.grad!.shape);
+            Assert.Equal(0, keys.grad!.Sum().Number());
         }
     }
 
@@ -143,9 +143,9 @@ public class FusedAttentionTests : IDisposable
         Tensor[] Map(Tensor[] given) => [given[0].CrossAttention(given[1], given[2], 2, 1, causal: true, null, null, 0)];
         Tensor[] expected = KernelSets.Compute(null, Map, inputs).Results;
         (Tensor[] actual, Tensor?[] gradients) = KernelSets.Compute(set, Map, inputs);
-        Assert.True((actual[0].To(ScalarType.Float64) - expected[0]).Abs().Max().Number() < 0.01);
+        Assert.True((actual[0].to(ScalarType.Float64) - expected[0]).abs().Max().Number() < 0.01);
         Assert.All(gradients, gradient => Assert.True(gradient!.AllFinite()));
-        Assert.True(KernelSets.Compute(set, given => [(given[0] * 1e3).To(ScalarType.BFloat16).CrossAttention((given[1] * 1e3).To(ScalarType.BFloat16), given[2].To(ScalarType.BFloat16), 2, 1, causal: true, null, null, 0)], inputs).Results[0].AllFinite());
+        Assert.True(KernelSets.Compute(set, given => [(given[0] * 1e3).to(ScalarType.BFloat16).CrossAttention((given[1] * 1e3).to(ScalarType.BFloat16), given[2].to(ScalarType.BFloat16), 2, 1, causal: true, null, null, 0)], inputs).Results[0].AllFinite());
     }
 
     [Theory]
@@ -176,12 +176,12 @@ public class FusedAttentionTests : IDisposable
         foreach (ScalarType type in new[] { ScalarType.Float32, ScalarType.BFloat16 })
             for (int which = 0; which < 3; which++)
             {
-                Tensor[] given = [.. inputs.Select(input => input.Clone())];
-                given[which].Narrow(1, 66, 1).Narrow(2, 5, 1).FillInPlace(double.NaN);
-                given = [.. given.Select(tensor => tensor.To(type))];
-                foreach (Tensor tensor in given) tensor.RequiresGrad = true;
+                Tensor[] given = [.. inputs.Select(input => input.clone())];
+                given[which].narrow(1, 66, 1).narrow(2, 5, 1).fill_(double.NaN);
+                given = [.. given.Select(tensor => tensor.to(type))];
+                foreach (Tensor tensor in given) tensor.requires_grad = true;
                 Tensor result = given[0].CrossAttention(given[1], given[2], 1, 0.3, causal: true, null, null, 0);
-                float[] y = result.Detach().To(ScalarType.Float32).ToArray<float>();
+                float[] y = result.detach().to(ScalarType.Float32).ToArray<float>();
                 bool[] bad = [.. Enumerable.Range(0, 70).Select(t => y.Skip(t * 13).Take(13).All(float.IsNaN))];
                 bool[] anyBad = [.. Enumerable.Range(0, 70).Select(t => y.Skip(t * 13).Take(13).Any(float.IsNaN))];
                 string name = $"{set} {type} input {which}";
@@ -190,7 +190,7 @@ public class FusedAttentionTests : IDisposable
                 if (which == 2) Assert.True(anyBad[66..].All(value => value), name);
                 result.Sum().Backward();
                 // Every key that the query saw, and the query: a gradient that is wrong must not look like one that is right.
-                if (which == 0) Assert.True(double.IsNaN(given[0].Grad!.Select(1, 66).Sum().Number()) && double.IsNaN(given[2].Grad!.Select(1, 0).Sum().Number()), name);
+                if (which == 0) Assert.True(double.IsNaN(given[0].grad!.Select(1, 66).Sum().Number()) && double.IsNaN(given[2].grad!.Select(1, 0).Sum().Number()), name);
             }
     }
 
@@ -199,10 +199,10 @@ public class FusedAttentionTests : IDisposable
     public void A_score_of_minus_infinity_hides_its_key(string set)
     {
         using IDisposable _ = KernelSets.Use(set);
-        Tensor q = KernelSets.Normal(1, ScalarType.Float32, 0, 1, 1, 5, 13).Abs(), k = KernelSets.Normal(2, ScalarType.Float32, 0, 1, 1, 9, 13), v = KernelSets.Normal(3, ScalarType.Float32, 0, 1, 1, 9, 13);
+        Tensor q = KernelSets.Normal(1, ScalarType.Float32, 0, 1, 1, 5, 13).abs(), k = KernelSets.Normal(2, ScalarType.Float32, 0, 1, 1, 9, 13), v = KernelSets.Normal(3, ScalarType.Float32, 0, 1, 1, 9, 13);
         Tensor expected = q.CrossAttention(k, v, 1, 0.3, causal: false, null, Tensors.From([1L, 1, 1, 0, 1, 1, 1, 1, 1], 1, 9), 0);
-        k.Narrow(1, 3, 1).FillInPlace(double.NegativeInfinity);
-        KernelSets.Close(set, q.CrossAttention(k, v, 1, 0.3, causal: false, null, null, 0), expected.To(ScalarType.Float64), coarse: false);
+        k.narrow(1, 3, 1).fill_(double.NegativeInfinity);
+        KernelSets.Close(set, q.CrossAttention(k, v, 1, 0.3, causal: false, null, null, 0), expected.to(ScalarType.Float64), coarse: false);
     }
 
     [Theory]
@@ -230,7 +230,7 @@ public class FusedAttentionTests : IDisposable
         // No scores, and a head as wide as there are keys with the unit matrix as its values: the results are the weights themselves.
         using IDisposable _ = KernelSets.Use(set);
         const int S = 80, T = 130, B = 5;
-        Tensor unit = torch.ones([S, S]).Triu().Tril().View(1, S, S).Expand(B, S, S), zero = torch.zeros([B, S, S]);
+        Tensor unit = torch.ones([S, S]).triu().tril().view(1, S, S).expand(B, S, S), zero = torch.zeros([B, S, S]);
         RandomState.Seed(4);
         float[] weights = torch.zeros([B, T, S]).CrossAttention(zero, unit, 1, 1, causal: false, null, null, 0.2).ToArray<float>();
         // 52,000 draws: 4 deviations are 0.007.
@@ -272,10 +272,10 @@ public class FusedAttentionTests : IDisposable
                     Engine.Threads = threads;
                     RandomState.Seed(2);
                     Tensor x = KernelSets.Normal(1, type, 0, 1, 3, 70, 3 * 32);
-                    x.RequiresGrad = true;
+                    x.requires_grad = true;
                     Tensor y = x.SelfAttention(2, 0.25, causal: true, Mask("right", 3, 70), 0.1);
-                    y.Backward(KernelSets.Normal(3, type, 0, 1, 3, 70, 32));
-                    seen.Add([.. y.Detach().ToBytes(), .. x.Grad!.ToBytes()]);
+                    y.backward(KernelSets.Normal(3, type, 0, 1, 3, 70, 32));
+                    seen.Add([.. y.detach().ToBytes(), .. x.grad!.ToBytes()]);
                 }
                 // libtorch's own products make no such promise.
                 if (set != "composed") Assert.All(seen, bytes => Assert.Equal(seen[0], bytes));
@@ -295,38 +295,38 @@ public class FusedAttentionTests : IDisposable
         Tensor joint = Leaf(KernelSets.Normal(1, ScalarType.Float32, 0, 1, 2, 7, 3 * 26));
         Tensor large = Leaf(KernelSets.Normal(2, ScalarType.Float32, 0, 1, 30, 7, 2));
         Tensor one = Leaf(KernelSets.Normal(3, ScalarType.Float32, 0, 1, 1, 1, 26)), narrow = Leaf(KernelSets.Normal(4, ScalarType.Float32, 0, 1, 2, 7, 1));
-        Tensor[] views = [joint.Narrow(2, 26, 26), large.Permute(2, 1, 0).Narrow(2, 2, 26), one.Expand(2, 7, 26), narrow.Expand(2, 7, 26)];
+        Tensor[] views = [joint.narrow(2, 26, 26), large.permute(2, 1, 0).narrow(2, 2, 26), one.expand(2, 7, 26), narrow.expand(2, 7, 26)];
         foreach (Tensor q in views)
             foreach (Tensor k in views)
                 foreach (Tensor v in views)
                 {
-                    Tensor[] copies = [.. new[] { q, k, v }.Select(view => Leaf(view.Detach().Contiguous().Clone()))];
+                    Tensor[] copies = [.. new[] { q, k, v }.Select(view => Leaf(view.detach().contiguous().clone()))];
                     Tensor y = q.CrossAttention(k, v, 2, 0.3, causal: true, null, null, 0), expected = copies[0].CrossAttention(copies[1], copies[2], 2, 0.3, causal: true, null, null, 0);
-                    if (set == "composed") KernelSets.Close(set, y, expected.To(ScalarType.Float64), coarse: false);
+                    if (set == "composed") KernelSets.Close(set, y, expected.to(ScalarType.Float64), coarse: false);
                     else Assert.True(y.ValuesEqual(expected));
                 }
         // Gradients find their way back through each kind of view.
         Tensor[][] triples = [[views[0], views[1], views[2]], [views[3], views[0], views[1]], [views[2], views[3], views[0]]];
         foreach (Tensor[] triple in triples)
         {
-            Tensor[] copies = [.. triple.Select(view => Leaf(view.Detach().Contiguous().Clone()))];
-            (joint.Grad, large.Grad, one.Grad, narrow.Grad) = (null, null, null, null);
+            Tensor[] copies = [.. triple.Select(view => Leaf(view.detach().contiguous().clone()))];
+            (joint.grad, large.grad, one.grad, narrow.grad) = (null, null, null, null);
             triple[0].CrossAttention(triple[1], triple[2], 2, 0.3, causal: true, null, null, 0).Sum().Backward();
             copies[0].CrossAttention(copies[1], copies[2], 2, 0.3, causal: true, null, null, 0).Sum().Backward();
             for (int i = 0; i < 3; i++)
             {
-                Tensor own = copies[i].Grad!.To(ScalarType.Float64);
-                if (triple[i] == views[0]) KernelSets.Close(set, joint.Grad!.Narrow(2, 26, 26), own, coarse: false);
-                else if (triple[i] == views[1]) KernelSets.Close(set, large.Grad!.Permute(2, 1, 0).Narrow(2, 2, 26), own, coarse: false);
-                else if (triple[i] == views[2]) KernelSets.Close(set, one.Grad!, own.Sum(0, true).Sum(1, true), coarse: false);
-                else KernelSets.Close(set, narrow.Grad!, own.Sum(2, true), coarse: false);
+                Tensor own = copies[i].grad!.to(ScalarType.Float64);
+                if (triple[i] == views[0]) KernelSets.Close(set, joint.grad!.narrow(2, 26, 26), own, coarse: false);
+                else if (triple[i] == views[1]) KernelSets.Close(set, large.grad!.permute(2, 1, 0).narrow(2, 2, 26), own, coarse: false);
+                else if (triple[i] == views[2]) KernelSets.Close(set, one.grad!, own.Sum(0, true).Sum(1, true), coarse: false);
+                else KernelSets.Close(set, narrow.grad!, own.Sum(2, true), coarse: false);
             }
         }
         Tensor tall = Leaf(KernelSets.Normal(5, ScalarType.Float32, 0, 1, 36, 7, 2));
-        tall.Permute(2, 1, 0).SelfAttention(3, 0.5, causal: true, null, 0).Sum().Backward();
-        Tensor copy = Leaf(tall.Detach().Permute(2, 1, 0).Contiguous());
+        tall.permute(2, 1, 0).SelfAttention(3, 0.5, causal: true, null, 0).Sum().Backward();
+        Tensor copy = Leaf(tall.detach().permute(2, 1, 0).contiguous());
         copy.SelfAttention(3, 0.5, causal: true, null, 0).Sum().Backward();
-        KernelSets.Close(set, tall.Grad!.Permute(2, 1, 0), copy.Grad!.To(ScalarType.Float64), coarse: false);
+        KernelSets.Close(set, tall.grad!.permute(2, 1, 0), copy.grad!.to(ScalarType.Float64), coarse: false);
     }
 
     [Theory]
@@ -337,15 +337,15 @@ public class FusedAttentionTests : IDisposable
         Tensor x = KernelSets.Normal(1, ScalarType.Float32, 0, 1, 2, 9, 36), mask = Mask("right", 2, 9)!;
         byte[] expected = x.SelfAttention(3, 0.5, causal: true, mask, 0).ToBytes();
         foreach (ScalarType type in new[] { ScalarType.Bool, ScalarType.Byte, ScalarType.Int32, ScalarType.Float32, ScalarType.BFloat16 })
-            Assert.Equal(expected, x.SelfAttention(3, 0.5, causal: true, mask.To(type), 0).ToBytes());
-        Assert.Equal(expected, x.SelfAttention(3, 0.5, causal: true, mask.Transpose(0, 1).Contiguous().Transpose(0, 1), 0).ToBytes());
+            Assert.Equal(expected, x.SelfAttention(3, 0.5, causal: true, mask.to(type), 0).ToBytes());
+        Assert.Equal(expected, x.SelfAttention(3, 0.5, causal: true, mask.transpose(0, 1).contiguous().transpose(0, 1), 0).ToBytes());
         // 256 is not hidden although its lowest byte is 0.
         Assert.Equal(expected, x.SelfAttention(3, 0.5, causal: true, mask * Tensors.From([256L]), 0).ToBytes());
     }
 
     private static Tensor Leaf(Tensor tensor)
     {
-        tensor.RequiresGrad = true;
+        tensor.requires_grad = true;
         return tensor;
     }
 
@@ -366,6 +366,6 @@ public class FusedAttentionTests : IDisposable
     private static Tensor Positions(long B, long T, long S)
     {
         using var random = new Generator(9);
-        return torch.zeros([B, T], ScalarType.Int64).RandomInPlace(0, S, random);
+        return torch.zeros([B, T], ScalarType.Int64).random_(0, S, random);
     }
 }

@@ -1,4 +1,4 @@
-namespace Permafrost.Torch.Tests;
+namespace Permafrost.Tests.Kernels;
 
 /// <summary>permafrost::dropout: how much is dropped, and that nothing but the generator's state decides what.</summary>
 [Collection(ProcessWide.Name)]
@@ -97,18 +97,18 @@ public class FusedDropoutTests : IDisposable
         foreach (ScalarType type in new[] { ScalarType.Float32, ScalarType.BFloat16 })
         {
             Tensor x = torch.ones([3, 7, 130], type);
-            x.RequiresGrad = true;
+            x.requires_grad = true;
             Tensor y = x.Dropout(0.3, training: true);
             y.Sum().Backward();
-            Assert.Equal(y.Detach().ToBytes(), x.Grad!.ToBytes());
-            Assert.Equal(type, x.Grad!.DType);
+            Assert.Equal(y.detach().ToBytes(), x.grad!.ToBytes());
+            Assert.Equal(type, x.grad!.dtype);
         }
         // A view keeps its order, not its memory's.
         Tensor large = KernelSets.Normal(1, ScalarType.Float32, 3, 0.1, 20, 30);
         RandomState.Seed(4);
-        Tensor view = large.Transpose(0, 1).Dropout(0.5, training: true);
+        Tensor view = large.transpose(0, 1).Dropout(0.5, training: true);
         RandomState.Seed(4);
-        Assert.True(view.ValuesEqual(large.Transpose(0, 1).Contiguous().Dropout(0.5, training: true)) || set == "composed");
+        Assert.True(view.ValuesEqual(large.transpose(0, 1).contiguous().Dropout(0.5, training: true)) || set == "composed");
     }
 
     [Theory]

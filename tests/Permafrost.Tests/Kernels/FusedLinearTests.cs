@@ -1,4 +1,4 @@
-namespace Permafrost.Torch.Tests;
+namespace Permafrost.Tests.Kernels;
 
 /// <summary>permafrost::linear, ::pack and ::unpack.</summary>
 [Collection(ProcessWide.Name)]
@@ -54,7 +54,7 @@ public class FusedLinearTests : IDisposable
     public void A_bfloat16_weight_that_is_not_packed_multiplies_too(string set)
     {
         Tensor weight = KernelSets.Normal(2, ScalarType.BFloat16, 0, 0.2, 33, 50);
-        Tensor[] Map(Tensor[] inputs, ScalarType? type) => [inputs[0].FusedLinear(type is null ? weight : weight.To(ScalarType.Float64), inputs[1], 50, "gelu_tanh", type ?? ScalarType.BFloat16)];
+        Tensor[] Map(Tensor[] inputs, ScalarType? type) => [inputs[0].FusedLinear(type is null ? weight : weight.to(ScalarType.Float64), inputs[1], 50, "gelu_tanh", type ?? ScalarType.BFloat16)];
         KernelSets.Check(set, "unpacked", Map, coarse: true, KernelSets.Normal(1, ScalarType.BFloat16, 0, 1, 2, 7, 33), KernelSets.Normal(3, ScalarType.Float32, 0, 1, 50));
     }
 
@@ -68,10 +68,10 @@ public class FusedLinearTests : IDisposable
                     foreach (bool transposed in new[] { false, true })
                     {
                         // Numbers of bfloat16 in float32, so that rounding weights on the way changes nothing.
-                        Tensor weight = KernelSets.Normal(2, ScalarType.BFloat16, 0, 1 / Math.Sqrt(shape[^1]), transposed ? [outputs, shape[^1]] : [shape[^1], outputs]).To(ScalarType.Float32);
-                        Tensor[] Map(Tensor[] inputs, ScalarType? type) => [inputs[0].FusedLinear(transposed ? inputs[1].Transpose(0, 1) : inputs[1], inputs[2], outputs, activation, type ?? ScalarType.BFloat16)];
+                        Tensor weight = KernelSets.Normal(2, ScalarType.BFloat16, 0, 1 / Math.Sqrt(shape[^1]), transposed ? [outputs, shape[^1]] : [shape[^1], outputs]).to(ScalarType.Float32);
+                        Tensor[] Map(Tensor[] inputs, ScalarType? type) => [inputs[0].FusedLinear(transposed ? inputs[1].transpose(0, 1) : inputs[1], inputs[2], outputs, activation, type ?? ScalarType.BFloat16)];
                         KernelSets.Check(set, $"{TensorExtensions.FormatShape(shape)} {input} to {outputs} {activation}", Map, coarse: true,
-                            KernelSets.Normal(1, ScalarType.BFloat16, 0, 1, shape).To(input), weight, shape[^1] % 2 == 0 ? null : KernelSets.Normal(3, ScalarType.Float32, 0, 0.5, outputs));
+                            KernelSets.Normal(1, ScalarType.BFloat16, 0, 1, shape).to(input), weight, shape[^1] % 2 == 0 ? null : KernelSets.Normal(3, ScalarType.Float32, 0, 0.5, outputs));
                     }
     }
 
@@ -84,10 +84,10 @@ public class FusedLinearTests : IDisposable
                     foreach ((ScalarType input, ScalarType result) in new[] { (ScalarType.BFloat16, ScalarType.BFloat16), (ScalarType.BFloat16, ScalarType.Float32), (ScalarType.Float32, ScalarType.Float32) })
                     {
                         Tensor weight = KernelSets.Normal(2, ScalarType.BFloat16, 0, 1 / Math.Sqrt(shape[^1]), shape[^1], outputs);
-                        Tensor packed = weight.To(ScalarType.Float32).Pack();
-                        Tensor[] Map(Tensor[] inputs, ScalarType? type) => [inputs[0].FusedLinear(type is null ? packed : weight.To(ScalarType.Float64), inputs[1], outputs, activation, type ?? result)];
+                        Tensor packed = weight.to(ScalarType.Float32).Pack();
+                        Tensor[] Map(Tensor[] inputs, ScalarType? type) => [inputs[0].FusedLinear(type is null ? packed : weight.to(ScalarType.Float64), inputs[1], outputs, activation, type ?? result)];
                         KernelSets.Check(set, $"{TensorExtensions.FormatShape(shape)} {input} to {outputs} {result} {activation}", Map, coarse: true,
-                            KernelSets.Normal(1, ScalarType.BFloat16, 0, 1, shape).To(input), shape[^1] % 2 == 0 ? null : KernelSets.Normal(3, ScalarType.Float32, 0, 0.5, outputs));
+                            KernelSets.Normal(1, ScalarType.BFloat16, 0, 1, shape).to(input), shape[^1] % 2 == 0 ? null : KernelSets.Normal(3, ScalarType.Float32, 0, 0.5, outputs));
                     }
     }
 
@@ -101,14 +101,14 @@ public class FusedLinearTests : IDisposable
                 foreach (bool biased in new[] { true, false })
                 {
                     Tensor x = KernelSets.Normal(1, ScalarType.BFloat16, 0, 1, 2, 7, inputs);
-                    Tensor rounded = KernelSets.Normal(2, ScalarType.BFloat16, 0, 1 / Math.Sqrt(inputs), inputs, outputs).To(ScalarType.Float32);
+                    Tensor rounded = KernelSets.Normal(2, ScalarType.BFloat16, 0, 1 / Math.Sqrt(inputs), inputs, outputs).to(ScalarType.Float32);
                     Tensor? bias = biased ? KernelSets.Normal(3, ScalarType.Float32, 0, 0.5, outputs) : null;
                     string name = $"{first} to {first + count} of {outputs}";
                     Tensor[] Part(Tensor x, Tensor weight, Tensor? bias, ScalarType? type, ScalarType result) =>
-                        type is { } wide ? [x.FusedLinear(weight.To(wide), bias, outputs, "none", wide).Narrow(-1, first, count)] : [x.FusedLinearPart(weight, bias, outputs, first, count, result)];
-                    KernelSets.Check(set, $"{name} float32", (given, type) => Part(given[0], given[1], given[2], type, ScalarType.Float32), coarse: false, x.To(ScalarType.Float32), rounded, bias);
+                        type is { } wide ? [x.FusedLinear(weight.to(wide), bias, outputs, "none", wide).Narrow(-1, first, count)] : [x.FusedLinearPart(weight, bias, outputs, first, count, result)];
+                    KernelSets.Check(set, $"{name} float32", (given, type) => Part(given[0], given[1], given[2], type, ScalarType.Float32), coarse: false, x.to(ScalarType.Float32), rounded, bias);
                     KernelSets.Check(set, $"{name} trained", (given, type) => Part(given[0], given[1], given[2], type, ScalarType.BFloat16), coarse: true, x, rounded, bias);
-                    KernelSets.Check(set, $"{name} bfloat16", (given, type) => Part(given[0], type is null ? rounded.To(ScalarType.BFloat16) : rounded, given[1], type, ScalarType.BFloat16), coarse: true, x, bias);
+                    KernelSets.Check(set, $"{name} bfloat16", (given, type) => Part(given[0], type is null ? rounded.to(ScalarType.BFloat16) : rounded, given[1], type, ScalarType.BFloat16), coarse: true, x, bias);
                     if (!KernelSets.Multiplying.Contains(set)) continue;
                     Tensor packed = rounded.Pack();
                     KernelSets.Check(set, $"{name} packed", (given, type) => Part(given[0], type is null ? packed : rounded, given[1], type, ScalarType.BFloat16), coarse: true, x, bias);
@@ -123,8 +123,8 @@ public class FusedLinearTests : IDisposable
         {
             using IDisposable _ = KernelSets.Use(set);
             Tensor x = KernelSets.Normal(1, ScalarType.BFloat16, 0, 1, 65, 301), weight = KernelSets.Normal(2, ScalarType.BFloat16, 0, 1, 301, 130);
-            Tensor expected = x.To(ScalarType.Float64).Matmul(weight.To(ScalarType.Float64));
-            KernelSets.Close(set, x.FusedLinear(weight.To(ScalarType.Float32).Pack(), null, 130, "none", ScalarType.Float32), expected, coarse: false);
+            Tensor expected = x.to(ScalarType.Float64).matmul(weight.to(ScalarType.Float64));
+            KernelSets.Close(set, x.FusedLinear(weight.to(ScalarType.Float32).Pack(), null, 130, "none", ScalarType.Float32), expected, coarse: false);
         }
     }
 
@@ -137,13 +137,13 @@ public class FusedLinearTests : IDisposable
         foreach ((long inputs, long outputs) in new[] { (33L, 50L), (16L, 48L), (1L, 1L), (100L, 97L), (5L, 49L), (64L, 16L) })
         {
             Tensor weight = KernelSets.Normal(4, ScalarType.Float32, 0, 1, inputs, outputs);
-            if (weight.Elements > special.Length) weight.View(-1).Narrow(0, 0, special.Length).CopyInPlace(Tensors.From(special));
-            byte[] expected = weight.To(ScalarType.BFloat16).To(ScalarType.Float32).ToBytes();
+            if (weight.NumberOfElements > special.Length) weight.view(-1).narrow(0, 0, special.Length).copy_(Tensors.From(special));
+            byte[] expected = weight.to(ScalarType.BFloat16).to(ScalarType.Float32).ToBytes();
             Assert.Equal(expected, weight.Pack().Unpack(inputs, outputs).ToBytes());
-            Tensor other = weight.Transpose(0, 1);
+            Tensor other = weight.transpose(0, 1);
             Assert.Equal(expected, other.Pack(transposed: true).Unpack(inputs, outputs).ToBytes());
-            Assert.Equal(expected, other.Contiguous().Pack(transposed: true).Unpack(inputs, outputs).ToBytes());
-            Assert.Equal(weight.Pack().ToBytes(), other.Contiguous().Pack(transposed: true).ToBytes());
+            Assert.Equal(expected, other.contiguous().Pack(transposed: true).Unpack(inputs, outputs).ToBytes());
+            Assert.Equal(weight.Pack().ToBytes(), other.contiguous().Pack(transposed: true).ToBytes());
             Assert.Equal(ScalarType.BFloat16, weight.Pack().DType);
         }
         Assert.All(torch.full([3, 5], double.NaN).Pack().Unpack(3, 5).ToArray<float>(), value => Assert.True(float.IsNaN(value)));
@@ -154,27 +154,27 @@ public class FusedLinearTests : IDisposable
     public void Memory_without_order_gives_what_a_copy_gives(string set)
     {
         using IDisposable _ = KernelSets.Use(set);
-        Tensor[] weights = [KernelSets.Normal(2, ScalarType.Float32, 0, 0.2, 33, 50), KernelSets.Normal(2, ScalarType.Float32, 0, 0.2, 50, 33).Transpose(0, 1), .. KernelSets.Multiplying.Contains(set) ? new[] { KernelSets.Normal(2, ScalarType.Float32, 0, 0.2, 33, 50).Pack() } : []];
+        Tensor[] weights = [KernelSets.Normal(2, ScalarType.Float32, 0, 0.2, 33, 50), KernelSets.Normal(2, ScalarType.Float32, 0, 0.2, 50, 33).transpose(0, 1), .. KernelSets.Multiplying.Contains(set) ? new[] { KernelSets.Normal(2, ScalarType.Float32, 0, 0.2, 33, 50).Pack() } : []];
         Tensor large = KernelSets.Normal(1, ScalarType.Float32, 0, 1, 40, 7, 4);
-        large.RequiresGrad = true;
+        large.requires_grad = true;
         Tensor row = KernelSets.Normal(5, ScalarType.Float32, 0, 1, 1, 1, 33);
-        row.RequiresGrad = true;
+        row.requires_grad = true;
         foreach (Tensor weight in weights)
-            foreach (Tensor view in new[] { large.Permute(2, 1, 0).Narrow(2, 3, 33), row.Expand(4, 7, 33) })
+            foreach (Tensor view in new[] { large.permute(2, 1, 0).narrow(2, 3, 33), row.expand(4, 7, 33) })
             {
                 Tensor y = view.FusedLinear(weight, null, 50, "gelu", ScalarType.Float32);
-                Tensor copy = view.Detach().Contiguous();
-                copy.RequiresGrad = true;
+                Tensor copy = view.detach().contiguous();
+                copy.requires_grad = true;
                 Tensor expected = copy.FusedLinear(weight, null, 50, "gelu", ScalarType.Float32);
                 // libtorch's own operators may take other paths for other strides.
-                if (set == "composed") KernelSets.Close(set, y.Detach(), expected.Detach(), coarse: false);
+                if (set == "composed") KernelSets.Close(set, y.detach(), expected.detach(), coarse: false);
                 else Assert.True(y.ValuesEqual(expected));
                 expected.Sum().Backward();
-                (large.Grad, row.Grad) = (null, null);
+                (large.grad, row.grad) = (null, null);
                 y.Sum().Backward();  // the gradient of a sum is a single number, expanded
-                Tensor gradient = large.Grad is { } whole ? whole.Permute(2, 1, 0).Narrow(2, 3, 33) : row.Grad!;
-                Tensor wanted = large.Grad is null ? copy.Grad!.Sum(0, true).Sum(1, true) : copy.Grad!;
-                KernelSets.Close(set, gradient, wanted.To(ScalarType.Float64), coarse: false);
+                Tensor gradient = large.grad is { } whole ? whole.permute(2, 1, 0).narrow(2, 3, 33) : row.grad!;
+                Tensor wanted = large.grad is null ? copy.grad!.Sum(0, true).Sum(1, true) : copy.grad!;
+                KernelSets.Close(set, gradient, wanted.to(ScalarType.Float64), coarse: false);
             }
     }
 
@@ -185,13 +185,13 @@ public class FusedLinearTests : IDisposable
         using IDisposable _ = KernelSets.Use(set);
         Tensor x = KernelSets.Normal(1, ScalarType.Float32, 0, 1, 7, 33), weight = KernelSets.Normal(2, ScalarType.Float32, 0, 0.2, 33, 50), bias = torch.zeros([50]);
         Assert.False(x.FusedLinear(weight, bias, 50, "gelu", ScalarType.Float32).RequiresGrad);
-        bias.RequiresGrad = true;
+        bias.requires_grad = true;
         foreach (Tensor one in KernelSets.Multiplying.Contains(set) ? new[] { weight, weight.Pack() } : [weight])
         {
-            bias.Grad = null;
+            bias.grad = null;
             x.FusedLinear(one, bias, 50, "none", ScalarType.Float32).Sum().Backward();
-            Assert.Equal(Enumerable.Repeat(7f, 50), bias.Grad!.ToArray<float>());
-            Assert.Null(x.Grad);
+            Assert.Equal(Enumerable.Repeat(7f, 50), bias.grad!.ToArray<float>());
+            Assert.Null(x.grad);
         }
         using (torch.no_grad()) Assert.False(x.FusedLinear(weight, bias, 50, "gelu", ScalarType.Float32).RequiresGrad);
     }
@@ -202,7 +202,7 @@ public class FusedLinearTests : IDisposable
     {
         using IDisposable _ = KernelSets.Use(set);
         Tensor x = KernelSets.Normal(1, ScalarType.Float32, 0, 1, 9, 33);
-        x.Narrow(0, 4, 1).Narrow(1, 32, 1).FillInPlace(float.NaN);
+        x.narrow(0, 4, 1).narrow(1, 32, 1).fill_(float.NaN);
         Tensor weight = KernelSets.Normal(2, ScalarType.Float32, 0, 0.2, 33, 50);
         foreach (Tensor one in KernelSets.Multiplying.Contains(set) ? new[] { weight, weight.Pack() } : [weight])
             foreach (string activation in Activations)
@@ -241,17 +241,17 @@ public class FusedLinearTests : IDisposable
         if (!KernelSets.Multiplying.Contains(set) || set == "composed") return;
         try
         {
-            foreach ((long rows, Tensor packed, long inputs, long outputs) in new[] { (130L, weight.Pack(), 200L, 300L), (257L, weight.Narrow(1, 0, 40).Contiguous().Pack(), 200L, 40L) })
+            foreach ((long rows, Tensor packed, long inputs, long outputs) in new[] { (130L, weight.Pack(), 200L, 300L), (257L, weight.narrow(1, 0, 40).contiguous().Pack(), 200L, 40L) })
             {
                 var seen = new List<byte[]>();
                 foreach (int threads in new[] { 1, 2, 3 })
                 {
                     Engine.Threads = threads;
                     Tensor x = KernelSets.Normal(1, ScalarType.BFloat16, 0, 1, rows, inputs);
-                    x.RequiresGrad = true;
+                    x.requires_grad = true;
                     Tensor y = x.FusedLinear(packed, null, outputs, "gelu_tanh", ScalarType.BFloat16);
-                    y.Backward(KernelSets.Normal(3, ScalarType.BFloat16, 0, 1, rows, outputs));
-                    seen.Add([.. y.Detach().ToBytes(), .. x.Grad!.ToBytes()]);
+                    y.backward(KernelSets.Normal(3, ScalarType.BFloat16, 0, 1, rows, outputs));
+                    seen.Add([.. y.detach().ToBytes(), .. x.grad!.ToBytes()]);
                 }
                 Assert.All(seen, bytes => Assert.Equal(seen[0], bytes));
             }

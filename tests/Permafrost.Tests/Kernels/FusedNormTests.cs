@@ -1,4 +1,4 @@
-namespace Permafrost.Torch.Tests;
+namespace Permafrost.Tests.Kernels;
 
 /// <summary>permafrost::norm and ::residual_norm.</summary>
 [Collection(ProcessWide.Name)]
@@ -57,10 +57,10 @@ public class FusedNormTests : IDisposable
         using IDisposable _ = KernelSets.Use(set);
         Tensor x = Leaf(KernelSets.Normal(1, ScalarType.Float32, 0, 1, 7, 33)), y = Leaf(KernelSets.Normal(2, ScalarType.Float32, 0, 1, 7, 33)), gradient = KernelSets.Normal(3, ScalarType.Float32, 0, 1, 7, 33);
         (Tensor sum, Tensor normed) = x.ResidualNorm(y, Gain(33), Bias(33), Epsilon, 0, ScalarType.Float32);
-        Assert.Equal(ScalarType.Float32, normed.DType);
-        sum.Backward(gradient);
-        Assert.True(x.Grad!.ValuesEqual(gradient));
-        Assert.True(y.Grad!.ValuesEqual(gradient));
+        Assert.Equal(ScalarType.Float32, normed.dtype);
+        sum.backward(gradient);
+        Assert.True(x.grad!.ValuesEqual(gradient));
+        Assert.True(y.grad!.ValuesEqual(gradient));
     }
 
     [Theory]
@@ -71,11 +71,11 @@ public class FusedNormTests : IDisposable
         Tensor x = KernelSets.Normal(1, ScalarType.Float32, 0, 1, 7, 33), gain = Leaf(Gain(33)), bias = Bias(33);
         Assert.False(x.FusedNorm(Gain(33), bias, Epsilon, ScalarType.Float32).RequiresGrad);
         x.FusedNorm(gain, bias, Epsilon, ScalarType.Float32).Sum().Backward();
-        KernelSets.Close(set, gain.Grad!, x.To(ScalarType.Float64).LayerNorm(null, null, Epsilon).Sum(0), coarse: false);
-        Assert.Null(x.Grad);
-        Tensor y = Leaf(x.Clone());
+        KernelSets.Close(set, gain.grad!, x.to(ScalarType.Float64).LayerNorm(null, null, Epsilon).Sum(0), coarse: false);
+        Assert.Null(x.grad);
+        Tensor y = Leaf(x.clone());
         x.ResidualNorm(y, Gain(33), bias, Epsilon, 0, ScalarType.Float32).Normed.Sum().Backward();
-        Assert.NotNull(y.Grad);
+        Assert.NotNull(y.grad);
     }
 
     [Theory]
@@ -86,7 +86,7 @@ public class FusedNormTests : IDisposable
         Tensor x = KernelSets.Normal(1, ScalarType.Float32, 1000, 1, 9, 333);
         using IDisposable _ = KernelSets.Use(set);
         Tensor y = x.FusedNorm(torch.ones([333]), torch.zeros([333]), Epsilon, ScalarType.Float32);
-        Assert.True((y.To(ScalarType.Float64) - x.To(ScalarType.Float64).LayerNorm(null, null, Epsilon)).Abs().Max().Number() < 2e-4);
+        Assert.True((y.to(ScalarType.Float64) - x.to(ScalarType.Float64).LayerNorm(null, null, Epsilon)).Abs().Max().Number() < 2e-4);
     }
 
     [Theory]
@@ -98,9 +98,9 @@ public class FusedNormTests : IDisposable
         {
             Tensor x = Leaf(torch.full([3, width], 0.75));
             Tensor y = x.FusedNorm(torch.ones([width]), Bias(width), Epsilon, ScalarType.Float32);
-            Assert.True((y - Bias(width)).Abs().Max().Number() < 1e-4);
-            y.Backward(KernelSets.Normal(1, ScalarType.Float32, 0, 1, 3, width));
-            Assert.True(x.Grad!.AllFinite());
+            Assert.True((y - Bias(width)).abs().Max().Number() < 1e-4);
+            y.backward(KernelSets.Normal(1, ScalarType.Float32, 0, 1, 3, width));
+            Assert.True(x.grad!.AllFinite());
         }
     }
 
@@ -112,13 +112,13 @@ public class FusedNormTests : IDisposable
         foreach (double bad in new[] { double.NaN, double.PositiveInfinity })
         {
             Tensor x = KernelSets.Normal(1, ScalarType.Float32, 0, 1, 5, 33);
-            x.Narrow(0, 2, 1).Narrow(1, 7, 1).FillInPlace(bad);
+            x.narrow(0, 2, 1).narrow(1, 7, 1).fill_(bad);
             foreach (ScalarType type in new[] { ScalarType.Float32, ScalarType.BFloat16 })
             {
-                (Tensor sum, Tensor fromResidual) = torch.zeros([5, 33]).ResidualNorm(x.To(type), Gain(33), Bias(33), Epsilon, 0, type);
+                (Tensor sum, Tensor fromResidual) = torch.zeros([5, 33]).ResidualNorm(x.to(type), Gain(33), Bias(33), Epsilon, 0, type);
                 foreach (Tensor normed in new[] { x.FusedNorm(Gain(33), Bias(33), Epsilon, type), fromResidual })
                 {
-                    float[] y = normed.To(ScalarType.Float32).ToArray<float>();
+                    float[] y = normed.to(ScalarType.Float32).ToArray<float>();
                     Assert.All(Enumerable.Range(0, y.Length), i => Assert.Equal(i / 33 == 2, float.IsNaN(y[i])));
                 }
                 Assert.Equal(1, 165 - sum.ToArray<float>().Count(float.IsFinite));
@@ -139,8 +139,8 @@ public class FusedNormTests : IDisposable
                 return x.ResidualNorm(y, Gain(33), Bias(33), Epsilon, 0.3, ScalarType.Float32).Sum;
             }
             Tensor factors;
-            using (KernelSets.Use(set)) factors = Sum(torch.zeros([65, 33]), torch.ones([65, 33], type)).To(ScalarType.Float64);
-            Assert.InRange(factors.Eq(0).To(ScalarType.Float64).Mean().Number(), 0.26, 0.34);  // 65 * 33 draws: 4 deviations are 0.04
+            using (KernelSets.Use(set)) factors = Sum(torch.zeros([65, 33]), torch.ones([65, 33], type)).to(ScalarType.Float64);
+            Assert.InRange(factors.eq(0).to(ScalarType.Float64).mean().Number(), 0.26, 0.34);  // 65 * 33 draws: 4 deviations are 0.04
             Tensor[] Both(Tensor[] inputs, ScalarType? wide)
             {
                 RandomState.Seed(8);
@@ -171,15 +171,15 @@ public class FusedNormTests : IDisposable
     {
         using IDisposable _ = KernelSets.Use(set);
         Tensor large = Leaf(KernelSets.Normal(1, ScalarType.Float32, 0, 1, 40, 7, 4)), row = Leaf(KernelSets.Normal(5, ScalarType.Float32, 0, 1, 1, 33));
-        Tensor x = large.Permute(2, 1, 0).Narrow(2, 3, 33), y = row.Expand(4, 7, 33), gain = Leaf(torch.full([1], 1.5)), bias = Bias(66).View(33, 2).Select(1, 1);
-        (Tensor sum, Tensor normed) = x.ResidualNorm(y, gain.Expand(33), bias, Epsilon, 0, ScalarType.Float32);
-        Tensor copy = x.Detach().Contiguous(), added = y.Detach().Contiguous();
-        (Tensor expectedSum, Tensor expected) = copy.ResidualNorm(added, torch.full([33], 1.5), bias.Contiguous(), Epsilon, 0, ScalarType.Float32);
+        Tensor x = large.permute(2, 1, 0).narrow(2, 3, 33), y = row.expand(4, 7, 33), gain = Leaf(torch.full([1], 1.5)), bias = Bias(66).view(33, 2).Select(1, 1);
+        (Tensor sum, Tensor normed) = x.ResidualNorm(y, gain.expand(33), bias, Epsilon, 0, ScalarType.Float32);
+        Tensor copy = x.detach().contiguous(), added = y.detach().contiguous();
+        (Tensor expectedSum, Tensor expected) = copy.ResidualNorm(added, torch.full([33], 1.5), bias.contiguous(), Epsilon, 0, ScalarType.Float32);
         Assert.True(sum.ValuesEqual(expectedSum));
         Assert.True(normed.ValuesEqual(expected));
-        Assert.True(x.FusedNorm(gain.Expand(33), bias, Epsilon, ScalarType.Float32).ValuesEqual(copy.FusedNorm(torch.full([33], 1.5), bias.Contiguous(), Epsilon, ScalarType.Float32)));
+        Assert.True(x.FusedNorm(gain.expand(33), bias, Epsilon, ScalarType.Float32).ValuesEqual(copy.FusedNorm(torch.full([33], 1.5), bias.contiguous(), Epsilon, ScalarType.Float32)));
         (sum + normed).Sum().Backward();
-        Assert.Equal((40L, 33L, 1L), (large.Grad!.Size(0), row.Grad!.Size(1), gain.Grad!.Size(0)));
+        Assert.Equal((40L, 33L, 1L), (large.grad!.size(0), row.grad!.size(1), gain.grad!.size(0)));
     }
 
     [Theory]
@@ -198,13 +198,13 @@ public class FusedNormTests : IDisposable
                 Tensor x = Leaf(KernelSets.Normal(1, ScalarType.Float32, 0, 1, 130, 512)), gain = Leaf(Gain(512));
                 (Tensor sum, Tensor normed) = x.ResidualNorm(KernelSets.Normal(2, ScalarType.Float32, 0, 1, 130, 512), gain, Bias(512), Epsilon, 0, ScalarType.Float32);
                 (sum + normed * normed).Sum().Backward();
-                rows.Add([.. normed.Detach().ToBytes(), .. x.Grad!.ToBytes()]);
-                sums.Add(gain.Grad!);
+                rows.Add([.. normed.detach().ToBytes(), .. x.grad!.ToBytes()]);
+                sums.Add(gain.grad!);
             }
             Assert.All(rows, bytes => Assert.Equal(rows[0], bytes));
             // A gain's gradient is a sum over rows, a part of it from each thread.
             Assert.Equal(sums[1].ToBytes(), sums[2].ToBytes());
-            KernelSets.Close(set, sums[0], sums[1].To(ScalarType.Float64), coarse: false);
+            KernelSets.Close(set, sums[0], sums[1].to(ScalarType.Float64), coarse: false);
         }
         finally
         {
@@ -218,7 +218,7 @@ public class FusedNormTests : IDisposable
 
     private static Tensor Leaf(Tensor tensor)
     {
-        tensor.RequiresGrad = true;
+        tensor.requires_grad = true;
         return tensor;
     }
 }

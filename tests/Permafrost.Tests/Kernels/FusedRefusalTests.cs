@@ -1,4 +1,4 @@
-namespace Permafrost.Torch.Tests;
+namespace Permafrost.Tests.Kernels;
 
 /// <summary>
 /// Kernels read memory as it lies: what does not fit must end in a <see cref="EngineException"/> that says what is wrong, never in a crash, whatever the set.
@@ -43,7 +43,7 @@ public class FusedRefusalTests : IDisposable
         Refused("the bias must be 50 numbers in a row", () => X.FusedLinear(Weight, torch.ones([49]), 50, "none", ScalarType.Float32));
         Refused("the bias must be 50 numbers in a row", () => X.FusedLinear(Weight, torch.ones([1, 50]), 50, "none", ScalarType.Float32));
         Refused("the bias must be 50 numbers in a row", () => X.FusedLinear(Weight, torch.ones([50, 2]).Select(1, 0), 50, "none", ScalarType.Float32));
-        Refused("the bias must be 50 numbers in a row", () => X.FusedLinear(Weight, torch.ones([1]).Expand(50), 50, "none", ScalarType.Float32));
+        Refused("the bias must be 50 numbers in a row", () => X.FusedLinear(Weight, torch.ones([1]).expand(50), 50, "none", ScalarType.Float32));
         Refused("the bias must be floating-point numbers, not Long", () => X.FusedLinear(Weight, torch.ones([50], ScalarType.Int64), 50, "none", ScalarType.Float32));
         if (set != "composed") Refused("Float", () => X.FusedLinear(Weight, torch.ones([50], ScalarType.Float64), 50, "none", ScalarType.Float32));
         Refused("at least one dimension", () => Tensors.Scalar(1f).FusedLinear(Weight, null, 50, "none", ScalarType.Float32));
@@ -56,7 +56,7 @@ public class FusedRefusalTests : IDisposable
         Refused("the activation 'swish' is none of", () => X.FusedLinear(Weight, null, 50, "swish", ScalarType.Float32));
         // Types without a kernel go through libtorch's own operators.
         Assert.Equal(ScalarType.Float64, X.FusedLinear(Weight, null, 50, "gelu", ScalarType.Float64).DType);
-        Assert.Equal(33, X.To(ScalarType.Float64).FusedLinear(Weight.To(ScalarType.Float64), null, 50, "none", ScalarType.Float32).Max().Number());
+        Assert.Equal(33, X.to(ScalarType.Float64).FusedLinear(Weight.to(ScalarType.Float64), null, 50, "none", ScalarType.Float32).Max().Number());
     }
 
     [Theory]
@@ -76,16 +76,16 @@ public class FusedRefusalTests : IDisposable
         Refused("does not belong to 33 inputs and 50 outputs", () => X.FusedLinear(torch.ones([48 * 64 - 1], ScalarType.BFloat16), null, 50, "none", ScalarType.Float32));
         Refused("does not belong to 33 inputs and 500 outputs", () => X.FusedLinear(bare, null, 500, "none", ScalarType.Float32));
         Refused("does not belong to 49 inputs", () => torch.ones([2, 49]).FusedLinear(bare, null, 50, "none", ScalarType.Float32));
-        Refused("does not belong to", () => X.FusedLinear(bare.To(ScalarType.Float32), null, 50, "none", ScalarType.Float32));
+        Refused("does not belong to", () => X.FusedLinear(bare.to(ScalarType.Float32), null, 50, "none", ScalarType.Float32));
         Refused("does not belong to", () => X.FusedLinear(torch.ones([48 * 64, 2], ScalarType.BFloat16).Select(1, 0), null, 50, "none", ScalarType.Float32));
         Refused("at least one number", () => X.FusedLinear(torch.ones([0], ScalarType.BFloat16), null, 0, "none", ScalarType.Float32));
         Refused("the bias must be 50 numbers in a row", () => X.FusedLinear(bare, torch.ones([51]), 50, "none", ScalarType.Float32));
-        Refused("the input must be floating-point numbers, not Long", () => X.To(ScalarType.Int64).FusedLinear(bare, null, 50, "none", ScalarType.Float32));
+        Refused("the input must be floating-point numbers, not Long", () => X.to(ScalarType.Int64).FusedLinear(bare, null, 50, "none", ScalarType.Float32));
         Refused("does not belong to 33 inputs and 500 outputs", () => bare.Unpack(33, 500));
         Refused("does not belong to", () => bare.Unpack(-33, -50));
-        Refused("does not belong to", () => bare.To(ScalarType.Float32).Unpack(33, 50));
+        Refused("does not belong to", () => bare.to(ScalarType.Float32).Unpack(33, 50));
         Refused("a float32 matrix", () => X.Pack());
-        Refused("a float32 matrix", () => Weight.To(ScalarType.BFloat16).Pack());
+        Refused("a float32 matrix", () => Weight.to(ScalarType.BFloat16).Pack());
         Refused("a float32 matrix", () => torch.ones([0, 5]).Pack());
         Assert.Equal(ScalarType.Float64, X.FusedLinear(bare, null, 50, "gelu", ScalarType.Float64).DType);
     }
@@ -95,15 +95,15 @@ public class FusedRefusalTests : IDisposable
     {
         if (KernelSets.Multiplying.Length == 0) return;
         Tensor x = X;
-        x.RequiresGrad = true;
+        x.requires_grad = true;
         Tensor y;
         using (KernelSets.Use(KernelSets.Multiplying[0])) y = x.FusedLinear(Weight.Pack(), null, 50, "none", ScalarType.Float32).Sum();
-        using (KernelSets.Use("portable")) Refused("the kernels 'portable' do not", () => y.Backward());
+        using (KernelSets.Use("portable")) Refused("the kernels 'portable' do not", () => y.backward());
         // Nor gradients of weights that were packed for a step only.
         Tensor weight = Weight;
-        weight.RequiresGrad = true;
+        weight.requires_grad = true;
         using (KernelSets.Use(KernelSets.Multiplying[0])) y = X.FusedLinear(weight, null, 50, "none", ScalarType.BFloat16).Sum();
-        using (KernelSets.Use("portable")) Refused("the kernels 'portable' do not", () => y.Backward());
+        using (KernelSets.Use("portable")) Refused("the kernels 'portable' do not", () => y.backward());
     }
 
     [Theory]
@@ -115,12 +115,12 @@ public class FusedRefusalTests : IDisposable
         Refused("the bias has the shape [34]", () => X.FusedNorm(Rows, torch.ones([34]), 1e-5, ScalarType.Float32));
         Refused("the gain has the shape [1, 33]", () => X.FusedNorm(torch.ones([1, 33]), Rows, 1e-5, ScalarType.Float32));
         Refused("the gain must be floating-point numbers, not Long", () => X.FusedNorm(torch.ones([33], ScalarType.Int64), Rows, 1e-5, ScalarType.Float32));
-        Refused("the input must be floating-point numbers, not Long", () => X.To(ScalarType.Int64).FusedNorm(Rows, Rows, 1e-5, ScalarType.Float32));
+        Refused("the input must be floating-point numbers, not Long", () => X.to(ScalarType.Int64).FusedNorm(Rows, Rows, 1e-5, ScalarType.Float32));
         Refused("the result must be floating-point numbers, not Int", () => X.FusedNorm(Rows, Rows, 1e-5, ScalarType.Int32));
         Refused("at least one dimension", () => Tensors.Scalar(1f).FusedNorm(Rows, Rows, 1e-5, ScalarType.Float32));
         Refused("what is added has the shape [2, 7, 32], the stream [2, 7, 33]", () => X.ResidualNorm(torch.ones([2, 7, 32]), Rows, Rows, 1e-5, 0, ScalarType.Float32));
         Refused("what is added has the shape", () => X.ResidualNorm(torch.ones([33]), Rows, Rows, 1e-5, 0, ScalarType.Float32));
-        Refused("what is added must be floating-point numbers, not Long", () => X.ResidualNorm(X.To(ScalarType.Int64), Rows, Rows, 1e-5, 0, ScalarType.Float32));
+        Refused("what is added must be floating-point numbers, not Long", () => X.ResidualNorm(X.to(ScalarType.Int64), Rows, Rows, 1e-5, 0, ScalarType.Float32));
         Refused("the bias has the shape [50]", () => X.ResidualNorm(X, Rows, torch.ones([50]), 1e-5, 0, ScalarType.Float32));
         foreach (double p in new[] { -0.1, 1.5, double.NaN }) Refused("probability", () => X.ResidualNorm(X, Rows, Rows, 1e-5, p, ScalarType.Float32));
         Assert.Equal(ScalarType.Float64, X.FusedNorm(Rows, Rows, 1e-5, ScalarType.Float64).DType);
@@ -143,9 +143,9 @@ public class FusedRefusalTests : IDisposable
         Cross("do not belong together", q: torch.ones([7, 24]));
         Cross("do not belong together", q: Tensors.Scalar(1f));
         Cross("do not belong together", v: torch.ones([2, 8, 24]));
-        Cross("queries are Float, keys BFloat16", k: K.To(ScalarType.BFloat16));
-        Cross("queries are Float, keys Float and values BFloat16", v: K.To(ScalarType.BFloat16));
-        Cross("must be floating-point numbers, not Long", q: Q.To(ScalarType.Int64), k: K.To(ScalarType.Int64));
+        Cross("queries are Float, keys BFloat16", k: K.to(ScalarType.BFloat16));
+        Cross("queries are Float, keys Float and values BFloat16", v: K.to(ScalarType.BFloat16));
+        Cross("must be floating-point numbers, not Long", q: Q.to(ScalarType.Int64), k: K.to(ScalarType.Int64));
         Cross("positions must be int64", positions: torch.zeros([2, 7], ScalarType.Int32));
         Cross("positions must be int64", positions: torch.zeros([2, 7]));
         Cross("positions must be int64", positions: torch.zeros([2, 8], ScalarType.Int64));
@@ -158,10 +158,10 @@ public class FusedRefusalTests : IDisposable
         foreach (double p in new[] { -0.1, 1.5, double.NaN }) Cross("probability", p: p);
         Q.CrossAttention(K, K, 3, 0.5, causal: true, Positions(8, 0), null, 0);
 
-        Refused("3 * width", () => Q.Narrow(2, 0, 23).SelfAttention(1, 0.5, causal: true, null, 0));
+        Refused("3 * width", () => Q.narrow(2, 0, 23).SelfAttention(1, 0.5, causal: true, null, 0));
         Refused("3 * width", () => Tensors.Scalar(1f).SelfAttention(1, 0.5, causal: true, null, 0));
         Refused("8 numbers cannot be shared by 3 heads", () => Q.SelfAttention(3, 0.5, causal: true, null, 0));
-        Refused("must be floating-point numbers, not Long", () => Q.To(ScalarType.Int64).SelfAttention(2, 0.5, causal: true, null, 0));
+        Refused("must be floating-point numbers, not Long", () => Q.to(ScalarType.Int64).SelfAttention(2, 0.5, causal: true, null, 0));
         Refused("the key mask must be", () => Q.SelfAttention(2, 0.5, causal: true, torch.ones([2, 8]), 0));
     }
 
@@ -172,7 +172,7 @@ public class FusedRefusalTests : IDisposable
         using IDisposable _ = KernelSets.Use(set);
         var dropout = new Operator("permafrost::dropout");
         foreach (double p in new[] { -0.1, 1.5, double.NaN }) Refused("probability", () => dropout.Call(X, p));
-        Refused("the input must be floating-point numbers, not Long", () => dropout.Call(X.To(ScalarType.Int64), 0.5));
+        Refused("the input must be floating-point numbers, not Long", () => dropout.Call(X.to(ScalarType.Int64), 0.5));
     }
 
     [Fact]

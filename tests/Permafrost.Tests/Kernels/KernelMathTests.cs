@@ -1,4 +1,4 @@
-namespace Permafrost.Torch.Tests;
+namespace Permafrost.Tests.Kernels;
 
 /// <summary>
 /// native/kernels/vector_math.h against float64, over every scale that matters: activations and their slopes, read from a linear map of one number to one.
@@ -38,18 +38,18 @@ public class KernelMathTests : IDisposable
     {
         Tensor x = Sweep();
         (Tensor y, Tensor slope) = Fused(set, activation, x);
-        Tensor wide = x.To(ScalarType.Float64);
-        wide.RequiresGrad = true;
+        Tensor wide = x.to(ScalarType.Float64);
+        wide.requires_grad = true;
         Tensor expected = reference(wide);
         expected.Sum().Backward();
         // Formulas that subtract from 1 lose the tail's relative precision; what counts is the error beside 1, or beside x where that is larger.
-        double[] error = Errors(y, expected.Detach(), x), slopeError = Errors(slope, wide.Grad!, x);
+        double[] error = Errors(y, expected.detach(), x), slopeError = Errors(slope, wide.grad!, x);
         // Of the composed set it is libtorch's own error, which differs between versions.
         Assert.True(error.Max() <= (set == "composed" ? 5e-7 : 2e-7), $"{set}: {activation} is off by {error.Max():G3} at {x.ToArray<float>()[Array.IndexOf(error, error.Max())]:G9}");
         Assert.True(slopeError.Max() <= 5e-7, $"{set}: the slope of {activation} is off by {slopeError.Max():G3} at {x.ToArray<float>()[Array.IndexOf(slopeError, slopeError.Max())]:G9}");
         // Near zero the function is x / 2: there it must be right relative to itself.
         float[] inputs = x.ToArray<float>(), values = y.ToArray<float>();
-        double[] wanted = expected.Detach().ToArray<double>();
+        double[] wanted = expected.detach().ToArray<double>();
         for (int i = 0; i < inputs.Length; i++)
             if (Math.Abs(inputs[i]) is < 1e-3f and > 1e-30f) Assert.True(Math.Abs(values[i] - wanted[i]) <= 4e-7 * Math.Abs(wanted[i]), $"{set}: {activation}({inputs[i]:G9}) = {values[i]:G9}, expected {wanted[i]:G9}");
     }
@@ -60,11 +60,11 @@ public class KernelMathTests : IDisposable
     private static (Tensor Value, Tensor Slope) Fused(string set, string activation, Tensor x)
     {
         using IDisposable _ = KernelSets.Use(set);
-        Tensor leaf = x.Clone();
-        leaf.RequiresGrad = true;
-        Tensor y = leaf.View(-1, 1).FusedLinear(torch.ones([1, 1]), null, 1, activation, ScalarType.Float32).View(-1);
+        Tensor leaf = x.clone();
+        leaf.requires_grad = true;
+        Tensor y = leaf.view(-1, 1).FusedLinear(torch.ones([1, 1]), null, 1, activation, ScalarType.Float32).View(-1);
         y.Sum().Backward();
-        return (y.Detach(), leaf.Grad!);
+        return (y.detach(), leaf.grad!);
     }
 
     // Evenly from -14 to 14, and both signs of every magnitude from 1e-38 to 1e6.

@@ -1,4 +1,4 @@
-namespace Permafrost.Torch.Tests;
+namespace Permafrost.Tests.Kernels;
 
 /// <summary>
 /// The kernels of every instruction set, each beside the same operator composed of libtorch's own on float64 copies of its inputs. Which set is used is
@@ -28,16 +28,16 @@ internal static class KernelSets
         Tensor? total = null;
         foreach (Tensor result in results)
         {
-            Tensor weight = torch.empty(result.Shape, ScalarType.Float64).NormalInPlace(0, 1, random);
-            Tensor part = (result.To(ScalarType.Float64) * weight).Sum();
+            Tensor weight = torch.empty(result.shape, ScalarType.Float64).normal_(0, 1, random);
+            Tensor part = (result.to(ScalarType.Float64) * weight).Sum();
             total = total is null ? part : total + part;
         }
-        total!.Backward();
-        return ([.. results.Select(result => result.Detach())], [.. leaves.Select(leaf => leaf is { RequiresGrad: true } ? leaf.Grad : null)]);
+        total!.backward();
+        return ([.. results.Select(result => result.detach())], [.. leaves.Select(leaf => leaf is { requires_grad: true } ? leaf.grad : null)]);
     }
 
     /// <summary>Compares a set with the oracle: results and gradients, in float32 within a few 1e-6 of the largest number, where bfloat16 is involved within a few hundredths.</summary>
-    public static void Check(string set, string name, Func<Tensor[], DType?, Tensor[]> function, bool coarse, params Tensor?[] inputs)
+    public static void Check(string set, string name, Func<Tensor[], ScalarType?, Tensor[]> function, bool coarse, params Tensor?[] inputs)
     {
         (Tensor[] expected, Tensor?[] expectedGradients) = Compute(null, leaves => function(leaves, ScalarType.Float64), inputs);
         (Tensor[] actual, Tensor?[] gradients) = Compute(set, leaves => function(leaves, null), inputs);
@@ -46,7 +46,7 @@ internal static class KernelSets
         {
             Assert.Equal(expectedGradients[i] is null, gradients[i] is null);
             if (gradients[i] is null) continue;
-            Assert.Equal(inputs[i]!.DType, gradients[i]!.DType);
+            Assert.Equal(inputs[i]!.ScalarType, gradients[i]!.ScalarType);
             Close($"{set} {name} gradient {i}", gradients[i]!, expectedGradients[i]!, coarse);
         }
     }
@@ -54,14 +54,14 @@ internal static class KernelSets
     /// <summary>|x - ref| at most 5e-6 max|ref| + 2e-6, or coarse: at most 0.03 max|ref|, and the cosine at least 0.9998.</summary>
     public static void Close(string name, Tensor actual, Tensor expected, bool coarse)
     {
-        Assert.True(actual.Shape.AsSpan().SequenceEqual(expected.Shape), $"{name}: {actual}, expected {expected}");
-        if (actual.Elements == 0) return;
-        Tensor wide = actual.To(ScalarType.Float64);
-        double largest = expected.Abs().Max().Number(), difference = (wide - expected).Abs().Max().Number();
-        bool rounded = coarse || actual.DType == ScalarType.BFloat16;
+        Assert.True(actual.shape.AsSpan().SequenceEqual(expected.shape), $"{name}: {actual}, expected {expected}");
+        if (actual.NumberOfElements == 0) return;
+        Tensor wide = actual.to(ScalarType.Float64);
+        double largest = expected.abs().Max().Number(), difference = (wide - expected).abs().Max().Number();
+        bool rounded = coarse || actual.ScalarType == ScalarType.BFloat16;
         double allowed = rounded ? 0.03 * largest + 1e-5 : 5e-6 * largest + 2e-6;
         Assert.True(difference <= allowed, $"{name}: differs by {difference:G3} of {largest:G3}, {allowed:G3} allowed");
-        double norms = wide.Norm().Number() * expected.Norm().Number();
+        double norms = wide.norm().Number() * expected.norm().Number();
         if (!rounded || norms < 1e-9) return;
         double cosine = (wide * expected).Sum().Number() / norms;
         Assert.True(cosine >= 0.9998, $"{name}: cosine {cosine:F6}");
@@ -71,14 +71,14 @@ internal static class KernelSets
     public static Tensor Normal(ulong seed, ScalarType type, double mean, double deviation, params long[] shape)
     {
         using var random = new Generator(seed);
-        return torch.empty(shape).NormalInPlace(mean, deviation, random).To(type);
+        return torch.empty(shape).normal_(mean, deviation, random).to(type);
     }
 
     private static Tensor Copy(Tensor input, bool wide)
     {
-        if (input.DType is not (ScalarType.Float32 or ScalarType.BFloat16)) return input;
-        Tensor copy = wide ? input.Detach().To(ScalarType.Float64) : input.Detach().Clone();
-        copy.RequiresGrad = true;
+        if (input.ScalarType is not (ScalarType.Float32 or ScalarType.BFloat16)) return input;
+        Tensor copy = wide ? input.detach().to(ScalarType.Float64) : input.detach().clone();
+        copy.requires_grad = true;
         return copy;
     }
 

@@ -46,7 +46,7 @@ public class BackboneInitTests : IDisposable
         using Backbone backbone = Load("gpt2-tiny", init, 0);
         foreach ((string name, Parameter parameter) in backbone.NamedParameters())
         {
-            if (name.EndsWith("bias", StringComparison.Ordinal)) Assert.Equal(0, parameter.Value.Abs().Max().Number());
+            if (name.EndsWith("bias", StringComparison.Ordinal)) Assert.Equal(0, parameter.Value.abs().Max().Number());
             else if (name.Contains("ln_", StringComparison.Ordinal)) Assert.True(parameter.Value.ValuesEqual(torch.ones(parameter.Shape)));
             else CheckMoments(name, parameter.Value, 0, name.EndsWith("c_proj.weight", StringComparison.Ordinal) ? projection : 0.02);
         }
@@ -78,7 +78,7 @@ public class BackboneInitTests : IDisposable
             Assert.True(value.ValuesEqual(Value(again, name)), name);
             if (Kept(pretrained, name)) { Assert.Equal(parameter.Value.ToBytes(), value.ToBytes()); continue; }
             if (name == "h.1.mlp.c_fc.bias") { Assert.True(value.ValuesEqual(parameter.Value)); continue; }  // no spread: nothing to draw
-            CheckMoments(name, value, parameter.Value.Mean().Number(), parameter.Value.Std(unbiased: false).Number());
+            CheckMoments(name, value, parameter.Value.mean().Number(), parameter.Value.std(unbiased: false).Number());
             Assert.False(value.ValuesEqual(parameter.Value), name);
             Assert.False(value.ValuesEqual(Value(other, name)), name);
         }
@@ -137,10 +137,10 @@ public class BackboneInitTests : IDisposable
     // Of n normal draws: the mean is within 5 s / sqrt(n), the deviation within 5 s / sqrt(2 n); one in a million runs of another seed would fail.
     private static void CheckMoments(string name, Tensor values, double mean, double deviation)
     {
-        double n = values.Elements;
-        double actual = values.Mean().Number();
+        double n = values.NumberOfElements;
+        double actual = values.mean().Number();
         Assert.True(Math.Abs(actual - mean) <= 5 * deviation / Math.Sqrt(n), $"{name}: mean {actual}, expected {mean}");
-        actual = values.Std(unbiased: false).Number();
+        actual = values.std(unbiased: false).Number();
         Assert.True(Math.Abs(actual - deviation) <= 5 * deviation / Math.Sqrt(2 * n) + deviation / n, $"{name}: deviation {actual}, expected {deviation}");
     }
 }

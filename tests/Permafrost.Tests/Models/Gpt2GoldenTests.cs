@@ -27,25 +27,25 @@ public class Gpt2GoldenTests
         Dictionary<string, Tensor> inputs = Golden.Case(expected, $"{name}/in.");
         bool hasLoss = inputs.ContainsKey("labels");
         model.WantInputGradient = hasLoss;
-        foreach ((_, Parameter parameter) in model.NamedParameters()) parameter.Value.RequiresGrad = hasLoss;
+        foreach ((_, Parameter parameter) in model.NamedParameters()) parameter.Value.requires_grad = hasLoss;
 
         IReadOnlyDictionary<string, Tensor> outputs = model.Forward(inputs);
 
         Tensor? mask = inputs.GetValueOrDefault("attention_mask");
         foreach ((string output, Tensor reference) in Golden.Case(expected, $"{name}/out."))
         {
-            if (output == "loss") Golden.Loss($"{fixture}/{name}/loss", outputs["loss"].Detach().Number(), reference.Number());
+            if (output == "loss") Golden.Loss($"{fixture}/{name}/loss", outputs["loss"].detach().Number(), reference.Number());
             else Golden.Forward($"{fixture}/{name}/{output}", Visible(outputs[output], mask, output), Visible(reference, mask, output));
         }
         if (!hasLoss) return;
 
-        outputs["loss"].Backward();
+        outputs["loss"].backward();
         Dictionary<string, Tensor> gradients = Golden.Case(expected, $"{name}/grad.");
         double largest = gradients.Values.Max(Golden.Largest);
         Dictionary<string, Parameter> parameters = model.NamedParameters().ToDictionary(pair => pair.Name, pair => pair.Parameter);
         foreach ((string parameter, Tensor reference) in gradients)
         {
-            Tensor? actual = parameter == "in.inputs_embeds" ? model.EmbeddedInputs!.Grad : parameters[parameter].Value.Grad;
+            Tensor? actual = parameter == "in.inputs_embeds" ? model.EmbeddedInputs!.grad : parameters[parameter].Value.grad;
             Assert.True(actual is not null, $"{fixture}/{name}: no gradient of {parameter}");
             Golden.Gradient($"{fixture}/{name}/grad.{parameter}", actual, reference, largest);
         }
@@ -61,7 +61,7 @@ public class Gpt2GoldenTests
         using PretrainedModel model = Load(fixture);
         Tensor reference = expected.Read("generate/out.sequences");
         Dictionary<string, Tensor> inputs = Golden.Case(expected, "generate/in.");
-        Tensor actual = model.Generate(inputs, (int)(reference.Size(1) - inputs["input_ids"].Size(1)));
+        Tensor actual = model.Generate(inputs, (int)(reference.size(1) - inputs["input_ids"].size(1)));
         Assert.Equal(reference.ToArray<long>(), actual.ToArray<long>());
     }
 
@@ -90,7 +90,7 @@ public class Gpt2GoldenTests
     private static Tensor Visible(Tensor tensor, Tensor? mask, string name)
     {
         if (mask is null) return tensor;
-        Tensor rows = mask.To(tensor.DType);
-        return tensor * (name.StartsWith("attentions", StringComparison.Ordinal) ? rows.View(rows.Size(0), 1, rows.Size(1), 1) : rows.View(rows.Size(0), rows.Size(1), 1));
+        Tensor rows = mask.to(tensor.dtype);
+        return tensor * (name.StartsWith("attentions", StringComparison.Ordinal) ? rows.view(rows.size(0), 1, rows.size(1), 1) : rows.view(rows.size(0), rows.size(1), 1));
     }
 }

@@ -33,7 +33,7 @@ public class Gpt2Tests : IDisposable
     {
         Tensor one = Logits(Ids(3, 7, 2, 9));
         Tensor other = Logits(Ids(3, 7, 5, 1));
-        Close(one.Narrow(1, 0, 2), other.Narrow(1, 0, 2));
+        Close(one.narrow(1, 0, 2), other.narrow(1, 0, 2));
         Assert.False(one.Select(1, 2).ValuesEqual(other.Select(1, 2)));
     }
 
@@ -41,8 +41,8 @@ public class Gpt2Tests : IDisposable
     public void A_row_of_a_batch_is_computed_as_if_it_were_alone()
     {
         Tensor both = Logits(Tensors.From([3L, 7, 2, 9, 1, 0], 2, 3));
-        Close(both.Narrow(0, 0, 1), Logits(Ids(3, 7, 2)));
-        Close(both.Narrow(0, 1, 1), Logits(Ids(9, 1, 0)));
+        Close(both.narrow(0, 0, 1), Logits(Ids(3, 7, 2)));
+        Close(both.narrow(0, 1, 1), Logits(Ids(9, 1, 0)));
     }
 
     [Fact]
@@ -50,7 +50,7 @@ public class Gpt2Tests : IDisposable
     {
         Tensor plain = model.Generate(new Dictionary<string, Tensor> { ["input_ids"] = Ids(3, 7, 2) }, 5);
         Tensor padded = model.Generate(new Dictionary<string, Tensor> { ["input_ids"] = Ids(0, 0, 3, 7, 2), ["attention_mask"] = Ids(0, 0, 1, 1, 1) }, 5);
-        Assert.Equal([1, 8], plain.Shape);
+        Assert.Equal([1, 8], plain.shape);
         Assert.Equal(plain.ToArray<long>(), padded.ToArray<long>()[2..]);
     }
 
@@ -58,7 +58,7 @@ public class Gpt2Tests : IDisposable
     public void A_generated_token_is_of_the_last_ones_type()
     {
         using var random = new Generator(5);
-        foreach ((_, Parameter parameter) in model.NamedParameters()) parameter.Value.NormalInPlace(0, 1, random);  // one that does not say the same whatever it reads
+        foreach ((_, Parameter parameter) in model.NamedParameters()) parameter.Value.normal_(0, 1, random);  // one that does not say the same whatever it reads
         var different = new HashSet<string>();
         for (long type = 0; type < 11; type++)
         {
@@ -66,7 +66,7 @@ public class Gpt2Tests : IDisposable
             Tensor generated = model.Generate(inputs, 4);
             for (int i = 0; i < 4; i++)
             {
-                Tensor next = model.Forward(inputs)["logits"].Narrow(1, 2 + i, 1).Argmax(-1);
+                Tensor next = model.Forward(inputs)["logits"].narrow(1, 2 + i, 1).argmax(-1);
                 inputs["input_ids"] = torch.cat([inputs["input_ids"], next], 1);
                 inputs["token_type_ids"] = torch.cat([inputs["token_type_ids"], Ids(type)], 1);
             }
@@ -85,7 +85,7 @@ public class Gpt2Tests : IDisposable
     {
         Tensor ids = Ids(0, 0, 3, 7, 2), mask = Ids(0, 0, 1, 1, 1);
         Tensor expected = model.Generate(new Dictionary<string, Tensor> { ["input_ids"] = ids, ["attention_mask"] = mask }, 5);
-        Assert.Equal(expected.ToArray<long>(), model.Generate(new Dictionary<string, Tensor> { ["input_ids"] = ids, ["attention_mask"] = mask.To(type) }, 5).ToArray<long>());
+        Assert.Equal(expected.ToArray<long>(), model.Generate(new Dictionary<string, Tensor> { ["input_ids"] = ids, ["attention_mask"] = mask.to(type) }, 5).ToArray<long>());
         Refusal.Of("half a token", () => model.Generate(new Dictionary<string, Tensor> { ["input_ids"] = ids, ["attention_mask"] = torch.full([1, 5], 0.5) }, 5));
     }
 
@@ -96,8 +96,8 @@ public class Gpt2Tests : IDisposable
     public void Ids_of_every_whole_type_and_positions_without_a_batch_are_taken(ScalarType type)
     {
         var wide = new Dictionary<string, Tensor> { ["input_ids"] = Tensors.From([3L, 7, 2, 9, 1, 0], 2, 3), ["position_ids"] = Tensors.From([4L, 5, 6], 1, 3), ["token_type_ids"] = Tensors.From([1L, 1, 2], 1, 3) };
-        var narrow = wide.ToDictionary(pair => pair.Key, pair => pair.Value.To(type));
-        narrow["position_ids"] = narrow["position_ids"].Squeeze(0);
+        var narrow = wide.ToDictionary(pair => pair.Key, pair => pair.Value.to(type));
+        narrow["position_ids"] = narrow["position_ids"].squeeze(0);
         Assert.True(model.Forward(wide)["logits"].ValuesEqual(model.Forward(narrow)["logits"]));
     }
 
@@ -156,5 +156,5 @@ public class Gpt2Tests : IDisposable
 
     private static Tensor Ids(params long[] ids) => Tensors.From(ids, 1, ids.Length);
 
-    private static void Close(Tensor expected, Tensor actual) => Assert.True((expected - actual).Abs().Max().Number() <= 1e-5, "differs");
+    private static void Close(Tensor expected, Tensor actual) => Assert.True((expected - actual).abs().Max().Number() <= 1e-5, "differs");
 }

@@ -36,7 +36,7 @@ internal static class TinyGpt2
     {
         var weights = new Dictionary<string, Tensor>();
         using var random = new Generator(123);
-        foreach ((string name, Parameter parameter) in new Gpt2Model(config).NamedParameters()) weights[name] = torch.empty(parameter.Shape).NormalInPlace(0.1, 0.5, random);
+        foreach ((string name, Parameter parameter) in new Gpt2Model(config).NamedParameters()) weights[name] = torch.empty(parameter.Shape).normal_(0.1, 0.5, random);
         return weights;
     }
 
@@ -46,7 +46,7 @@ internal static class TinyGpt2
         foreach ((_, Parameter parameter) in model.NamedParameters())
         {
             using Tensor zero = torch.zeros([1]);
-            parameter.Value = zero.Expand(parameter.Shape);
+            parameter.Value = zero.expand(parameter.Shape);
         }
         return model;
     }

@@ -33,7 +33,7 @@ public class WeightLoaderTests : IDisposable
         using Backbone backbone = BackboneSource.Resolve(path).Load("pretrained", 0, (_, name, parameter) => seen[name] = parameter.Value.ToBytes());
         using (var file = new FileStream(Path.Combine(path, "model.safetensors"), FileMode.Open)) file.Write(new byte[file.Length]);
         Assert.All(backbone.NamedParameters(), pair => Assert.Equal(seen[pair.Name], pair.Parameter.Value.ToBytes()));
-        Assert.All(backbone.NamedParameters(), pair => pair.Parameter.Value.FillInPlace(1));
+        Assert.All(backbone.NamedParameters(), pair => pair.Parameter.Value.fill_(1));
     }
 
     [Fact]
@@ -62,13 +62,13 @@ public class WeightLoaderTests : IDisposable
     {
         string path = TinyGpt2.Save(folder, TinyGpt2.Json(), weights =>
         {
-            foreach (string name in weights.Keys.ToArray()) weights[name] = weights[name].To(dtype);
+            foreach (string name in weights.Keys.ToArray()) weights[name] = weights[name].to(dtype);
         });
         using Backbone backbone = Load(path);
         using var scope = torch.NewDisposeScope();
         Dictionary<string, Tensor> saved = TinyGpt2.Weights(backbone.Config);
         foreach ((string name, Parameter parameter) in backbone.NamedParameters())
-            Assert.True(saved[name].To(dtype).To(ScalarType.Float32).ValuesEqual(parameter.Value), name);
+            Assert.True(saved[name].to(dtype).to(ScalarType.Float32).ValuesEqual(parameter.Value), name);
     }
 
     [Fact]

@@ -70,16 +70,16 @@ public class AttentionTests : IDisposable
     public void Heads_and_rows_do_not_mix()
     {
         using var random = new Generator(1);
-        Tensor[] parts = [.. Enumerable.Range(0, 3).Select(_ => torch.empty([2, 3, 4, 5]).NormalInPlace(0, 1, random))];
+        Tensor[] parts = [.. Enumerable.Range(0, 3).Select(_ => torch.empty([2, 3, 4, 5]).normal_(0, 1, random))];
         Tensor mask = AttentionMask.Causal(4, torch.CPU);
         Tensor whole = Attention.WithProbabilities(parts[0], parts[1], parts[2], mask, null, 0.4, 0).Context;
         for (int b = 0; b < 2; b++)
         {
             for (int h = 0; h < 3; h++)
             {
-                Tensor[] own = [.. parts.Select(part => part.Narrow(0, b, 1).Narrow(1, h, 1))];
+                Tensor[] own = [.. parts.Select(part => part.narrow(0, b, 1).narrow(1, h, 1))];
                 Tensor alone = Attention.WithProbabilities(own[0], own[1], own[2], mask, null, 0.4, 0).Context;
-                Assert.True((whole.Narrow(0, b, 1).Narrow(1, h, 1) - alone).Abs().Max().Number() < 1e-6);
+                Assert.True((whole.narrow(0, b, 1).narrow(1, h, 1) - alone).abs().Max().Number() < 1e-6);
             }
         }
     }

@@ -25,11 +25,11 @@ public class InitializerTests : IDisposable
     public void Distributions_have_the_spread_they_are_told()
     {
         Tensor normal = Draw(Initializers.Normal(0.02), 100_000);
-        Assert.InRange(normal.Std().Number(), 0.0197, 0.0203);
+        Assert.InRange(normal.std().Number(), 0.0197, 0.0203);
         Tensor linear = Draw(Initializers.LinearDefault(25), 100_000);  // within 1 / sqrt(25)
         Assert.InRange(linear.Max().Number(), 0.1999, 0.2);
         Assert.InRange(linear.Min().Number(), -0.2, -0.1999);
-        Assert.InRange(linear.Mean().Number(), -0.002, 0.002);
+        Assert.InRange(linear.mean().Number(), -0.002, 0.002);
     }
 
     [Theory]
@@ -39,10 +39,10 @@ public class InitializerTests : IDisposable
     [InlineData(5, 1)]
     public void An_orthogonal_matrix_keeps_lengths_times_the_gain(long rows, long columns)
     {
-        Tensor matrix = Draw(Initializers.Orthogonal(2), rows, columns).To(ScalarType.Float64);
-        Tensor small = rows < columns ? matrix.Matmul(matrix.Transpose(0, 1)) : matrix.Transpose(0, 1).Matmul(matrix);
-        Tensor unit = torch.ones(small.Shape, ScalarType.Float64).Triu().Tril() * 4;
-        Assert.True((small - unit).Abs().Max().Number() < 1e-5);
+        Tensor matrix = Draw(Initializers.Orthogonal(2), rows, columns).to(ScalarType.Float64);
+        Tensor small = rows < columns ? matrix.matmul(matrix.transpose(0, 1)) : matrix.transpose(0, 1).matmul(matrix);
+        Tensor unit = torch.ones(small.shape, ScalarType.Float64).triu().tril() * 4;
+        Assert.True((small - unit).abs().Max().Number() < 1e-5);
     }
 
     [Fact]
@@ -54,7 +54,7 @@ public class InitializerTests : IDisposable
             using var random = new Generator((ulong)i);
             Tensor matrix = torch.empty([3, 3]);
             Initializers.Orthogonal(1)(matrix, random);
-            return matrix.Diagonal().ToArray<float>()[0] > 0;
+            return matrix.diagonal().ToArray<float>()[0] > 0;
         });
         Assert.InRange(positive, 65, 135);  // 100 within 5 deviations of 7.07
     }
@@ -65,7 +65,7 @@ public class InitializerTests : IDisposable
         float[] First(long seed, string name)
         {
             using Generator random = Initializers.GeneratorFor(seed, name);
-            return torch.empty([4]).NormalInPlace(0, 1, random).ToArray<float>();
+            return torch.empty([4]).normal_(0, 1, random).ToArray<float>();
         }
         Assert.Equal(First(1, "a"), First(1, "a"));
         Assert.NotEqual(First(1, "a"), First(1, "b"));

@@ -27,8 +27,8 @@ public class BitXorTests : IDisposable
         foreach (IExamples split in new[] { data.Train, data.Validation!, data.Test! })
         {
             Batch batch = split.Get([0, 1, 999]);
-            Assert.Equal([3, length * patterns, 1], batch.Inputs.Shape);
-            Assert.Equal([3, length], batch.Targets.Shape);
+            Assert.Equal([3, length * patterns, 1], batch.Inputs.shape);
+            Assert.Equal([3, length], batch.Targets.shape);
             Assert.Null(batch.Mask);
             float[] bits = batch.Inputs.ToArray<float>();
             Assert.All(bits, bit => Assert.True(bit is 0 or 1));
@@ -52,8 +52,8 @@ public class BitXorTests : IDisposable
         TaskData data = task.Load(Options());
         Batch together = data.Train.Get([7, 8, 1_000_000_000_000]);
         Batch alone = task.Load(Options()).Train.Get([1_000_000_000_000]);
-        Assert.True(together.Inputs.Narrow(0, 2, 1).ValuesEqual(alone.Inputs));
-        Assert.True(together.Targets.Narrow(0, 2, 1).ValuesEqual(alone.Targets));
+        Assert.True(together.Inputs.narrow(0, 2, 1).ValuesEqual(alone.Inputs));
+        Assert.True(together.Targets.narrow(0, 2, 1).ValuesEqual(alone.Targets));
         Assert.False(data.Train.Get([.. Enumerable.Range(0, 20).Select(i => (long)i)]).Inputs.ValuesEqual(data.Train.Get([.. Enumerable.Range(20, 20).Select(i => (long)i)]).Inputs));
     }
 
@@ -73,8 +73,8 @@ public class BitXorTests : IDisposable
     public void Bits_and_answers_are_fair_coins()
     {
         Batch batch = task.Load(Options()).Train.Get([.. Enumerable.Range(0, 10_000).Select(i => (long)i)]);
-        Assert.InRange(batch.Inputs.Mean().Number(), 0.492, 0.508);  // 100,000 coins: 5 deviations of 0.0016
-        Assert.InRange(batch.Targets.To(ScalarType.Float64).Mean().Number(), 0.488, 0.512);
+        Assert.InRange(batch.Inputs.mean().Number(), 0.492, 0.508);  // 100,000 coins: 5 deviations of 0.0016
+        Assert.InRange(batch.Targets.to(ScalarType.Float64).mean().Number(), 0.488, 0.512);
     }
 
     [Fact]
@@ -85,7 +85,7 @@ public class BitXorTests : IDisposable
         Assert.Equal(2, examples.Count);
         Batch batch = examples.Get([1, 0]);
         Assert.Equal([1f, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 1, 1, 0, 1, 1, 0, 0, 0, 1], batch.Inputs.ToArray<float>());
-        Assert.Equal([2, 10, 1], batch.Inputs.Shape);
+        Assert.Equal([2, 10, 1], batch.Inputs.shape);
         Assert.All(batch.Targets.ToArray<long>(), target => Assert.Equal(-100, target));
     }
 

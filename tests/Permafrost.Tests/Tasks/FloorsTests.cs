@@ -77,7 +77,7 @@ public class FloorsTests : IDisposable
         public Batch Get(ReadOnlySpan<long> indices)
         {
             Tensor rows = Tensors.From(indices, [indices.Length]);
-            return new Batch(all.Inputs.IndexSelect(0, rows), all.Targets.IndexSelect(0, rows), all.Mask?.IndexSelect(0, rows));
+            return new Batch(all.Inputs.index_select(0, rows), all.Targets.index_select(0, rows), all.Mask?.IndexSelect(0, rows));
         }
     }
 }

@@ -91,7 +91,7 @@ public class ListOpsTests
         Batch batch = plain.Test!.Get([0, 1, 2, 3, 4, 5, 6, 7]);
         long[] ids = batch.Inputs.ToArray<long>();
         long[] mask = batch.Mask!.ToArray<long>();
-        int T = (int)batch.Inputs.Size(1);
+        int T = (int)batch.Inputs.size(1);
         for (int row = 0; row < 8; row++)
         {
             int length = (int)mask.Skip(row * T).Take(T).Sum();
@@ -102,7 +102,7 @@ public class ListOpsTests
         TaskData published = new ListOps().Load(new TaskOptions(Reading: "published"));
         Batch cut = published.Test!.Get([0, 1, 2, 3]);
         Assert.Null(cut.Mask);
-        Assert.Equal([4, 512], cut.Inputs.Shape);
+        Assert.Equal([4, 512], cut.Inputs.shape);
         Assert.DoesNotContain(15L, cut.Inputs.ToArray<long>());
         Assert.Equal(15, published.Shape.Vocabulary);
     }

@@ -31,7 +31,7 @@ public class MnistTests : IDisposable
         Batch batch = Load(reading).Test!.Get([.. Enumerable.Range(0, places.Length).Select(i => (long)i)]);
 
         int perRow = side / 4;
-        Assert.Equal([places.Length, perRow * perRow, 16], batch.Inputs.Shape);
+        Assert.Equal([places.Length, perRow * perRow, 16], batch.Inputs.shape);
         for (int i = 0; i < places.Length; i++)
         {
             (int y, int x) = (places[i].Y + margin, places[i].X + margin);
@@ -50,7 +50,7 @@ public class MnistTests : IDisposable
         WriteNumbered("t10k", 7);
         TaskData data = Load();
         Assert.Equal((36, 4, 7), (data.Train.Count, data.Validation!.Count, data.Test!.Count));
-        int[] Numbers(IExamples examples) => [.. examples.Get([.. Enumerable.Range(0, (int)examples.Count!).Select(i => (long)i)]).Inputs.Narrow(1, 0, 1).Narrow(2, 0, 1).ToArray<float>().Select(v => (int)MathF.Round(v * 255))];
+        int[] Numbers(IExamples examples) => [.. examples.Get([.. Enumerable.Range(0, (int)examples.Count!).Select(i => (long)i)]).Inputs.narrow(1, 0, 1).narrow(2, 0, 1).ToArray<float>().Select(v => (int)MathF.Round(v * 255))];
         Assert.Equal(Enumerable.Range(0, 40), Numbers(data.Train).Concat(Numbers(data.Validation!)).Order());
         Assert.Equal(Enumerable.Range(0, 7), Numbers(data.Test!));
         Assert.Equal(Numbers(data.Validation!), Numbers((Load() with { }).Validation!));  // the same for every run

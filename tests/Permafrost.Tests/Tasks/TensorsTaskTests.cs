@@ -29,7 +29,7 @@ public class TensorsTaskTests : IDisposable
         Assert.Equal((2, null, null), (data.Train.Count, data.Validation, data.Test));
         Batch batch = data.Train.Get([1, 0]);
         Assert.Equal([6f, 7, 8, 9, 10, 11, 0, 1, 2, 3, 4, 5], batch.Inputs.ToArray<float>());
-        Assert.Equal([2, 1], batch.Targets.Shape);
+        Assert.Equal([2, 1], batch.Targets.shape);
         Assert.Equal([4L, 0], batch.Targets.ToArray<long>());
         Assert.Null(batch.Mask);
     }

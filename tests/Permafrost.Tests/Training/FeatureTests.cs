@@ -36,7 +36,7 @@ public class FeatureTests : IDisposable
         Tensor targets = Tensors.From([.. Enumerable.Range(0, 2 * Rows).Select(i => i % 13 == 0 ? -100 : i * i % 3L)], Rows, 2);
         Tensor mask = Tensors.From([.. Enumerable.Range(0, Rows * 5).Select(i => i % 5 <= i / 5 * 7 % 5 ? 1L : 0)], Rows, 5);
         (string, Tensor)[] Split(string prefix, int rows) =>
-            [($"{prefix}inputs", inputs.Narrow(0, 0, rows)), ($"{prefix}targets", targets.Narrow(0, 0, rows)), .. padded ? [($"{prefix}mask", mask.Narrow(0, 0, rows))] : Array.Empty<(string, Tensor)>()];
+            [($"{prefix}inputs", inputs.narrow(0, 0, rows)), ($"{prefix}targets", targets.narrow(0, 0, rows)), .. padded ? [($"{prefix}mask", mask.narrow(0, 0, rows))] : Array.Empty<(string, Tensor)>()];
         return tiny.On([.. Split("", Rows), .. Split("validation.", 70), .. Split("test.", 65)]) with
         {
             Shuffle = true,
@@ -209,7 +209,7 @@ public class FeatureTests : IDisposable
         Assert.Equal(2, Files.Length);
         using FinetuneRun run = FinetuneRun.Prepare(endless);
         run.Model.Train(true);
-        Assert.False(run.Model.Read(torch.ones([2, 10, 1]), null).RequiresGrad);  // nothing below what trains is differentiated
+        Assert.False(run.Model.Read(torch.ones([2, 10, 1]), null).requires_grad);  // nothing below what trains is differentiated
     }
 
     [Fact]

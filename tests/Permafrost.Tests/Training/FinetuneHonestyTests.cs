@@ -24,7 +24,7 @@ public class FinetuneHonestyTests : IDisposable
     public void Bad_numbers_in_the_inputs_end_the_run_as_diverged(float bad)
     {
         Tensor inputs = torch.ones([4, 3, 2]);
-        inputs.Narrow(0, 3, 1).FillInPlace(bad);
+        inputs.narrow(0, 3, 1).fill_(bad);
         var error = Assert.Throws<DivergedException>(() => tiny.Train(tiny.On(("inputs", inputs), ("targets", Tensors.From([0L, 1, 0, 1]))) with { PerDeviceTrainBatchSize = 2 }));
         Assert.Equal(3, error.ExitCode);
         Assert.Contains("at step 2", error.Message, StringComparison.Ordinal);
@@ -76,7 +76,7 @@ public class FinetuneHonestyTests : IDisposable
     public void Weights_that_start_at_zero_hold_back_gradients_for_a_while_only()
     {
         using var random = new Generator(1);
-        using Tensor inputs = torch.empty([4, 3, 2]).NormalInPlace(0, 1, random);
+        using Tensor inputs = torch.empty([4, 3, 2]).normal_(0, 1, random);
         // An output layer of zeros: nothing before it has a gradient in the first update.
         SafetensorsWriter.Write(tiny["zeros.safetensors"], [KeyValuePair.Create("output_layer.weight", torch.zeros([2, 8])), KeyValuePair.Create("output_layer.bias", torch.zeros([2]))]);
         RunOptions options = tiny.On(("inputs", inputs), ("targets", Tensors.From([0L, 1, 0, 1]))) with { InitAdapter = tiny["zeros.safetensors"] };
@@ -128,7 +128,7 @@ public class FinetuneHonestyTests : IDisposable
     public void One_batch_is_learned_by_heart()
     {
         using var random = new Generator(1);
-        RunOptions options = tiny.On(("inputs", torch.empty([8, 4, 3]).NormalInPlace(0, 1, random)), ("targets", Tensors.From([0L, 1, 2, 3, 0, 2, 1, 3])));
+        RunOptions options = tiny.On(("inputs", torch.empty([8, 4, 3]).normal_(0, 1, random)), ("targets", Tensors.From([0L, 1, 2, 3, 0, 2, 1, 3])));
         tiny.Train(options with { Policy = "*", Dropout = 0, LearningRate = 0.01, MaxSteps = 300, PerDeviceTrainBatchSize = 8 });
         Assert.InRange(tiny.Reports[0].Loss, 1, 3);  // about ln 4 at the start
         Assert.InRange(tiny.Reports[^1].Loss, 0, 0.01);
@@ -141,7 +141,7 @@ public class FinetuneHonestyTests : IDisposable
         RunOptions options = tiny.On(("inputs", inputs), ("targets", Tensors.From([0L, -100, 1, -100]))) with { PerDeviceTrainBatchSize = 4, Dropout = 0 };
         tiny.Train(options);
         double[] losses = [.. tiny.Reports.Select(report => report.Loss)];
-        options = tiny.On(("inputs", inputs.IndexSelect(0, Tensors.From([0L, 2]))), ("targets", Tensors.From([0L, 1]))) with { PerDeviceTrainBatchSize = 4, Dropout = 0 };
+        options = tiny.On(("inputs", inputs.index_select(0, Tensors.From([0L, 2]))), ("targets", Tensors.From([0L, 1]))) with { PerDeviceTrainBatchSize = 4, Dropout = 0 };
         tiny.Train(options);
         Assert.Equal(losses.Select(loss => Math.Round(loss, 5)), tiny.Reports.Select(report => Math.Round(report.Loss, 5)));
     }

@@ -127,7 +127,7 @@ public class FinetuneRunTests : IDisposable
         SafetensorsWriter.Write(tiny["start.safetensors"], [KeyValuePair.Create("output_layer.bias", Tensors.From([100f, 0])), KeyValuePair.Create("transformer.ln_f.bias", torch.full([8], 0.5))]);
         using FinetuneRun run = FinetuneRun.Prepare(tiny.Options with { InitAdapter = tiny["start.safetensors"] });
         Assert.Equal([100f, 0], run.Model.Adapter()["output_layer.bias"].ToArray<float>());
-        Assert.Equal(0.5, run.Model.Adapter()["ln_f.bias"].Mean().Number());
+        Assert.Equal(0.5, run.Model.Adapter()["ln_f.bias"].mean().Number());
     }
 
     [Fact]

@@ -52,7 +52,7 @@ public class FrozenRunTests : IDisposable
             using var stop = new StopRequest();
             run.Train(folder, "", tiny, stop);
             run.Model.Train(false);
-            expected = run.Model.Forward(inputs, null).Detach();
+            expected = run.Model.Forward(inputs, null).detach();
         }
         using FinetuneRun again = FinetuneRun.Open(folder.Path, withData: false);
         Assert.Equal(frozen, again.FrozenType.ToString().ToLowerInvariant());
@@ -61,7 +61,7 @@ public class FrozenRunTests : IDisposable
         // The same adapter serves the other type, within rounding.
         using FinetuneRun other = FinetuneRun.Open(folder.Path, withData: false, options => options with { FrozenDtype = frozen == "float32" ? "bfloat16" : "float32" });
         other.Model.Train(false);
-        Assert.InRange((other.Model.Forward(inputs, null).Detach() - expected).Abs().Max().Number(), 1e-9, 0.02);
+        Assert.InRange((other.Model.Forward(inputs, null).detach() - expected).abs().Max().Number(), 1e-9, 0.02);
     }
 
     [Fact]
@@ -77,7 +77,7 @@ public class FrozenRunTests : IDisposable
                     // Bits are fed as vectors: nothing reads the token table, and only a backbone that is to be saved keeps it.
                     Parameter table = run.Model.Backbone.NamedParameters().Single(pair => pair.Name == "wte.weight").Parameter;
                     Assert.Equal(whole, table.HasValue);
-                    Assert.True(!whole || table.Value.DType == ScalarType.Float32);
+                    Assert.True(!whole || table.Value.dtype == ScalarType.Float32);
                 }
         Assert.Single(hashes);
     }

@@ -2,6 +2,7 @@ using System.Text.Json.Nodes;
 using Permafrost.Formats.Safetensors;
 using Permafrost.Tests.Shared;
 using Permafrost.Kernels;
+using Permafrost.Training.Optimizers;
 
 namespace Permafrost.Tests.Training;
 
@@ -59,7 +60,7 @@ public class OptimizerGoldenTests
         for (int step = 0; step < 4; step++) first.Step(step);
 
         using var second = new Run(fixture, name);
-        foreach ((string parameter, Tensor value) in second.Parameters) using (torch.no_grad()) value.CopyInPlace(first.Parameters.Single(p => p.Name == parameter).Value);
+        foreach ((string parameter, Tensor value) in second.Parameters) using (torch.no_grad()) value.copy_(first.Parameters.Single(p => p.Name == parameter).Value);
         (IReadOnlyDictionary<string, Tensor> state, IReadOnlyDictionary<string, long> steps) = first.Optimizer.State();
         second.Optimizer.Restore(state, steps);
         first.Optimizer.Dispose();  // the restored one has copies of its own
@@ -81,9 +82,9 @@ public class OptimizerGoldenTests
         var parameters = new Dictionary<string, Tensor>();
         foreach ((string parameter, Tensor gradient) in Golden.Case(expected, "clip/in."))
         {
-            Tensor value = torch.zeros(gradient.Shape);
-            value.RequiresGrad = true;
-            value.Grad = gradient;
+            Tensor value = torch.zeros(gradient.shape);
+            value.requires_grad = true;
+            value.grad = gradient;
             parameters[parameter] = value;
         }
 
@@ -99,7 +100,7 @@ public class OptimizerGoldenTests
         foreach ((string key, Tensor reference) in Golden.Case(expected, $"clip/{name}/"))
         {
             if (key == "total_norm") Assert.Equal(reference.Number(), norm, 1e-5 * reference.Number());
-            else Golden.Close($"{fixture}/clip/{name}/{key}", parameters[key].Grad!, reference, 1e-6 * Golden.Largest(reference));
+            else Golden.Close($"{fixture}/clip/{name}/{key}", parameters[key].grad!, reference, 1e-6 * Golden.Largest(reference));
         }
     }
 
@@ -117,7 +118,7 @@ public class OptimizerGoldenTests
             Steps = (int)facts["steps"]!;
             JsonNode arguments = facts["cases"]![name]!["arguments"]!;
             Parameters = [.. facts["shapes"]!.AsObject().Select(pair => (pair.Key, Expected.Read($"start.{pair.Key}")))];
-            foreach ((_, Tensor value) in Parameters) value.RequiresGrad = true;
+            foreach ((_, Tensor value) in Parameters) value.requires_grad = true;
             ParameterGroup[] groups = [new(Parameters)];
             rate = (double)arguments["lr"]!;
             double Number(string key, double fallback) => (double?)arguments[key] ?? fallback;
@@ -138,7 +139,7 @@ public class OptimizerGoldenTests
 
         public void Step(int step)
         {
-            foreach ((string parameter, Tensor value) in Parameters) value.Grad = Expected.Read($"grad.{step}.{parameter}");
+            foreach ((string parameter, Tensor value) in Parameters) value.grad = Expected.Read($"grad.{step}.{parameter}");
             Optimizer.Step(rate);
             Optimizer.ZeroGrad();
         }

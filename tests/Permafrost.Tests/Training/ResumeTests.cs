@@ -186,8 +186,8 @@ public class ResumeTests : IDisposable
     private RunOptions Misleading()
     {
         using var random = new Generator(3);
-        Tensor inputs = torch.empty([64, 3, 2]).NormalInPlace(0, 1, random), targets = Tensors.From([.. inputs.Select(1, 2).Select(1, 0).ToArray<float>().Select(x => x > 0 ? 1L : 0)], 64);
-        return tiny.On(("inputs", inputs), ("targets", targets), ("validation.inputs", inputs), ("validation.targets", targets.Eq(0).To(ScalarType.Int64))) with
+        Tensor inputs = torch.empty([64, 3, 2]).normal_(0, 1, random), targets = Tensors.From([.. inputs.Select(1, 2).Select(1, 0).ToArray<float>().Select(x => x > 0 ? 1L : 0)], 64);
+        return tiny.On(("inputs", inputs), ("targets", targets), ("validation.inputs", inputs), ("validation.targets", targets.eq(0).to(ScalarType.Int64))) with
         { Policy = "*", Dropout = 0, MaxSteps = 12, EvalSteps = 2, LearningRate = 0.03, PerDeviceTrainBatchSize = 16 };
     }
 
@@ -221,7 +221,7 @@ public class ResumeTests : IDisposable
         using (var file = new Permafrost.Formats.Safetensors.SafetensorsFile(options.Data!))
         {
             Tensor order = Tensors.From([1L, 0, .. Enumerable.Range(2, 38).Select(i => (long)i)], 40);
-            tiny.On([.. new[] { "inputs", "targets", "mask" }.Select(name => (name, file.Read(name).IndexSelect(0, order)))]);
+            tiny.On([.. new[] { "inputs", "targets", "mask" }.Select(name => (name, file.Read(name).index_select(0, order)))]);
         }
         using FinetuneRun run = FinetuneRun.Prepare(options);
         Refusal.OfUsage("data_sha256 was ", () => run.CheckSameRun(Checkpoint.All(folder)[^1], []));

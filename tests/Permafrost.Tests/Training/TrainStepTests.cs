@@ -2,6 +2,7 @@ using Permafrost.Models;
 using Permafrost.Tasks;
 using Permafrost.Tests.Models;
 using Permafrost.Kernels;
+using Permafrost.Training.Optimizers;
 using Permafrost.Training;
 using Permafrost.Tuning;
 
@@ -48,7 +49,7 @@ public class TrainStepTests : IDisposable
             Step(step);
             Assert.Equal(after, Engine.LiveTensors);
         }
-        Assert.All(model.Parameters, parameter => Assert.Null(parameter.Parameter.Value.Grad));
+        Assert.All(model.Parameters, parameter => Assert.Null(parameter.Parameter.Value.grad));
     }
 
     [Fact]
@@ -115,7 +116,7 @@ public class TrainStepTests : IDisposable
         Assert.True(double.IsNaN(loss));
         Assert.Equal(before, Hashes());
         Assert.Empty(adam.State().Steps);
-        Assert.All(model.Trained, parameter => Assert.Null(parameter.Parameter.Value.Grad));
+        Assert.All(model.Trained, parameter => Assert.Null(parameter.Parameter.Value.grad));
     }
 
     [Fact]

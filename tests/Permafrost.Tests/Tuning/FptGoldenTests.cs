@@ -36,10 +36,10 @@ public class FptGoldenTests
         {
             using var stepScope = torch.NewDisposeScope();
             Tensor logits = model.Forward(FptFixture.Inputs(fixture, expected.Read($"batch.{step}/x")), null);
-            if (step == 0) Golden.Forward("initial_out", logits.Detach().Reshape(expected.Read("initial_out").Shape), expected.Read("initial_out"));
+            if (step == 0) Golden.Forward("initial_out", logits.detach().reshape(expected.Read("initial_out").shape), expected.Read("initial_out"));
             Tensor loss = model.Loss(logits, FptFixture.Targets(expected.Read($"batch.{step}/y")));
-            Golden.Close($"loss {step}", loss.Detach(), Tensors.Scalar(losses[step]), losses[step] * (step == 0 ? 1e-5 : 1e-4));
-            loss.Backward();
+            Golden.Close($"loss {step}", loss.detach(), Tensors.Scalar(losses[step]), losses[step] * (step == 0 ? 1e-5 : 1e-4));
+            loss.backward();
             if (step == 0 && run == "noclip") CheckGradients(model, expected);
             double norm = GradientClipping.ClipNorm(model.Trained.Select(p => p.Parameter.Value), run == "clip" ? 1 : double.PositiveInfinity);
             Assert.True(Math.Abs(norm - norms[step]) <= 1e-4 * norms[step], $"gradient norm {step}: {norm}, expected {norms[step]}");
@@ -54,7 +54,7 @@ public class FptGoldenTests
         using var noGrad = torch.no_grad();
         Tensor test = model.Forward(FptFixture.Inputs(fixture, expected.Read("test/x")), null);
         Tensor reference = expected.Read($"{run}/test_out");
-        Golden.Close("test_out", test.Reshape(reference.Shape), reference, 1e-4 * Golden.Largest(reference));
+        Golden.Close("test_out", test.reshape(reference.shape), reference, 1e-4 * Golden.Largest(reference));
         Golden.Close("test_loss", model.Loss(test, FptFixture.Targets(expected.Read("test/y"))), expected.Read($"{run}/test_loss"), 1e-4);
 
         // What trains is what the reference trains.
@@ -66,7 +66,7 @@ public class FptGoldenTests
     {
         Dictionary<string, Tensor> gradients = Golden.Case(expected, "noclip/grad0.");
         double largest = gradients.Values.Max(Golden.Largest);
-        foreach ((string name, Tensor reference) in gradients) Golden.Gradient($"grad0.{name}", Find(model, name).Grad!, reference, largest);
+        foreach ((string name, Tensor reference) in gradients) Golden.Gradient($"grad0.{name}", Find(model, name).grad!, reference, largest);
     }
 
     private static void CheckParameters(TunedModel model, SafetensorsFile expected, string prefix, double tolerance)
@@ -95,10 +95,10 @@ internal static class FptFixture
         Backbone backbone = BackboneSource.Resolve(Repository.Fixture(fixture)).Load("pretrained", 0);
         var shape = new TaskShape
         {
-            VectorSize = inputs.Dimensions == 3 ? (int)inputs.Size(2) : null,
+            VectorSize = inputs.Dimensions == 3 ? (int)inputs.size(2) : null,
             Vocabulary = inputs.Dimensions == 3 ? null : 15,
-            SequenceLength = (int)inputs.Size(1),
-            Targets = (int)targets.Size(1),
+            SequenceLength = (int)inputs.size(1),
+            Targets = (int)targets.size(1),
             Classes = fixture == "fpt_bitxor" ? 2 : 10,
         };
         return new TunedModel(backbone, shape, Readout.Parse(ReadoutOf(fixture)), Policy.Parse("fpt"), ownTokens: false, dropout: 0, seed: 0, torch.CPU);
@@ -109,11 +109,11 @@ internal static class FptFixture
     public static Tensor Inputs(string fixture, Tensor x) => fixture switch
     {
         // (B, 2 patterns, 8 bits) in patches of 2 bits: 8 tokens.
-        "fpt_bitxor" => x.Reshape(x.Size(0), 8, 2),
+        "fpt_bitxor" => x.reshape(x.size(0), 8, 2),
         // (B, 1, 12, 12) in patches of 4x4, row by row: 9 tokens of 16.
-        "fpt_image" => x.Reshape(x.Size(0), 3, 4, 3, 4).Permute(0, 1, 3, 2, 4).Reshape(x.Size(0), 9, 16),
+        "fpt_image" => x.reshape(x.size(0), 3, 4, 3, 4).permute(0, 1, 3, 2, 4).reshape(x.size(0), 9, 16),
         _ => x,
     };
 
-    public static Tensor Targets(Tensor y) => y.Dimensions == 1 ? y.Unsqueeze(1) : y;
+    public static Tensor Targets(Tensor y) => y.Dimensions == 1 ? y.unsqueeze(1) : y;
 }

@@ -47,13 +47,13 @@ public class FrozenTypeTests : IDisposable
             (Tensor rounded, Dictionary<string, Tensor> roundedGradients) = Compute(one, ScalarType.BFloat16, out packed);
             Assert.Equal(KernelSet.MultipliesBFloat16, packed > 0);
             Assert.True(Cosine([logits], [rounded]) >= 0.999, $"logits: cosine {Cosine([logits], [rounded]):F5}");
-            Assert.InRange((logits - rounded).Abs().Max().Number() / Golden.Largest(logits), 1e-6, 0.04);  // not the same numbers, but close
+            Assert.InRange((logits - rounded).abs().Max().Number() / Golden.Largest(logits), 1e-6, 0.04);  // not the same numbers, but close
             string[] names = [.. gradients.Keys];
             Assert.Equal(names, roundedGradients.Keys);
             double all = Cosine([.. names.Select(name => gradients[name])], [.. names.Select(name => roundedGradients[name])]);
             Assert.True(all >= 0.999, $"all gradients together: cosine {all:F5}");
-            double largest = gradients.Values.Max(gradient => gradient.Norm().Number());
-            foreach (string name in names.Where(name => gradients[name].Norm().Number() > 0.01 * largest))
+            double largest = gradients.Values.Max(gradient => gradient.norm().Number());
+            foreach (string name in names.Where(name => gradients[name].norm().Number() > 0.01 * largest))
             {
                 double cosine = Cosine([gradients[name]], [roundedGradients[name]]);
                 Assert.True(cosine >= 0.99, $"{name}: cosine {cosine:F5}");
@@ -72,13 +72,13 @@ public class FrozenTypeTests : IDisposable
         foreach (TunedParameter parameter in model.Parameters.Where(parameter => parameter.Parameter.HasValue))
         {
             bool matrix = !parameter.Trained && parameter.Parameter.Layout != MatrixLayout.None;
-            Assert.Equal(matrix ? ScalarType.BFloat16 : ScalarType.Float32, parameter.Parameter.Stored.DType);
+            Assert.Equal(matrix ? ScalarType.BFloat16 : ScalarType.Float32, parameter.Parameter.Stored.dtype);
             if (matrix && KernelSet.MultipliesBFloat16) Assert.Contains("packed", Assert.Throws<InvalidOperationException>(() => parameter.Parameter.Value).Message, StringComparison.Ordinal);
-            else Assert.Equal(parameter.Parameter.Shape, parameter.Parameter.Value.Shape);
+            else Assert.Equal(parameter.Parameter.Shape, parameter.Parameter.Value.shape);
         }
         // What trains is never rounded, even where it is a matrix.
         using TunedModel wider = Tiny(ScalarType.BFloat16, "fpt,attn");
-        Assert.All(wider.Parameters.Where(parameter => parameter.Name.Contains(".attn.", StringComparison.Ordinal)), parameter => Assert.Equal((ScalarType.Float32, true), (parameter.Parameter.Value.DType, parameter.Parameter.Value.RequiresGrad)));
+        Assert.All(wider.Parameters.Where(parameter => parameter.Name.Contains(".attn.", StringComparison.Ordinal)), parameter => Assert.Equal((ScalarType.Float32, true), (parameter.Parameter.Value.dtype, parameter.Parameter.Value.requires_grad)));
     }
 
     [Fact]
@@ -89,11 +89,11 @@ public class FrozenTypeTests : IDisposable
         Assert.Equal(before, same.FrozenSha256());
         Assert.NotEqual(before, other.FrozenSha256());
         Assert.NotEqual(before, wide.FrozenSha256());
-        one.Loss(one.Forward(torch.ones([2, 6, 1]), null), torch.zeros([2, 3], ScalarType.Int64)).Backward();
+        one.Loss(one.Forward(torch.ones([2, 6, 1]), null), torch.zeros([2, 3], ScalarType.Int64)).backward();
         Assert.Equal(before, one.FrozenSha256());
         // One bit of one packed weight.
         Parameter changed = one.Parameters.Single(parameter => parameter.Name == "h.0.mlp.c_fc.weight").Parameter;
-        using (torch.no_grad()) changed.Stored.View(-1).Narrow(0, 3, 1).MulInPlace(-1);
+        using (torch.no_grad()) changed.Stored.view(-1).narrow(0, 3, 1).mul_(-1);
         Assert.NotEqual(before, one.FrozenSha256());
     }
 
@@ -121,7 +121,7 @@ public class FrozenTypeTests : IDisposable
                 (Tensor all, Dictionary<string, Tensor> expected) = Read(backbone, mask, null, positions);
                 (Tensor read, Dictionary<string, Tensor> gradients) = Read(backbone, mask, positions, positions);
                 string where = $"{layers} layers, {type}";
-                Assert.Equal([2, positions.Size(1), 24], read.Shape);
+                Assert.Equal([2, positions.size(1), 24], read.shape);
                 double rounding = type == ScalarType.Float32 ? 5e-6 : 0.02;
                 Golden.Close($"{where}: states", read, all, rounding * Golden.Largest(all));
                 Assert.Equal(expected.Keys, gradients.Keys);
@@ -140,8 +140,8 @@ public class FrozenTypeTests : IDisposable
                 using Backbone backbone = BackboneSource.Resolve(path).Load("random", 0, (body, name, parameter) => TunedModel.Settle(body, name, parameter, Policy.Parse("fpt"), ownTokens, type, torch.CPU));
                 Dictionary<string, Parameter> parameters = backbone.NamedParameters().ToDictionary(pair => pair.Name, pair => pair.Parameter);
                 Assert.Equal(ownTokens, parameters["wte.weight"].HasValue);
-                Assert.Equal(type, parameters["h.0.attn.c_attn.weight"].Stored.DType);
-                Assert.Equal(ScalarType.Float32, parameters["h.0.attn.c_attn.bias"].Stored.DType);
+                Assert.Equal(type, parameters["h.0.attn.c_attn.weight"].Stored.dtype);
+                Assert.Equal(ScalarType.Float32, parameters["h.0.attn.c_attn.bias"].Stored.dtype);
                 Assert.All(parameters.Where(pair => pair.Key != "wte.weight"), pair => Assert.True(pair.Value.HasValue, pair.Key));
             }
         // A whole float32 backbone never is in memory: what settles leaves before the next one comes.
@@ -177,14 +177,14 @@ public class FrozenTypeTests : IDisposable
     private static (Tensor States, Dictionary<string, Tensor> Gradients) Read(Backbone backbone, Tensor? mask, Tensor? asked, Tensor positions)
     {
         using var random = new Generator(1);
-        Tensor vectors = torch.empty([2, 9, 24]).NormalInPlace(0, 1, random), weight = torch.empty([2, positions.Size(1), 24]).NormalInPlace(0, 1, random);
-        vectors.RequiresGrad = true;
+        Tensor vectors = torch.empty([2, 9, 24]).normal_(0, 1, random), weight = torch.empty([2, positions.size(1), 24]).normal_(0, 1, random);
+        vectors.requires_grad = true;
         (string Name, Tensor Value)[] trained = [("in", vectors), .. backbone.NamedParameters().Where(pair => pair.Name.Contains("ln_", StringComparison.Ordinal) || pair.Name == "wpe.weight").Select(pair => (pair.Name, pair.Parameter.Value))];
-        foreach ((_, Tensor value) in trained) (value.RequiresGrad, value.Grad) = (true, null);
+        foreach ((_, Tensor value) in trained) (value.requires_grad, value.grad) = (true, null);
         Tensor hidden = backbone.Forward(new BackboneInput(InputsEmbeds: vectors, AttentionMask: mask, ReadPositions: asked)).LastHiddenState;
         if (asked is null) hidden = hidden.Rows(positions);
         (hidden * weight).Sum().Backward();
-        return (hidden.Detach(), trained.ToDictionary(one => one.Name, one => one.Value.Grad!));
+        return (hidden.detach(), trained.ToDictionary(one => one.Name, one => one.Value.grad!));
     }
 
     private sealed record Case(string Folder, TaskShape Shape, Readout Readout, bool OwnTokens, Tensor Inputs, Tensor? Mask, Tensor Targets, IReadOnlyDictionary<string, Tensor> Start);
@@ -201,7 +201,7 @@ public class FrozenTypeTests : IDisposable
         }
         // Padded sentences through the model's own token table; any answer makes a gradient.
         Tensor ids = expected.Read("right_padded/in.input_ids");
-        var shape = new TaskShape { Vocabulary = 80, SequenceLength = (int)ids.Size(1), Targets = 1, Classes = 5 };
+        var shape = new TaskShape { Vocabulary = 80, SequenceLength = (int)ids.size(1), Targets = 1, Classes = 5 };
         return new Case(path, shape, Readout.Parse("last"), true, ids, expected.Read("right_padded/in.attention_mask"), Tensors.From([0L, 3, 1], 3, 1), new Dictionary<string, Tensor>());
     }
 
@@ -209,16 +209,16 @@ public class FrozenTypeTests : IDisposable
     {
         using TunedModel model = new(BackboneSource.Resolve(one.Folder).Load("pretrained", 0), one.Shape, one.Readout, Policy.Parse("fpt"), one.OwnTokens, dropout: 0, seed: 0, torch.CPU, type);
         model.LoadAdapter(one.Start, "start values", complete: false);
-        packed = model.Frozen.Count(parameter => parameter.Parameter.HasValue && parameter.Parameter.Stored is { DType: ScalarType.BFloat16, Dimensions: 1 });
+        packed = model.Frozen.Count(parameter => parameter.Parameter.HasValue && parameter.Parameter.Stored is { dtype: ScalarType.BFloat16, Dimensions: 1 });
         model.Train(true);
         Tensor logits = model.Forward(one.Inputs, one.Mask);
-        model.Loss(logits, one.Targets).Backward();
-        return (logits.Detach(), model.Trained.ToDictionary(parameter => parameter.Name, parameter => parameter.Parameter.Value.Grad!));
+        model.Loss(logits, one.Targets).backward();
+        return (logits.detach(), model.Trained.ToDictionary(parameter => parameter.Name, parameter => parameter.Parameter.Value.grad!));
     }
 
     private static double Cosine(Tensor[] left, Tensor[] right)
     {
-        double Dot(Tensor[] a, Tensor[] b) => a.Zip(b).Sum(pair => (pair.First.To(ScalarType.Float64) * pair.Second.To(ScalarType.Float64)).Sum().Number());
+        double Dot(Tensor[] a, Tensor[] b) => a.Zip(b).Sum(pair => (pair.First.to(ScalarType.Float64) * pair.Second.to(ScalarType.Float64)).Sum().Number());
         return Dot(left, right) / Math.Sqrt(Dot(left, left) * Dot(right, right));
     }
 }

@@ -44,10 +44,10 @@ public class PaddedTailTests : IDisposable
             (float[], double, float[]) Compute(int rows)
             {
                 using TunedModel model = Model(readout, targets, vectors);
-                Tensor logits = model.Forward(inputs.Narrow(0, 0, rows), mask.Narrow(0, 0, rows));
-                Tensor loss = model.Loss(logits, answers.Narrow(0, 0, rows));
-                loss.Backward();
-                return (logits.Detach().ToArray<float>(), loss.Number(), [.. model.Trained.SelectMany(parameter => parameter.Parameter.Value.Grad?.ToArray<float>() ?? new float[parameter.Parameter.Elements])]);
+                Tensor logits = model.Forward(inputs.narrow(0, 0, rows), mask.narrow(0, 0, rows));
+                Tensor loss = model.Loss(logits, answers.narrow(0, 0, rows));
+                loss.backward();
+                return (logits.detach().ToArray<float>(), loss.Number(), [.. model.Trained.SelectMany(parameter => parameter.Parameter.Value.grad?.ToArray<float>() ?? new float[parameter.Parameter.Elements])]);
             }
         }
     }
@@ -59,9 +59,9 @@ public class PaddedTailTests : IDisposable
         using TunedModel model = Model("last", 1, vectors: false);
         Tensor ids = torch.ones([2, 20], ScalarType.Int64);
         Tensor right = torch.cat([torch.ones([2, 16], ScalarType.Int64), torch.zeros([2, 4], ScalarType.Int64)], 1);
-        Assert.Equal([2, 1, 3], model.Forward(ids, right).Shape);
-        Refusal.Of("20 tokens", () => model.Forward(ids, right.Flip(1)));
-        Refusal.Of("20 tokens", () => model.Forward(ids, torch.cat([right.Narrow(0, 0, 1), right.Narrow(0, 1, 1).Flip(1)])));
+        Assert.Equal([2, 1, 3], model.Forward(ids, right).shape);
+        Refusal.Of("20 tokens", () => model.Forward(ids, right.flip(1)));
+        Refusal.Of("20 tokens", () => model.Forward(ids, torch.cat([right.narrow(0, 0, 1), right.narrow(0, 1, 1).flip(1)])));
         Refusal.Of("20 tokens", () => model.Forward(ids, null));
     }
 

@@ -57,9 +57,9 @@ public class ReadoutTests : IDisposable
     [Fact]
     public void Gradients_reach_the_states_that_were_read_and_no_others()
     {
-        hidden.RequiresGrad = true;
+        hidden.requires_grad = true;
         Readout.Parse("last:2").Read(hidden, Mask(1, 1, 1, 0, 1, 1, 0, 0)).Sum().Backward();
-        Assert.Equal([0f, 1, 1, 0, 1, 1, 0, 0], hidden.Grad!.ToArray<float>());
+        Assert.Equal([0f, 1, 1, 0, 1, 1, 0, 0], hidden.grad!.ToArray<float>());
     }
 
     [Fact]
@@ -94,7 +94,7 @@ public class ReadoutTests : IDisposable
     private void Check(string readout, Tensor? mask, float[] expected)
     {
         Tensor read = Readout.Parse(readout).Read(hidden, mask);
-        Assert.Equal([2, expected.Length / 2, 1], read.Shape);
+        Assert.Equal([2, expected.Length / 2, 1], read.shape);
         Assert.Equal(expected, read.ToArray<float>());
     }
 

@@ -37,7 +37,7 @@ public class TunedModelTests : IDisposable
         Assert.Equal((Gpt2 + input + output, trained, TokenTable), model.Counts);
         Assert.Equal((input, output), (Elements(model, GroupName.Input), Elements(model, GroupName.Output)));
         Assert.Equal((38_400, 786_432), (Elements(model, GroupName.Ln), Elements(model, GroupName.Pos)));
-        Assert.All(model.Parameters, parameter => Assert.Equal(parameter.Trained, parameter.Parameter.Value.RequiresGrad));
+        Assert.All(model.Parameters, parameter => Assert.Equal(parameter.Trained, parameter.Parameter.Value.requires_grad));
         string share = (100.0 * trained / (Gpt2 + input + output)).ToString("F4");
         Assert.Equal($"trainable params: {trained:N0} || all params: {Gpt2 + input + output:N0} || trainable%: {share}", model.CountsLine);
     }
@@ -73,15 +73,15 @@ public class TunedModelTests : IDisposable
     public void A_linear_input_layer_starts_orthogonal_with_gain_1_41_and_zero_bias()
     {
         using TunedModel model = OnGpt2(Mnist, "fpt");
-        Tensor weight = Value(model, "input_layer.weight").Detach().To(ScalarType.Float64);  // (768, 16)
-        Tensor product = weight.Transpose(0, 1).Matmul(weight);
-        Tensor unit = torch.ones([16, 16], ScalarType.Float64).Triu().Tril() * (1.41 * 1.41);
-        Assert.True((product - unit).Abs().Max().Number() < 1e-5);
-        Assert.Equal(0, Value(model, "input_layer.bias").Abs().Max().Number());
+        Tensor weight = Value(model, "input_layer.weight").detach().to(ScalarType.Float64);  // (768, 16)
+        Tensor product = weight.transpose(0, 1).matmul(weight);
+        Tensor unit = torch.ones([16, 16], ScalarType.Float64).triu().tril() * (1.41 * 1.41);
+        Assert.True((product - unit).abs().Max().Number() < 1e-5);
+        Assert.Equal(0, Value(model, "input_layer.bias").abs().Max().Number());
         // Wider than the backbone: orthogonal the other way round.
         using TunedModel wide = Tiny("fpt", new TaskShape { VectorSize = 20, SequenceLength = 3, Classes = 2 });
-        Tensor rows = Value(wide, "input_layer.weight").Detach().To(ScalarType.Float64);  // (8, 20)
-        Assert.True((rows.Matmul(rows.Transpose(0, 1)) - torch.ones([8, 8], ScalarType.Float64).Triu().Tril() * (1.41 * 1.41)).Abs().Max().Number() < 1e-5);
+        Tensor rows = Value(wide, "input_layer.weight").detach().to(ScalarType.Float64);  // (8, 20)
+        Assert.True((rows.matmul(rows.transpose(0, 1)) - torch.ones([8, 8], ScalarType.Float64).triu().tril() * (1.41 * 1.41)).abs().Max().Number() < 1e-5);
     }
 
     [Fact]
@@ -89,11 +89,11 @@ public class TunedModelTests : IDisposable
     {
         using TunedModel model = OnGpt2(new TaskShape { Vocabulary = 1000, SequenceLength = 8, Classes = 10 }, "fpt");
         Tensor table = Value(model, "input_layer.weight");
-        Assert.Equal([1000, 768], table.Shape);
-        Assert.InRange(table.Std().Number(), 0.995, 1.005);  // 768,000 draws: 5 deviations are 0.004
+        Assert.Equal([1000, 768], table.shape);
+        Assert.InRange(table.std().Number(), 0.995, 1.005);  // 768,000 draws: 5 deviations are 0.004
         double bound = 1 / Math.Sqrt(768);
-        Assert.InRange(Value(model, "output_layer.weight").Abs().Max().Number(), 0.99 * bound, bound);
-        Assert.InRange(Value(model, "output_layer.bias").Abs().Max().Number(), 0, bound);
+        Assert.InRange(Value(model, "output_layer.weight").abs().Max().Number(), 0.99 * bound, bound);
+        Assert.InRange(Value(model, "output_layer.bias").abs().Max().Number(), 0, bound);
     }
 
     [Fact]
@@ -114,10 +114,10 @@ public class TunedModelTests : IDisposable
         using TunedModel model = Tiny("fpt");
         Tensor inputs = Tensors.From([0f, 1, 1, 0, 1, 0, 0, 1, 1, 1, 0, 1], 2, 6, 1);
         Tensor logits = model.Forward(inputs, null);
-        Assert.Equal([2, 3, 2], logits.Shape);
-        model.Loss(logits, Tensors.From([0L, 1, -100, 1, 1, 0], 2, 3)).Backward();
-        Assert.All(model.Trained, parameter => Assert.NotNull(parameter.Parameter.Value.Grad));
-        Assert.All(model.Frozen, parameter => Assert.Null(parameter.Parameter.Value.Grad));
+        Assert.Equal([2, 3, 2], logits.shape);
+        model.Loss(logits, Tensors.From([0L, 1, -100, 1, 1, 0], 2, 3)).backward();
+        Assert.All(model.Trained, parameter => Assert.NotNull(parameter.Parameter.Value.grad));
+        Assert.All(model.Frozen, parameter => Assert.Null(parameter.Parameter.Value.grad));
     }
 
     [Fact]
@@ -127,7 +127,7 @@ public class TunedModelTests : IDisposable
         using var noGrad = torch.no_grad();
         Tensor alone = model.Forward(Tensors.From([3L, 7, 2], 1, 3), null);
         Tensor padded = model.Forward(Tensors.From([3L, 7, 2, 9, 9, 9], 1, 6), Tensors.From([1L, 1, 1, 0, 0, 0], 1, 6));
-        Assert.True((alone - padded).Abs().Max().Number() < 1e-6);
+        Assert.True((alone - padded).abs().Max().Number() < 1e-6);
     }
 
     [Fact]
@@ -143,7 +143,7 @@ public class TunedModelTests : IDisposable
     public void An_adapter_restores_what_trained()
     {
         using TunedModel source = Tiny("fpt", seed: 1), target = Tiny("fpt", seed: 2);
-        using (torch.no_grad()) foreach (TunedParameter parameter in source.Trained) parameter.Parameter.Value.AddInPlace(torch.ones([1]), 0.25);
+        using (torch.no_grad()) foreach (TunedParameter parameter in source.Trained) parameter.Parameter.Value.add_(torch.ones([1]), 0.25);
         string frozen = target.FrozenSha256();
         target.LoadAdapter(source.Adapter().ToDictionary(p => p.Key.StartsWith("h.", StringComparison.Ordinal) ? $"transformer.{p.Key}" : p.Key, p => p.Value), "a.safetensors", complete: true);
         Assert.All(source.Adapter(), pair => Assert.True(pair.Value.ValuesEqual(target.Adapter()[pair.Key]), pair.Key));
@@ -157,7 +157,7 @@ public class TunedModelTests : IDisposable
         // Nothing else knows their values: the seed alone would not do once --init-adapter has set them.
         using TunedModel model = Tiny("ln"), other = Tiny("ln", seed: 1);
         Assert.Equal(["input_layer.weight", "input_layer.bias", "output_layer.weight", "output_layer.bias"], model.Adapter().Keys.Where(name => name.Contains("put_layer", StringComparison.Ordinal)));
-        Assert.False(Value(model, "output_layer.weight").RequiresGrad);
+        Assert.False(Value(model, "output_layer.weight").requires_grad);
         other.LoadAdapter(model.Adapter(), "a.safetensors", complete: true);
         Tensor inputs = torch.ones([1, 6, 1]);
         Assert.True(model.Forward(inputs, null).ValuesEqual(other.Forward(inputs, null)));

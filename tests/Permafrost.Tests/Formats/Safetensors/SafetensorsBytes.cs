@@ -28,6 +28,6 @@ internal static class SafetensorsBytes
     {
         using var scope = torch.NewDisposeScope();
         using var file = new SafetensorsFile(path);
-        foreach (string name in file.Entries.Keys) Assert.Equal(file.Entries[name].Shape, file.Read(name).Shape);
+        foreach (string name in file.Entries.Keys) Assert.Equal(file.Entries[name].Shape, file.Read(name).shape);
     }
 }

@@ -81,12 +81,12 @@ public class SafetensorsFileTests : IDisposable
     public void A_view_is_written_as_it_looks_and_a_gradient_does_not_matter()
     {
         Tensor tensor = Tensors.From([1f, 2, 3, 4, 5, 6], 2, 3);
-        tensor.RequiresGrad = true;
-        SafetensorsWriter.Write(folder["a"], [KeyValuePair.Create("t", tensor.Transpose(0, 1)), KeyValuePair.Create("part", tensor.Narrow(1, 1, 1))]);
+        tensor.requires_grad = true;
+        SafetensorsWriter.Write(folder["a"], [KeyValuePair.Create("t", tensor.transpose(0, 1)), KeyValuePair.Create("part", tensor.narrow(1, 1, 1))]);
         using var file = new SafetensorsFile(folder["a"]);
         Assert.Equal([1f, 4, 2, 5, 3, 6], file.Read("t").ToArray<float>());
         Assert.Equal([2f, 5], file.Read("part").ToArray<float>());
-        Assert.False(file.Read("t").RequiresGrad);
+        Assert.False(file.Read("t").requires_grad);
     }
 
     [Fact]
@@ -162,7 +162,7 @@ public class SafetensorsFileTests : IDisposable
         foreach ((string name, Tensor tensor) in tensors)
         {
             Tensor read = file.Read(name);
-            Assert.Equal((tensor.DType, tensor.ToString()), (read.DType, read.ToString()));
+            Assert.Equal((tensor.dtype, tensor.ToString()), (read.dtype, read.ToString()));
             Assert.Equal(tensor.ToBytes(), read.ToBytes());
         }
     }

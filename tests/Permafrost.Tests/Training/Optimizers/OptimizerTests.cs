@@ -1,5 +1,5 @@
 
-namespace Permafrost.Torch.Tests.Optimizers;
+namespace Permafrost.Tests.Training.Optimizers;
 
 /// <summary>What all optimisers share, on steps that can be computed by hand; golden trajectories are in Permafrost.Tests.</summary>
 public class OptimizerTests : IDisposable
@@ -17,7 +17,7 @@ public class OptimizerTests : IDisposable
     {
         Tensor w = Parameter(1, 2);
         using var sgd = new Sgd([new ParameterGroup([("w", w)])]);
-        w.Grad = Tensors.From([10f, -10]);
+        w.grad = Tensors.From([10f, -10]);
         sgd.Step(0.1);
         Equal([0, 3], w);
     }
@@ -27,7 +27,7 @@ public class OptimizerTests : IDisposable
     {
         Tensor w = Parameter(1, 1, 1);
         using var adam = new Adam([new ParameterGroup([("w", w)])]);
-        w.Grad = Tensors.From([1000f, -1e-3f, 0]);
+        w.grad = Tensors.From([1000f, -1e-3f, 0]);
         adam.Step(0.5);
         Equal([0.5f, 1.5f, 1], w);
     }
@@ -37,7 +37,7 @@ public class OptimizerTests : IDisposable
     {
         (Tensor a, Tensor b) = (Parameter(1), Parameter(1));
         using var sgd = new Sgd([new ParameterGroup([("a", a)], LearningRateScale: 10), new ParameterGroup([("b", b)], WeightDecay: 3)], weightDecay: 1);
-        (a.Grad, b.Grad) = (Tensors.From([0f]), Tensors.From([0f]));
+        (a.grad, b.grad) = (Tensors.From([0f]), Tensors.From([0f]));
         sgd.Step(0.01);
         Equal([0.9f], a);  // 1 - 10 * 0.01 * (0 + 1 * 1)
         Equal([0.97f], b);  // 1 - 0.01 * (0 + 3 * 1)
@@ -48,12 +48,12 @@ public class OptimizerTests : IDisposable
     {
         (Tensor a, Tensor b) = (Parameter(1), Parameter(1));
         using var adam = new Adam([new ParameterGroup([("a", a), ("b", b)])], weightDecay: 0.5, decoupled: true);
-        a.Grad = Tensors.From([1f]);
+        a.grad = Tensors.From([1f]);
         adam.Step(0.1);
         Equal([1], b);
         Assert.Equal(["a"], adam.State().Steps.Keys);
         // b starts later: its own first step, with its own bias correction.
-        b.Grad = Tensors.From([1f]);
+        b.grad = Tensors.From([1f]);
         adam.Step(0.1);
         Equal([1 * (1 - 0.05f) - 0.1f], b);
         Assert.Equal((2, 1), (adam.State().Steps["a"], adam.State().Steps["b"]));
@@ -65,7 +65,7 @@ public class OptimizerTests : IDisposable
         // More than 4 Mi elements in one group are updated in several calls.
         Tensor[] parts = [.. Enumerable.Range(0, 3).Select(_ => torch.ones([1 << 21]))];
         using var sgd = new Sgd([new ParameterGroup([.. parts.Select((part, i) => ($"p{i}", part))])]);
-        foreach (Tensor part in parts) part.Grad = torch.full([1 << 21], 2);
+        foreach (Tensor part in parts) part.grad = torch.full([1 << 21], 2);
         sgd.Step(0.25);
         Assert.All(parts, part => Assert.Equal((0.5, 0.5), (part.Min().Number(), part.Max().Number())));
     }
@@ -75,9 +75,9 @@ public class OptimizerTests : IDisposable
     {
         Tensor w = Parameter(1);
         using var sgd = new Sgd([new ParameterGroup([("w", w)])]);
-        w.Grad = Tensors.From([1f]);
+        w.grad = Tensors.From([1f]);
         sgd.ZeroGrad();
-        Assert.Null(w.Grad);
+        Assert.Null(w.grad);
         sgd.Step(1);
         Equal([1], w);
     }
@@ -106,16 +106,16 @@ public class OptimizerTests : IDisposable
     public void Clipping_scales_to_the_bound_and_measures_with_infinity()
     {
         (Tensor a, Tensor b, Tensor none) = (Parameter(0, 0), Parameter(0), Parameter(0));
-        (a.Grad, b.Grad) = (Tensors.From([3f, 0]), Tensors.From([-4f]));
+        (a.grad, b.grad) = (Tensors.From([3f, 0]), Tensors.From([-4f]));
         Assert.Equal(5, GradientClipping.ClipNorm([a, b, none], double.PositiveInfinity), 6);
-        Equal([3, 0], a.Grad);
+        Equal([3, 0], a.grad);
         Assert.Equal(4, GradientClipping.ClipNorm([a, b], 100, double.PositiveInfinity), 6);
         Assert.Equal(5, GradientClipping.ClipNorm([a, b], 1), 6);
-        Equal([0.6f, 0], a.Grad);
-        Equal([-0.8f], b.Grad);
+        Equal([0.6f, 0], a.grad);
+        Equal([-0.8f], b.grad);
         GradientClipping.ClipValue([a, b, none], 0.7);
-        Equal([0.6f, 0], a.Grad);
-        Equal([-0.7f], b.Grad);
+        Equal([0.6f, 0], a.grad);
+        Equal([-0.7f], b.grad);
         Assert.Equal(0, GradientClipping.ClipNorm([none], 1));
     }
 
@@ -123,16 +123,16 @@ public class OptimizerTests : IDisposable
     public void A_gradient_that_is_not_finite_is_measured_as_such_and_left_for_the_caller()
     {
         Tensor a = Parameter(0, 0);
-        a.Grad = Tensors.From([float.NaN, 1]);
+        a.grad = Tensors.From([float.NaN, 1]);
         Assert.True(double.IsNaN(GradientClipping.ClipNorm([a], 1)));
-        a.Grad = Tensors.From([float.PositiveInfinity, 1]);
+        a.grad = Tensors.From([float.PositiveInfinity, 1]);
         Assert.True(double.IsPositiveInfinity(GradientClipping.ClipNorm([a], 1)));
     }
 
     private static Tensor Parameter(params float[] values)
     {
         Tensor tensor = Tensors.From(values);
-        tensor.RequiresGrad = true;
+        tensor.requires_grad = true;
         return tensor;
     }
 
