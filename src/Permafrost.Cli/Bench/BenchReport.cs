@@ -98,7 +98,8 @@ internal static class BenchReport
 
     private static string Quoted(string value) => value.Contains(',', StringComparison.Ordinal) ? $"\"{value}\"" : value;
 
-    private static string Seconds(double value) => value < 0.1 ? (1000 * value).ToString("F2", CultureInfo.InvariantCulture) + " ms" : value.ToString("F3", CultureInfo.InvariantCulture) + " s";
+    private static string Seconds(double value) =>
+        value < 0.1 ? (1000 * value).ToString("F2", CultureInfo.InvariantCulture) + " ms" : value.ToString("F3", CultureInfo.InvariantCulture) + " s";
 
     private static string WithInterval(JsonObject one, string name) =>
         one[name + "_low"] is { } low ? $"{Number(one[name])} ({Number(low)}-{Number(one[name + "_high"])})" : Number(one[name]);

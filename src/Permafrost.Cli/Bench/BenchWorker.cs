@@ -22,7 +22,7 @@ internal sealed class BenchWorker : IDisposable
     private TunedModel? model;
     private Adam? adam;
     private Batch? batch;
-    private Device device = torch.CPU;
+    private Device device = null!;  // set by the first setup: naming one loads libtorch, and where that fails Engine has the sentence for it
     private Func<double>? step;
 
     public static void Serve()
