@@ -35,7 +35,7 @@ missing_tools() {
   esac
 }
 
-# up_to_date STAMP PATH...: nothing changed since the build that left STAMP: no source, no choice; no compiler came; libtorch is where the programs' links say.
+# up_to_date STAMP PATH...: nothing changed since the build that left STAMP: no source, no choice; no compiler came; what links name is there.
 up_to_date() {
   local stamp=$1 built state link changed
   shift
@@ -113,7 +113,8 @@ build() {
   flock -n 9 || { say "waiting for another build here to end"; flock 9; }
   if ! up_to_date "$stamp" native "$@"; then
     touch "$artifacts/.begun"
-    if compgen -G "$artifacts/.built-*" >/dev/null; then say "building what changed"; else say "building for the first time, one to two minutes; libtorch (130 MB) is fetched once"; fi
+    if compgen -G "$artifacts/.built-*" >/dev/null; then say "building what changed"
+    else say "building for the first time, one to two minutes; libtorch (130 MB) is fetched once"; fi
     build_kernels
     fetch_charts
     build_dotnet "$project"

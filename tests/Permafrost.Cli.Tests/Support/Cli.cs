@@ -39,8 +39,8 @@ internal static class Cli
         return process.WaitForExit(settings.Timeout);
     }
 
-    // A signal that the tests' own parent ignores (nohup, a shell's background job) stays ignored in everything they start, and no test of signals could pass. GNU's env undoes that,
-    // and then becomes the program; where there is another env, programs start as they are.
+    // A signal that the tests' own parent ignores (nohup, a shell's background job) stays ignored in everything they start, and no test of signals could pass.
+    // GNU's env undoes that, and then becomes the program; where there is another env, programs start as they are.
     private static readonly string[] DefaultSignals = WithDefaultSignals();
 
     private static string[] WithDefaultSignals()
