@@ -95,7 +95,13 @@ fetch_charts() {
 build_dotnet() {
   local log=$artifacts/build.log arguments=()
   if [ -n "${PERMAFROST_LIBTORCH:-}" ]; then arguments=("-p:LibtorchPackage=$PERMAFROST_LIBTORCH"); fi
-  dotnet build "$root/$1" -c Release --disable-build-servers -tl:off -v:minimal "${arguments[@]}" >"$log" 2>&1 9>&- || fail_with_log "$log" "$1 does not build"
+  if ! dotnet build "$root/$1" -c Release --disable-build-servers -tl:off -v:minimal "${arguments[@]}" >"$log" 2>&1 9>&-; then
+    if [ -n "${PERMAFROST_LIBTORCH:-}" ] && grep -q "error NU110[0-9]: .*$PERMAFROST_LIBTORCH" "$log"; then
+      fail "NuGet has no $PERMAFROST_LIBTORCH, which PERMAFROST_LIBTORCH names, in the version that TorchSharp needs (full log: $log)"
+    fi
+    if grep -q 'error NU1301: ' "$log"; then fail "NuGet cannot be reached, and the build needs packages that are not here yet (full log: $log)"; fi
+    fail_with_log "$log" "$1 does not build"
+  fi
   # What the build says about the system (build/Permafrost.targets).
   sed -n 's/.*: warning PERMAFROST[0-9]*: \(.*\) \[[^]]*\]$/permafrost: \1/p' "$log" | sort -u >&2
 }
