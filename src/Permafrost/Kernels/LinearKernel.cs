@@ -42,6 +42,7 @@ public static unsafe class LinearKernel
     {
         bool packed = weight.Dimensions == 1;
         Check(x, weight, bias, outputs, type, packed, outputsFirst);
+        if (!Enum.IsDefined(activation)) throw new ArgumentException($"{(int)activation} is no activation of a linear map");
         bool takes = KernelSet.Takes(x) && KernelSet.Writes(type) && (bias is null || bias.dtype == ScalarType.Float32);
         bool product = takes && (packed || (weight.dtype == ScalarType.Float32 && type == ScalarType.BFloat16)) && KernelSet.MultipliesBFloat16;
         bool plain = takes && !packed && weight.dtype == ScalarType.Float32;

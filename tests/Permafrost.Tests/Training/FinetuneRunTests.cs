@@ -11,7 +11,7 @@ namespace Permafrost.Tests.Training;
 public class FinetuneRunTests : IDisposable
 {
     private readonly TinyRun tiny = new();
-    private readonly DisposeScope scope = new();
+    private readonly DisposeScope scope = torch.NewDisposeScope();
 
     public void Dispose()
     {
