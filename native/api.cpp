@@ -65,6 +65,24 @@ void norm_backward(const pf_norm_backward_args& a) {
     if (a.d_bias != nullptr) std::copy(total.get() + width, total.get() + 2 * width, a.d_bias);
 }
 
+// A stretch of one of several tensors, so that many small ones and few large ones go over the threads alike.
+struct Stretch {
+    int64_t tensor, begin, end;
+};
+
+std::vector<Stretch> stretches_of(int64_t count, const int64_t* elements) {
+    std::vector<Stretch> stretches;
+    for (int64_t i = 0; i < count; i++)
+        for (int64_t begin = 0; begin < elements[i]; begin += 4 * kElements) stretches.push_back({i, begin, std::min(elements[i], begin + 4 * kElements)});
+    return stretches;
+}
+
+double work_of(int64_t count, const int64_t* elements) {
+    double work = 0;
+    for (int64_t i = 0; i < count; i++) work += static_cast<double>(elements[i]);
+    return work;
+}
+
 // Heads of sequences: a few at a time, since each call has scratch memory to clear.
 template <typename F>
 void heads_of(const pf_attention_args& a, double work, F&& body) {
@@ -223,19 +241,36 @@ int pf_transpose(const pf_transpose_args* args) {
     });
 }
 
+int pf_sum_squares(pf_list_args* args) {
+    return guarded(args, "sum of squares", [args](const pf_list_args& a) {
+        const std::vector<Stretch> stretches = stretches_of(a.count, a.elements);
+        std::vector<double> sums(stretches.size());
+        parallel(static_cast<int64_t>(stretches.size()), work_of(a.count, a.elements), [&](int64_t task) {
+            const Stretch& s = stretches[task];
+            sums[task] = active().sum_squares(a.tensors[s.tensor], s.begin, s.end);
+        });
+        double total = 0;
+        for (const double sum : sums) total += sum;
+        args->result = total;
+        return 0;
+    });
+}
+
+int pf_scale(pf_list_args* args) {
+    return guarded(args, "scale", [](const pf_list_args& a) {
+        const std::vector<Stretch> stretches = stretches_of(a.count, a.elements);
+        parallel(static_cast<int64_t>(stretches.size()), work_of(a.count, a.elements), [&](int64_t task) {
+            const Stretch& s = stretches[task];
+            active().scale(a.tensors[s.tensor], static_cast<float>(a.factor), s.begin, s.end);
+        });
+        return 0;
+    });
+}
+
 int pf_adam(const pf_adam_args* args) {
     return guarded(args, "adam", [](const pf_adam_args& a) {
-        // One task is a stretch of one tensor, so that many small tensors and few large ones go over the threads alike.
-        struct Stretch {
-            int64_t tensor, begin, end;
-        };
-        std::vector<Stretch> stretches;
-        double work = 0;
-        for (int64_t i = 0; i < a.count; i++) {
-            work += 8.0 * a.elements[i];
-            for (int64_t begin = 0; begin < a.elements[i]; begin += 4 * kElements) stretches.push_back({i, begin, std::min(a.elements[i], begin + 4 * kElements)});
-        }
-        parallel(static_cast<int64_t>(stretches.size()), work, [&](int64_t task) {
+        const std::vector<Stretch> stretches = stretches_of(a.count, a.elements);
+        parallel(static_cast<int64_t>(stretches.size()), 8 * work_of(a.count, a.elements), [&](int64_t task) {
             const Stretch& s = stretches[task];
             active().adam(a.parameters[s.tensor], a.gradients[s.tensor], a.first[s.tensor], a.second[s.tensor], a.settings, s.begin, s.end);
         });

@@ -1,4 +1,10 @@
 // Which instruction sets there are, and which one is used.
+#ifdef PERMAFROST_X86
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
 #include "kernels.h"
 
 namespace permafrost::kernels {
@@ -15,13 +21,25 @@ PERMAFROST_DECLARE(portable)
 PERMAFROST_DECLARE(avx2)
 PERMAFROST_DECLARE(avx512)
 PERMAFROST_DECLARE(avx512_bf16)
+PERMAFROST_DECLARE(avx512_amx)
 #endif
 
 namespace {
 
+#ifdef PERMAFROST_X86
+// Whether the processor has tile registers for bfloat16, and the system lets this process use them.
+bool has_tiles() {
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    constexpr unsigned kBFloat16 = 1u << 22, kTile = 1u << 24;
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d & kBFloat16) == 0 || (d & kTile) == 0) return false;
+    constexpr long kRequest = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+    return syscall(SYS_arch_prctl, kRequest, kTileData) == 0;
+}
+#endif
+
 struct Sets {
-    Kernels sets[4] = {};
-    const Kernels* list[4] = {};
+    Kernels sets[5] = {};
+    const Kernels* list[5] = {};
     int count = 0;
     const Kernels* chosen = nullptr;
 
@@ -29,6 +47,13 @@ struct Sets {
 #ifdef PERMAFROST_X86
         __builtin_cpu_init();
         const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+        if (avx512 && __builtin_cpu_supports("avx512bf16") && has_tiles()) {
+            Kernels& set = add("avx512-amx");
+            avx512_amx::add_rows(set);
+            avx512_amx::add_attention(set);
+            avx512_amx::add_matmul(set);
+            avx512_amx::add_product(set);
+        }
         if (avx512 && __builtin_cpu_supports("avx512bf16")) {
             Kernels& set = add("avx512-bf16");
             avx512_bf16::add_rows(set);

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <string>
+#include <type_traits>
 
 #include "permafrost_kernels.h"
 
@@ -33,6 +34,8 @@ struct Kernels {
     // sums[i] = the sum of column i, for columns [begin, end).
     void (*column_sums)(const pf_column_sums_args&, int64_t begin, int64_t end);
     void (*transpose)(const pf_transpose_args&, int64_t begin, int64_t end);
+    double (*sum_squares)(const float* x, int64_t begin, int64_t end);
+    void (*scale)(float* x, float factor, int64_t begin, int64_t end);
     void (*adam)(float* p, const float* g, float* m, float* v, const double* settings, int64_t begin, int64_t end);
     void (*attention_forward)(const pf_attention_args&, int64_t begin, int64_t end);
     void (*attention_backward)(const pf_attention_args&, int64_t begin, int64_t end);
@@ -52,7 +55,7 @@ const Kernels* const* available(int* count);
 // False when this processor does not have it.
 bool select(const std::string& name);
 
-// pool.cpp: calls run(context, task) for every task, on several threads at once where `work` (float operations, or numbers moved) is worth waking them.
+// pool.cpp: calls run(context, task) for every task, on several threads at once where `work` (float operations, or numbers moved) is worth it.
 using Task = void (*)(void* context, int64_t task);
 void run_tasks(int64_t tasks, double work, void* context, Task run);
 int threads();

@@ -30,9 +30,8 @@ PF_API const char* pf_set(void);             /* the one in use */
 PF_API int pf_select(const char* name);      /* 1 when this processor does not have it */
 PF_API int32_t pf_multiplies_bfloat16(void); /* whether the set in use has pf_product, pf_pack and pf_unpack */
 
-/* Threads that one call may use, and whose they are: libtorch's OpenMP runtime ("openmp"), or none ("none": work stays on the calling thread). */
+/* Threads that one call may use. Small work stays on the calling thread. */
 PF_API void pf_threads_set(int32_t threads);
-PF_API const char* pf_pool(void);
 
 /* Whether an element is dropped is a function of key, row and index within the row. */
 typedef struct {
@@ -192,6 +191,18 @@ typedef struct {
     int64_t stride;
 } pf_transpose_args;
 PF_API int pf_transpose(const pf_transpose_args* args);
+
+/* Over `count` contiguous float32 tensors: `result` = the sum of all squares, in a fixed order; or every number times `factor`, in place. */
+typedef struct {
+    int64_t size;
+    int64_t count;
+    const int64_t* elements;
+    float* const* tensors;
+    double factor;
+    double result;
+} pf_list_args;
+PF_API int pf_sum_squares(pf_list_args* args);
+PF_API int pf_scale(pf_list_args* args);
 
 /* Adam over `count` float32 tensors: one pass over parameter, gradient and both moments. Settings: learning rate / (1 - beta1^t), sqrt(1 - beta2^t), beta1,
  * beta2, epsilon, L2 decay, 1 - rate * decoupled decay, gradient scale. */

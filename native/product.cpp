@@ -17,7 +17,113 @@ namespace permafrost::kernels::PERMAFROST_ISA {
 
 namespace {
 
+#ifdef __AMX_BF16__
+
+// Intel's tile registers: 16 rows of 64 bytes. Six of them hold 32 rows by 48 columns of sums, one the rows of x, one the columns of the panel, whose pairs already lie
+// as tdpbf16ps takes them. The last rows and the last numbers of a row go through memory that zeros fill up.
+constexpr int kRows = 32, kStep = 32;  // inputs at a time
+
+struct alignas(64) TileConfiguration {
+    uint8_t palette = 1, start = 0, reserved[14] = {};
+    uint16_t bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+    uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+};
+
+// Tiles belong to the thread, and every use of them begins and ends here.
+class Tiles {
+public:
+    Tiles() {
+        const TileConfiguration configuration;
+        _tile_loadconfig(&configuration);
+    }
+    ~Tiles() { _tile_release(); }
+
+    // Rows that do not fill their tiles, with zeros behind them; they are the same ones for every panel.
+    const bf16* filled(const bf16* x, int count, int64_t inner) {
+        if (count == kRows || count == 16) return x;
+        if (x == filled_from_) return filled_.get();
+        const int64_t size = (count < 16 ? 16 : kRows) * inner;
+        filled_.reset(new bf16[size]);
+        __builtin_memcpy(filled_.get(), x, count * inner * sizeof(bf16));
+        std::fill(filled_.get() + count * inner, filled_.get() + size, bf16(0));
+        filled_from_ = x;
+        return filled_.get();
+    }
+
+private:
+    std::unique_ptr<bf16[]> filled_;
+    const bf16* filled_from_ = nullptr;
+};
+
+template <int C, bool Second>
+PERMAFROST_INLINE void step(const bf16* x, int64_t x_bytes, const bf16* panel, int64_t panel_bytes) {
+    _tile_loadd(6, x, x_bytes);
+    _tile_loadd(7, panel, panel_bytes);
+    _tile_dpbf16ps(0, 6, 7);
+    if constexpr (C > 1) {
+        _tile_loadd(7, panel + 32, panel_bytes);
+        _tile_dpbf16ps(1, 6, 7);
+    }
+    if constexpr (C > 2) {
+        _tile_loadd(7, panel + 64, panel_bytes);
+        _tile_dpbf16ps(2, 6, 7);
+    }
+    if constexpr (Second) {
+        _tile_loadd(6, reinterpret_cast<const char*>(x) + 16 * x_bytes, x_bytes);
+        if constexpr (C > 2) {
+            _tile_dpbf16ps(5, 6, 7);  // still there
+            _tile_loadd(7, panel + 32, panel_bytes);
+        }
+        if constexpr (C > 1) {
+            _tile_dpbf16ps(4, 6, 7);
+            _tile_loadd(7, panel, panel_bytes);
+        }
+        _tile_dpbf16ps(3, 6, 7);
+    }
+}
+
+template <int C, bool Second>
+void tile(const bf16* x, int64_t x_stride, const bf16* x_tail, const bf16* panel, const bf16* panel_tail, int64_t inner, float* sums) {
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    _tile_zero(4);
+    _tile_zero(5);
+    const int64_t whole = inner / kStep * kStep;
+    for (int64_t k = 0; k < whole; k += kStep) step<C, Second>(x + k, x_stride * 2, panel + k * C * 16, C * 64);
+    if (whole < inner) step<C, Second>(x_tail, kStep * 2, panel_tail, C * 64);
+    constexpr int64_t kBytes = kPanel * sizeof(float);
+    _tile_stored(0, sums, kBytes);
+    if constexpr (C > 1) _tile_stored(1, sums + 16, kBytes);
+    if constexpr (C > 2) _tile_stored(2, sums + 32, kBytes);
+    if constexpr (!Second) return;
+    _tile_stored(3, sums + 16 * kPanel, kBytes);
+    if constexpr (C > 1) _tile_stored(4, sums + 16 * kPanel + 16, kBytes);
+    if constexpr (C > 2) _tile_stored(5, sums + 16 * kPanel + 32, kBytes);
+}
+
+template <int C>
+void rows_of(int count, const bf16* x, int64_t x_stride, const bf16* panel, int64_t pairs, float* sums) {
+    const int64_t inner = 2 * pairs, whole = inner / kStep * kStep, rest = inner - whole;
+    alignas(64) bf16 x_tail[kRows * kStep], panel_tail[kStep * C * 16];
+    if (rest > 0) {
+        std::fill(x_tail, x_tail + kRows * kStep, bf16(0));
+        std::fill(panel_tail, panel_tail + kStep * C * 16, bf16(0));
+        for (int r = 0; r < count; r++) __builtin_memcpy(x_tail + r * kStep, x + r * x_stride + whole, rest * sizeof(bf16));
+        __builtin_memcpy(panel_tail, panel + whole * C * 16, rest * C * 16 * sizeof(bf16));
+    }
+    if (count <= 16) tile<C, false>(x, x_stride, x_tail, panel, panel_tail, inner, sums);
+    else tile<C, true>(x, x_stride, x_tail, panel, panel_tail, inner, sums);
+}
+
+#else
+
 constexpr int kRows = 8;
+
+struct Tiles {
+    const bf16* filled(const bf16* x, int, int64_t) { return x; }
+};
 
 PERMAFROST_INLINE __m512bh as_bf16(__m512i x) { return reinterpret_cast<__m512bh>(x); }
 
@@ -61,6 +167,8 @@ void rows_of(int count, const bf16* x, int64_t x_stride, const bf16* panel, int6
         default: return tile<1, C>(x, x_stride, panel, pairs, sums);
     }
 }
+
+#endif
 
 void tile_of(int rows, int blocks, const bf16* x, int64_t x_stride, const bf16* panel, int64_t pairs, float* sums) {
     if (blocks == 3) rows_of<3>(rows, x, x_stride, panel, pairs, sums);
@@ -154,6 +262,7 @@ void product(const pf_product_args& a, int64_t begin, int64_t end, int64_t first
     const int64_t inner = a.transposed ? a.outputs : a.inputs, width = a.transposed ? a.inputs : a.outputs;
     const int64_t padded = round_up(width, 16), pairs = round_up(inner, 16) / 2;
     alignas(64) float sums[kRows * kPanel];
+    Tiles tiles;
     std::unique_ptr<bf16[]> transposed(a.transposed ? new bf16[kPanel * pairs * 2] : nullptr);
     const int64_t row_block = a.transposed ? last - first : kRowBlock;
     for (int64_t block = first; block < last; block += row_block) {
@@ -169,7 +278,7 @@ void product(const pf_product_args& a, int64_t begin, int64_t end, int64_t first
             for (int64_t row = block; row < block_end; row += kRows) {
                 const int rows = static_cast<int>(std::min<int64_t>(kRows, block_end - row));
                 // x has no padding: its rows have `inner` numbers, which is even (the caller pads odd ones).
-                tile_of(rows, blocks, a.x + row * inner, inner, panel, inner / 2, sums);
+                tile_of(rows, blocks, tiles.filled(a.x + row * inner, rows, inner), inner, panel, inner / 2, sums);
                 finish_of(a, sums, row, rows, column, std::min<int64_t>(blocks * 16, width - column));
             }
         }

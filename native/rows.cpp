@@ -185,6 +185,16 @@ void transpose(const pf_transpose_args& a, int64_t begin, int64_t end) {
     for (int64_t c = begin; c < end; c++) std::fill(a.to + c * a.stride + a.rows, a.to + (c + 1) * a.stride, bf16(0));
 }
 
+double sum_squares(const float* x, int64_t begin, int64_t end) {
+    const float* from = x + begin;
+    return sum_of(end - begin, [from](int64_t i) { return from[i] * from[i]; });
+}
+
+void scale(float* x, float factor, int64_t begin, int64_t end) {
+#pragma omp simd
+    for (int64_t i = begin; i < end; i++) x[i] *= factor;
+}
+
 // settings: learning rate / (1 - beta1^t), sqrt(1 - beta2^t), beta1, beta2, epsilon, L2 decay, decoupled decay (1 - rate * decay), gradient scale.
 // Operation for operation what Adam.cs calls on libtorch, so that both give the same bits within rounding.
 void adam(float* p, const float* g, float* m, float* v, const double* settings, int64_t begin, int64_t end) {
@@ -211,6 +221,8 @@ void add_rows(Kernels& kernels) {
     kernels.convert = convert;
     kernels.column_sums = column_sums;
     kernels.transpose = transpose;
+    kernels.sum_squares = sum_squares;
+    kernels.scale = scale;
     kernels.adam = adam;
 }
 

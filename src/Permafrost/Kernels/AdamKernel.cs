@@ -8,6 +8,35 @@ internal static unsafe class AdamKernel
     /// <summary>Whether it can update a parameter.</summary>
     public static bool Takes(Tensor parameter) => KernelSet.Enabled && parameter.dtype == ScalarType.Float32 && parameter.IsOnCpu() && parameter.is_contiguous();
 
+    /// <summary>The sum of all numbers' squares, in a fixed order.</summary>
+    public static double SumSquares(Tensor[] tensors)
+    {
+        var arguments = new ListArguments();
+        Over(tensors, ref arguments, scale: false);
+        return arguments.Result;
+    }
+
+    /// <summary>Multiplies every number, in place.</summary>
+    public static void Scale(Tensor[] tensors, double factor)
+    {
+        var arguments = new ListArguments { Factor = factor };
+        Over(tensors, ref arguments, scale: true);
+    }
+
+    private static void Over(Tensor[] tensors, ref ListArguments arguments, bool scale)
+    {
+        long[] elements = [.. tensors.Select(tensor => tensor.NumberOfElements)];
+        nint[] addresses = [.. tensors.Select(TensorExtensions.Address)];
+        fixed (long* sizes = elements)
+        fixed (nint* pointers = addresses)
+        fixed (ListArguments* call = &arguments)
+        {
+            (call->Count, call->Elements, call->Tensors) = (tensors.Length, (nint)sizes, (nint)pointers);
+            NativeMethods.Check(scale ? NativeMethods.pf_scale(call) : NativeMethods.pf_sum_squares(call));
+        }
+        GC.KeepAlive(tensors);
+    }
+
     /// <summary>Updates parameters and moments in place.</summary>
     /// <param name="parameters">Contiguous float32 tensors on the CPU, as are the others.</param>
     /// <param name="gradients">Of the parameters.</param>

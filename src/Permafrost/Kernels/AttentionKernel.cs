@@ -97,6 +97,7 @@ public static unsafe class AttentionKernel
         if (!wanted) return output;
 
         // Each tensor once, though two or three sides may lie in it.
+        Tensor[] wants = [.. new[] { q.Given, k.Given, v.Given }.Distinct(ReferenceEqualityComparer.Instance).Cast<Tensor>().Where(tape!.Wants)];
         var held = new List<Side>();
         Side Held(Side side)
         {
@@ -124,7 +125,7 @@ public static unsafe class AttentionKernel
             call.Dv = v.Address(gradients[v.Given]);
             NativeMethods.Check(NativeMethods.pf_attention_backward(&call));
             GC.KeepAlive(dOut);
-            foreach ((Tensor tensor, Tensor gradient) in gradients) if (tape.Wants(tensor)) tape.Give(tensor, gradient);
+            foreach (Tensor tensor in wants) tape.Give(tensor, gradients[tensor]);
         });
         return output;
     }

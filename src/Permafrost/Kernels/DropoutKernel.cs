@@ -18,9 +18,10 @@ public static unsafe class DropoutKernel
         Tensor y = Apply(x, dropout);
         if (!grad || Tape.Current is not { } tape || !tape.Wants(x)) return y;
         tape.Result(y);
+        ScalarType type = x.dtype;
         tape.Add(() =>
         {
-            if (tape.Take(y) is { } dy) tape.Give(x, Apply(Elementwise.As(dy, x.dtype), dropout));
+            if (tape.Take(y) is { } dy) tape.Give(x, Apply(Elementwise.As(dy, type), dropout));
         });
         return y;
     }

@@ -11,6 +11,17 @@ public static partial class Engine
     private static readonly object Gate = new();
     private static volatile bool ready;
 
+    // libtorch's OpenMP threads would spin while they wait for work, on the very cores that the kernels' threads need. Read once, when the library loads; what the user has set stays.
+    [ModuleInitializer]
+    internal static void KeepOpenMpFromSpinning()
+    {
+        // .NET's SetEnvironmentVariable does not reach C libraries.
+        if (OperatingSystem.IsLinux()) _ = setenv("OMP_WAIT_POLICY", "passive", overwrite: 0);
+    }
+
+    [LibraryImport("libc", StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int setenv(string name, string value, int overwrite);
+
     /// <summary>libtorch's version, such as <c>2.10.0</c>.</summary>
     public static string Version
     {

@@ -21,9 +21,6 @@ public static class KernelSet
     /// <summary>The library's file; null where it was not built or does not belong to this platform.</summary>
     public static string? LibraryPath => KernelLibrary.Path;
 
-    /// <summary>Whose threads the kernels use: libtorch's, or none.</summary>
-    public static string Pool => KernelLibrary.Path is null ? None : Text(NativeMethods.pf_pool());
-
     /// <summary>Whether the set in use multiplies bfloat16 weights, packed by <see cref="LinearKernel.Pack"/>.</summary>
     public static bool MultipliesBFloat16 => Enabled && NativeMethods.pf_multiplies_bfloat16() != 0;
 

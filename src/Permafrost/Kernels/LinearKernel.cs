@@ -98,7 +98,7 @@ public static unsafe class LinearKernel
         Tensor y = Product(rows, ready, bias, inputs, outputs, transposed: false, activation, shape, type, slope);
         if (!(wantsX || wantsWeight || wantsBias)) return y;
         if (slope is not null) tape!.Own(slope);
-        Tensor? heldWeight = !wantsX ? null : ReferenceEquals(ready, weight) ? weight : tape!.Own(ready);
+        Tensor? heldWeight = !wantsX ? null : ReferenceEquals(ready, weight) ? tape!.Hold(weight) : tape!.Own(ready);
         Tensor? heldRows = !wantsWeight ? null : ReferenceEquals(rows, x) ? tape!.Hold(x) : tape!.Own(rows);
         tape!.Result(y);
         ScalarType xType = x.dtype;

@@ -17,6 +17,7 @@ public static unsafe class RowsKernel
         foreach (long position in picked) if (position < 0 || position >= T) throw new ArgumentException($"position {position} is not among the {T} tokens");
         Tensor dense = x.is_contiguous() ? x : x.contiguous(), result = torch.empty([B, K, C], x.dtype);
         long bytes = C * x.ElementSize;
+        ScalarType type = x.dtype;
         for (long row = 0; row < B * K; row++) Buffer.MemoryCopy((void*)(dense.Address() + (nint)((row / K * T + picked[row]) * bytes)), (void*)(result.Address() + (nint)(row * bytes)), bytes, bytes);
         if (!grad || Tape.Current is not { } tape || !tape.Wants(x)) return result;
         tape.Result(result);
@@ -25,7 +26,7 @@ public static unsafe class RowsKernel
             if (tape.Take(result) is not { } given) return;
             Tensor dy = Elementwise.As(given, ScalarType.Float32), wide = torch.zeros(B, T, C);
             AddRows(dy, wide, row => row / K * T + picked[row]);
-            tape.Give(x, Elementwise.As(wide, x.dtype));
+            tape.Give(x, Elementwise.As(wide, type));
         });
         return result;
     }

@@ -169,8 +169,8 @@ internal sealed class Tape
             foreach (Tensor tensor in taken) tensor.Dispose();
             taken.Clear();
         }
-        Tensor?[] result = [.. Leaves.Select(leaf => gradients.GetValueOrDefault(leaf))];
-        gradients.Clear();
+        // Handles of the scope that the caller has open, which frees them when libtorch has read them.
+        Tensor?[] result = [.. Leaves.Select(leaf => gradients.GetValueOrDefault(leaf)?.alias())];
         Release();
         return result;
     }

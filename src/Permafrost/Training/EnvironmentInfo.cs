@@ -33,7 +33,6 @@ public static class EnvironmentInfo
             ["kernels"] = KernelSet.Name,
             ["kernels_library"] = KernelSet.LibraryPath,
             ["kernels_available"] = string.Join(" ", KernelSet.Available),
-            ["kernels_threads"] = KernelSet.Pool,
             ["cpu"] = CpuName(),
             ["cores"] = Environment.ProcessorCount,
             ["cpu_features"] = string.Join(" ", CpuFeatures()),

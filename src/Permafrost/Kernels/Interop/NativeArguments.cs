@@ -133,6 +133,15 @@ internal unsafe struct TransposeArguments()
 }
 
 [StructLayout(LayoutKind.Sequential)]
+internal unsafe struct ListArguments()
+{
+    public long Size = sizeof(ListArguments);
+    public long Count;
+    public nint Elements, Tensors;
+    public double Factor, Result;
+}
+
+[StructLayout(LayoutKind.Sequential)]
 internal unsafe struct AdamArguments()
 {
     public long Size = sizeof(AdamArguments);

@@ -19,7 +19,6 @@ internal static unsafe partial class NativeMethods
     [LibraryImport(Library, StringMarshalling = StringMarshalling.Utf8)] internal static partial int pf_select(string name);
     [LibraryImport(Library)] internal static partial int pf_multiplies_bfloat16();
     [LibraryImport(Library)] internal static partial void pf_threads_set(int threads);
-    [LibraryImport(Library)] internal static partial nint pf_pool();
 
     [LibraryImport(Library)] internal static partial int pf_norm_forward(NormForwardArguments* arguments);
     [LibraryImport(Library)] internal static partial int pf_norm_backward(NormBackwardArguments* arguments);
@@ -36,6 +35,8 @@ internal static unsafe partial class NativeMethods
     [LibraryImport(Library)] internal static partial int pf_dropout_apply(DropoutArguments* arguments);
     [LibraryImport(Library)] internal static partial int pf_column_sums(ColumnSumsArguments* arguments);
     [LibraryImport(Library)] internal static partial int pf_transpose(TransposeArguments* arguments);
+    [LibraryImport(Library)] internal static partial int pf_sum_squares(ListArguments* arguments);
+    [LibraryImport(Library)] internal static partial int pf_scale(ListArguments* arguments);
     [LibraryImport(Library)] internal static partial int pf_adam(AdamArguments* arguments);
 
     [LibraryImport(Torch)] private static partial nint THSTensor_data(nint tensor);

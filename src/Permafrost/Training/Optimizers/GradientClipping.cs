@@ -16,10 +16,12 @@ public static class GradientClipping
         using DisposeScope scope = torch.NewDisposeScope();
         Tensor[] gradients = [.. parameters.Select(parameter => parameter.grad).OfType<Tensor>()];
         if (gradients.Length == 0) return 0;
-        double norm = torch.linalg.vector_norm(torch.stack(gradients.Select(gradient => torch.linalg.vector_norm(gradient, p))), p).Number();
+        bool kernel = p == 2 && gradients.All(AdamKernel.Takes);
+        double norm = kernel ? Math.Sqrt(AdamKernel.SumSquares(gradients)) : torch.linalg.vector_norm(torch.stack(gradients.Select(gradient => torch.linalg.vector_norm(gradient, p))), p).Number();
         // float32, as PyTorch computes the factor: the last bit decides whether trajectories agree.
         float factor = (float)maxNorm / ((float)norm + 1e-6f);
-        if (factor < 1) foreach (Tensor gradient in gradients) gradient.mul_(factor);
+        if (factor < 1 && kernel) AdamKernel.Scale(gradients, factor);
+        else if (factor < 1) foreach (Tensor gradient in gradients) gradient.mul_(factor);
         return norm;
     }
 
