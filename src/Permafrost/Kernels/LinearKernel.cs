@@ -240,6 +240,7 @@ public static unsafe class LinearKernel
     private static Tensor WeightGradient(Tensor x, Tensor dy)
     {
         long inputs = x.size(-1), outputs = dy.size(-1), rows = x.NumberOfElements / inputs, stride = rows + rows % 2;
+        if (rows == 0) return torch.zeros(inputs, outputs);
         Tensor columns = torch.empty([inputs, stride], ScalarType.BFloat16);
         var arguments = new TransposeArguments { Rows = rows, Width = inputs, From = x.Address(), To = columns.Address(), Stride = stride };
         NativeMethods.Check(NativeMethods.pf_transpose(&arguments));
@@ -259,7 +260,7 @@ public static unsafe class LinearKernel
 
     private static void CheckPacked(Tensor packed, long inputs, long outputs)
     {
-        if (inputs <= 0 || outputs <= 0 || packed.Dimensions != 1 || packed.dtype != ScalarType.BFloat16 || !packed.IsOnCpu() || packed.NumberOfElements != PackedElements(inputs, outputs))
+        if (inputs <= 0 || outputs <= 0 || packed.Dimensions != 1 || packed.dtype != ScalarType.BFloat16 || !packed.is_contiguous() || !packed.IsOnCpu() || packed.NumberOfElements != PackedElements(inputs, outputs))
             throw new ArgumentException($"the packed weight {packed.Describe()} does not belong to {inputs} inputs and {outputs} outputs");
     }
 

@@ -221,7 +221,7 @@ public class FusedLinearTests : IDisposable
     {
         using IDisposable _ = KernelSets.Use(set);
         Tensor x = Tensors.From([float.PositiveInfinity, float.NegativeInfinity], 2, 1);
-        foreach (Tensor weight in KernelSets.Multiplying.Contains(set) ? new[] { torch.full([1, 1], 2), torch.full([1, 1], 2).Pack() } : [torch.full([1, 1], 2)])
+        foreach (Tensor weight in KernelSets.Multiplying.Contains(set) ? new[] { torch.full([1, 1], 2f), torch.full([1, 1], 2f).Pack() } : [torch.full([1, 1], 2f)])
         {
             float[] Values(FusedActivation activation) => x.FusedLinear(weight, null, 1, activation, ScalarType.Float32).ToArray<float>();
             Assert.Equal([float.PositiveInfinity, float.NegativeInfinity], Values(FusedActivation.None));

@@ -11,8 +11,8 @@ internal static class KernelSets
     /// <summary>Best first; <c>none</c> last.</summary>
     public static TheoryData<string> All => [.. KernelSet.Available];
 
-    /// <summary>Those that multiply packed bfloat16 weights; empty where the processor does not.</summary>
-    public static string[] Multiplying => KernelSet.Available[0] == "avx512-bf16" ? ["avx512-bf16", KernelSet.None] : [];
+    /// <summary>Those that multiply packed bfloat16 weights, and <c>none</c>, which can unpack what they have packed; empty where the processor has no such products.</summary>
+    public static string[] Multiplying { get; } = [.. KernelSet.Available.Where(Multiplies)];
 
     /// <summary>Uses a set until disposed.</summary>
     public static IDisposable Use(string name) => new Choice(name);
@@ -82,6 +82,13 @@ internal static class KernelSets
         Tensor copy = wide ? input.detach().to(ScalarType.Float64) : input.detach().clone();
         copy.requires_grad = true;
         return copy;
+    }
+
+    private static bool Multiplies(string set)
+    {
+        // The library keeps the set that was in use before "none".
+        using IDisposable _ = Use(set == KernelSet.None ? KernelSet.Available[0] : set);
+        return KernelSet.MultipliesBFloat16;
     }
 
     private sealed class Choice : IDisposable
