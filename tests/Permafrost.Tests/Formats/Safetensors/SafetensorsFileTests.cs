@@ -10,6 +10,9 @@ namespace Permafrost.Tests.Formats.Safetensors;
 public class SafetensorsFileTests : IDisposable
 {
     private readonly TemporaryFolder folder = new();
+    private static readonly ScalarType[] Types =
+        [ScalarType.Byte, ScalarType.Int8, ScalarType.Int16, ScalarType.Int32, ScalarType.Int64, ScalarType.Float16, ScalarType.Float32, ScalarType.Float64, ScalarType.Bool, ScalarType.BFloat16];
+
     private readonly DisposeScope scope = torch.NewDisposeScope();
 
     public void Dispose()
@@ -48,7 +51,7 @@ public class SafetensorsFileTests : IDisposable
     public void Every_type_survives_with_scalars_and_empty_tensors()
     {
         var tensors = new Dictionary<string, Tensor>();
-        foreach (ScalarType dtype in Enum.GetValues<ScalarType>().Where(type => type is not (ScalarType.ComplexFloat32 or ScalarType.ComplexFloat64)))
+        foreach (ScalarType dtype in Types)
         {
             foreach (long[] shape in new long[][] { [], [1], [0], [3], [2, 0, 3], [2, 3], [2, 1, 3, 1] })
             {
@@ -66,7 +69,7 @@ public class SafetensorsFileTests : IDisposable
         Gen<string> names = Gen.Elements(letters).ArrayOf().Select(chars => new string(chars));
         Gen<(string Name, ScalarType Type, long[] Shape, int Seed)> tensors =
             from name in names
-            from type in Gen.Elements(Enum.GetValues<ScalarType>().Where(type => type is not (ScalarType.ComplexFloat32 or ScalarType.ComplexFloat64)))
+            from type in Gen.Elements(Types)
             from shape in Gen.Choose(0, 4).Select(size => (long)size).ArrayOf().Where(sizes => sizes.Length <= 5)
             from seed in Gen.Choose(0, int.MaxValue)
             select (name, type, shape, seed);
