@@ -1,7 +1,7 @@
 using System.Text.Json.Nodes;
 using Permafrost.Formats.Safetensors;
-using Permafrost.Tests.Shared;
 using Permafrost.Kernels;
+using Permafrost.Tests.Shared;
 
 namespace Permafrost.Cli.Tests;
 
@@ -152,7 +152,7 @@ public class ForwardTests
     private static Tensor Visible(Tensor tensor, Tensor? mask, string name)
     {
         if (mask is null) return tensor;
-        Tensor rows = mask.To(tensor.DType);
+        Tensor rows = mask.To(tensor.dtype);
         return tensor * (name.StartsWith("attentions", StringComparison.Ordinal) ? rows.View(rows.Size(0), 1, rows.Size(1), 1) : rows.View(rows.Size(0), rows.Size(1), 1));
     }
 }

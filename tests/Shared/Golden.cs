@@ -19,10 +19,10 @@ public static class Golden
     /// <summary>Every element within <paramref name="tolerance"/>.</summary>
     public static void Close(string name, Tensor actual, Tensor expected, double tolerance)
     {
-        Assert.True(actual.shape.AsSpan().SequenceEqual(expected.shape), $"{name}: {actual}, expected {expected}");
+        Assert.True(actual.shape.AsSpan().SequenceEqual(expected.shape), $"{name}: {actual.Describe()}, expected {expected.Describe()}");
         if (expected.NumberOfElements == 0) return;
         using var scope = torch.NewDisposeScope();
-        double difference = (actual.detach().to(ScalarType.Float64) - expected.to(ScalarType.Float64)).abs().Max().Number();
+        double difference = (actual.detach().to(ScalarType.Float64) - expected.to(ScalarType.Float64)).abs().max().Number();
         Assert.True(difference <= tolerance, $"{name}: differs by {difference:G4}, {tolerance:G4} allowed");
     }
 
@@ -31,7 +31,7 @@ public static class Golden
     {
         if (tensor.NumberOfElements == 0) return 0;
         using var scope = torch.NewDisposeScope();
-        return tensor.to(ScalarType.Float64).abs().Max().Number();
+        return tensor.to(ScalarType.Float64).abs().max().Number();
     }
 
     /// <summary>The tensors of one case whose names start with <c>CASE/KIND.</c>, under the rest of their names.</summary>

@@ -23,7 +23,7 @@ public static unsafe class AttentionKernel
     /// <exception cref="ArgumentException">Shapes or types do not belong together.</exception>
     public static Tensor CrossAttention(this Tensor query, Tensor keysAndValues, AttentionSettings settings)
     {
-        long width = query.size(-1);
+        long width = query.Dimensions == 3 ? query.size(2) : 0;
         if (query.Dimensions != 3 || keysAndValues.Dimensions != 3 || keysAndValues.size(2) != 2 * width || keysAndValues.size(0) != query.size(0))
             throw new ArgumentException($"queries {query.Describe()} and keys and values {keysAndValues.Describe()} do not belong together");
         Check(query, keysAndValues, width, settings);
@@ -38,7 +38,7 @@ public static unsafe class AttentionKernel
     /// <exception cref="ArgumentException">Shapes or types do not belong together.</exception>
     public static Tensor CrossAttention(this Tensor query, Tensor key, Tensor value, AttentionSettings settings)
     {
-        long width = query.size(-1);
+        long width = query.Dimensions == 3 ? query.size(2) : 0;
         if (query.Dimensions != 3 || !key.HasShape(value.shape) || key.Dimensions != 3 || key.size(2) != width || key.size(0) != query.size(0))
             throw new ArgumentException($"queries {query.Describe()}, keys {key.Describe()} and values {value.Describe()} do not belong together");
         if (key.dtype != value.dtype) throw new ArgumentException($"keys are {key.dtype}, values {value.dtype}");

@@ -51,6 +51,7 @@ public static partial class Engine
         }
         set
         {
+            if (value <= 0) throw new ArgumentException($"the number of threads must be positive, not {value}");
             EnsureLoaded();
             torch.set_num_threads(value);
             if (KernelLibrary.Path is not null) NativeMethods.pf_threads_set(value);

@@ -42,6 +42,7 @@ public static unsafe class LinearKernel
     {
         bool packed = weight.Dimensions == 1;
         Check(x, weight, bias, outputs, type, packed, outputsFirst);
+        if (!Enum.IsDefined(activation)) throw new ArgumentException($"{(int)activation} is no activation of a linear map");
         bool takes = KernelSet.Takes(x) && KernelSet.Writes(type) && (bias is null || bias.dtype == ScalarType.Float32);
         bool product = takes && (packed || (weight.dtype == ScalarType.Float32 && type == ScalarType.BFloat16)) && KernelSet.MultipliesBFloat16;
         bool plain = takes && !packed && weight.dtype == ScalarType.Float32;
@@ -239,6 +240,7 @@ public static unsafe class LinearKernel
     private static Tensor WeightGradient(Tensor x, Tensor dy)
     {
         long inputs = x.size(-1), outputs = dy.size(-1), rows = x.NumberOfElements / inputs, stride = rows + rows % 2;
+        if (rows == 0) return torch.zeros(inputs, outputs);
         Tensor columns = torch.empty([inputs, stride], ScalarType.BFloat16);
         var arguments = new TransposeArguments { Rows = rows, Width = inputs, From = x.Address(), To = columns.Address(), Stride = stride };
         NativeMethods.Check(NativeMethods.pf_transpose(&arguments));
@@ -258,7 +260,7 @@ public static unsafe class LinearKernel
 
     private static void CheckPacked(Tensor packed, long inputs, long outputs)
     {
-        if (inputs <= 0 || outputs <= 0 || packed.Dimensions != 1 || packed.dtype != ScalarType.BFloat16 || !packed.IsOnCpu() || packed.NumberOfElements != PackedElements(inputs, outputs))
+        if (inputs <= 0 || outputs <= 0 || packed.Dimensions != 1 || packed.dtype != ScalarType.BFloat16 || !packed.is_contiguous() || !packed.IsOnCpu() || packed.NumberOfElements != PackedElements(inputs, outputs))
             throw new ArgumentException($"the packed weight {packed.Describe()} does not belong to {inputs} inputs and {outputs} outputs");
     }
 

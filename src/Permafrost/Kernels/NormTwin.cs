@@ -29,5 +29,8 @@ internal static class NormTwin
 /// <summary>Dropout composed of libtorch's operators, with the kernels' masks.</summary>
 internal static class DropoutTwin
 {
-    public static Tensor Forward(Tensor x, DropoutDraw dropout) => dropout.Active ? x * dropout.Factors(x.shape, x.device).to(x.dtype) : x;
+    public static Tensor Forward(Tensor x, DropoutDraw dropout) => dropout.Active ? Scaled(x, dropout.Factors(x.shape, x.device)) : x;
+
+    // As the kernels do, a bfloat16 number is multiplied in float32 and rounded once.
+    private static Tensor Scaled(Tensor x, Tensor factors) => x.dtype is ScalarType.BFloat16 or ScalarType.Float16 ? (x.to(ScalarType.Float32) * factors).to(x.dtype) : x * factors.to(x.dtype);
 }

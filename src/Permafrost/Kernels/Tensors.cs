@@ -7,7 +7,7 @@ public static unsafe class Tensors
 {
     /// <summary>A CPU tensor with a copy of <paramref name="data"/>, row-major.</summary>
     /// <exception cref="ArgumentException">The data's length is not the shape's product.</exception>
-    public static Tensor From<T>(ReadOnlySpan<T> data, params ReadOnlySpan<long> shape) where T : unmanaged
+    public static Tensor From<T>(ReadOnlySpan<T> data, ReadOnlySpan<long> shape) where T : unmanaged
     {
         fixed (T* pointer = data) return FromMemory((byte*)pointer, (long)data.Length * sizeof(T), shape, TensorExtensions.TypeOf<T>());
     }

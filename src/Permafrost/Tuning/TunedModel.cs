@@ -180,7 +180,7 @@ public sealed class TunedModel : IDisposable
     // Tokens after the last one of the batch that counts: none that counts sees them, so they need not be computed.
     private static (Tensor Inputs, Tensor? Mask) WithoutPaddedTail(Tensor inputs, Tensor mask, int least)
     {
-        long[] counts = mask.ne(0).to(ScalarType.Int64).sum(0).ToArray<long>();
+        long[] counts = mask.ne(0).to(ScalarType.Int64).sum([0]).ToArray<long>();
         int used = Array.FindLastIndex(counts, count => count > 0) + 1;
         if (used == 0) return (inputs, mask);
         used = Math.Min(counts.Length, Math.Max(used, least));

@@ -8,7 +8,7 @@ namespace Permafrost.Tests.Formats;
 public class AdapterFolderTests : IDisposable
 {
     private readonly TemporaryFolder folder = new();
-    private readonly DisposeScope scope = new();
+    private readonly DisposeScope scope = torch.NewDisposeScope();
 
     public void Dispose()
     {

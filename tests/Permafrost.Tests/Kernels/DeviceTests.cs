@@ -1,3 +1,5 @@
+using Permafrost.Kernels;
+
 namespace Permafrost.Tests.Kernels;
 
 /// <summary>Names of devices.</summary>
@@ -7,15 +9,15 @@ public class DeviceTests
     public void Reads_and_prints_the_names_of_devices()
     {
         Assert.Equal(torch.CPU, Devices.Parse("cpu"));
-        Assert.Equal("cpu", torch.CPU.ToString());
-        Assert.Equal("cuda", new Device(DeviceType.CUDA).ToString());
-        Assert.Equal("cuda:1", new Device(DeviceType.CUDA, 1).ToString());
-        Assert.Equal(torch.CPU, default(Device) with { index = -1 });
+        Assert.Equal("cpu", torch.CPU.Name());
+        Assert.Equal("cuda", new Device(DeviceType.CUDA).Name());
+        Assert.Equal("cuda:1", new Device(DeviceType.CUDA, 1).Name());
+        Assert.Equal("cuda", new Device(DeviceType.CUDA, -1).Name());
     }
 
     [Fact]
     public void Auto_is_CUDA_exactly_where_there_is_one() =>
-        Assert.Equal(Engine.CudaDevices > 0 ? DeviceType.CUDA : DeviceType.CPU, Devices.Parse("auto").Type);
+        Assert.Equal(Engine.CudaDevices > 0 ? DeviceType.CUDA : DeviceType.CPU, Devices.Parse("auto").type);
 
     [Theory]
     [InlineData("")]
@@ -50,8 +52,8 @@ public class DeviceTests
     public void The_default_device_is_the_processor()
     {
         using Tensor tensor = torch.zeros([1]);
-        Assert.Equal("cpu", tensor.device.ToString());
+        Assert.Equal("cpu", tensor.device.Name());
         using Tensor told = torch.zeros([1], ScalarType.Float32, torch.CPU);
-        Assert.Equal("cpu", told.device.ToString());
+        Assert.Equal("cpu", told.device.Name());
     }
 }

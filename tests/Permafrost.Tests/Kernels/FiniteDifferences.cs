@@ -1,3 +1,5 @@
+using Permafrost.Kernels;
+
 namespace Permafrost.Tests.Kernels;
 
 /// <summary>Gradients against differences of the function itself, along random directions: an error in any element shows.</summary>
@@ -13,7 +15,7 @@ internal static class FiniteDifferences
             Tensor? total = null;
             foreach (Tensor result in function(given))
             {
-                Tensor part = (result.to(ScalarType.Float64) * torch.empty(result.shape, ScalarType.Float64).normal_(0, 1, random)).Sum();
+                Tensor part = (result.to(ScalarType.Float64) * torch.empty(result.shape, ScalarType.Float64).normal_(0, 1, random)).sum();
                 total = total is null ? part : total + part;
             }
             return total!;
@@ -31,7 +33,7 @@ internal static class FiniteDifferences
                 Tensor along = KernelSets.Normal(100 + direction, ScalarType.Float32, 0, 1, inputs[i].shape);
                 along /= along.norm().Number() / Step;
                 double At(double side) => Total([.. inputs.Select((input, j) => j == i ? input + along * side : input)]).Number();
-                double expected = (At(1) - At(-1)) / 2, slope = (leaves[i].grad!.to(ScalarType.Float64) * along.to(ScalarType.Float64)).Sum().Number();
+                double expected = (At(1) - At(-1)) / 2, slope = (leaves[i].grad!.to(ScalarType.Float64) * along.to(ScalarType.Float64)).sum().Number();
                 Assert.True(Math.Abs(expected - slope) <= 2e-3 * length * Step, $"{name}, input {i}: {slope / Step:G6} along direction {direction}, the function says {expected / Step:G6} (gradient {length:G3})");
             }
         }

@@ -1,3 +1,5 @@
+using Permafrost.Kernels;
+
 namespace Permafrost.Tests.Kernels;
 
 /// <summary>
@@ -6,22 +8,22 @@ namespace Permafrost.Tests.Kernels;
 /// </summary>
 internal static class KernelSets
 {
-    /// <summary>Best first; <c>composed</c> last.</summary>
+    /// <summary>Best first; <c>none</c> last.</summary>
     public static TheoryData<string> All => [.. KernelSet.Available];
 
-    /// <summary>Those that multiply packed bfloat16 weights; empty where the processor does not.</summary>
-    public static string[] Multiplying => KernelSet.Available[0] == "avx512-bf16" ? ["avx512-bf16", "composed"] : [];
+    /// <summary>Those that multiply packed bfloat16 weights, and <c>none</c>, which can unpack what they have packed; empty where the processor has no such products.</summary>
+    public static string[] Multiplying { get; } = [.. KernelSet.Available.Where(Multiplies)];
 
     /// <summary>Uses a set until disposed.</summary>
     public static IDisposable Use(string name) => new Choice(name);
 
     /// <summary>What <paramref name="function"/> gives under a set, and the gradient of every floating-point input: of the sum of the results, weighted at random.</summary>
     /// <param name="set">The set; null for the oracle.</param>
-    /// <param name="function">Operators of Tensor.Fused.cs; it is given copies of the inputs, and for the oracle float64 ones.</param>
+    /// <param name="function">The kernels' operators; it is given copies of the inputs, and for the oracle float64 ones.</param>
     /// <param name="inputs">Those that are not floating-point get no gradient; nor do null ones.</param>
     public static (Tensor[] Results, Tensor?[] Gradients) Compute(string? set, Func<Tensor[], Tensor[]> function, params Tensor?[] inputs)
     {
-        using IDisposable _ = Use(set ?? "composed");
+        using IDisposable _ = Use(set ?? KernelSet.None);
         Tensor?[] leaves = [.. inputs.Select(input => input is null ? null : Copy(input, set is null))];
         Tensor[] results = function(leaves!);
         using var random = new Generator(99);
@@ -29,10 +31,10 @@ internal static class KernelSets
         foreach (Tensor result in results)
         {
             Tensor weight = torch.empty(result.shape, ScalarType.Float64).normal_(0, 1, random);
-            Tensor part = (result.to(ScalarType.Float64) * weight).Sum();
+            Tensor part = (result.to(ScalarType.Float64) * weight).sum();
             total = total is null ? part : total + part;
         }
-        total!.backward();
+        Segment.Backward(total!);
         return ([.. results.Select(result => result.detach())], [.. leaves.Select(leaf => leaf is { requires_grad: true } ? leaf.grad : null)]);
     }
 
@@ -46,7 +48,7 @@ internal static class KernelSets
         {
             Assert.Equal(expectedGradients[i] is null, gradients[i] is null);
             if (gradients[i] is null) continue;
-            Assert.Equal(inputs[i]!.ScalarType, gradients[i]!.ScalarType);
+            Assert.Equal(inputs[i]!.dtype, gradients[i]!.dtype);
             Close($"{set} {name} gradient {i}", gradients[i]!, expectedGradients[i]!, coarse);
         }
     }
@@ -54,16 +56,16 @@ internal static class KernelSets
     /// <summary>|x - ref| at most 5e-6 max|ref| + 2e-6, or coarse: at most 0.03 max|ref|, and the cosine at least 0.9998.</summary>
     public static void Close(string name, Tensor actual, Tensor expected, bool coarse)
     {
-        Assert.True(actual.shape.AsSpan().SequenceEqual(expected.shape), $"{name}: {actual}, expected {expected}");
+        Assert.True(actual.shape.AsSpan().SequenceEqual(expected.shape), $"{name}: {actual.Describe()}, expected {expected.Describe()}");
         if (actual.NumberOfElements == 0) return;
         Tensor wide = actual.to(ScalarType.Float64);
-        double largest = expected.abs().Max().Number(), difference = (wide - expected).abs().Max().Number();
-        bool rounded = coarse || actual.ScalarType == ScalarType.BFloat16;
+        double largest = expected.abs().max().Number(), difference = (wide - expected).abs().max().Number();
+        bool rounded = coarse || actual.dtype == ScalarType.BFloat16;
         double allowed = rounded ? 0.03 * largest + 1e-5 : 5e-6 * largest + 2e-6;
         Assert.True(difference <= allowed, $"{name}: differs by {difference:G3} of {largest:G3}, {allowed:G3} allowed");
         double norms = wide.norm().Number() * expected.norm().Number();
         if (!rounded || norms < 1e-9) return;
-        double cosine = (wide * expected).Sum().Number() / norms;
+        double cosine = (wide * expected).sum().Number() / norms;
         Assert.True(cosine >= 0.9998, $"{name}: cosine {cosine:F6}");
     }
 
@@ -76,10 +78,17 @@ internal static class KernelSets
 
     private static Tensor Copy(Tensor input, bool wide)
     {
-        if (input.ScalarType is not (ScalarType.Float32 or ScalarType.BFloat16)) return input;
+        if (input.dtype is not (ScalarType.Float32 or ScalarType.BFloat16)) return input;
         Tensor copy = wide ? input.detach().to(ScalarType.Float64) : input.detach().clone();
         copy.requires_grad = true;
         return copy;
+    }
+
+    private static bool Multiplies(string set)
+    {
+        // The library keeps the set that was in use before "none".
+        using IDisposable _ = Use(set == KernelSet.None ? KernelSet.Available[0] : set);
+        return KernelSet.MultipliesBFloat16;
     }
 
     private sealed class Choice : IDisposable
@@ -88,8 +97,8 @@ internal static class KernelSets
 
         public Choice(string name)
         {
-            // "composed" leaves the set behind it as it is, and packed weights need one that knows them.
-            if (name == "composed") KernelSet.Select(KernelSet.Available[0]);
+            // KernelSet.None leaves the set behind it as it is, and packed weights need one that knows them.
+            if (name == KernelSet.None) KernelSet.Select(KernelSet.Available[0]);
             KernelSet.Select(name);
         }
 

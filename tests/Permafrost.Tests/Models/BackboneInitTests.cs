@@ -1,6 +1,6 @@
+using Permafrost.Kernels;
 using Permafrost.Models;
 using Permafrost.Nn;
-using Permafrost.Kernels;
 
 namespace Permafrost.Tests.Models;
 
@@ -8,7 +8,7 @@ namespace Permafrost.Tests.Models;
 public class BackboneInitTests : IDisposable
 {
     private readonly TemporaryFolder folder = new();
-    private readonly DisposeScope scope = new();
+    private readonly DisposeScope scope = torch.NewDisposeScope();
 
     public void Dispose()
     {
@@ -46,7 +46,7 @@ public class BackboneInitTests : IDisposable
         using Backbone backbone = Load("gpt2-tiny", init, 0);
         foreach ((string name, Parameter parameter) in backbone.NamedParameters())
         {
-            if (name.EndsWith("bias", StringComparison.Ordinal)) Assert.Equal(0, parameter.Value.abs().Max().Number());
+            if (name.EndsWith("bias", StringComparison.Ordinal)) Assert.Equal(0, parameter.Value.abs().max().Number());
             else if (name.Contains("ln_", StringComparison.Ordinal)) Assert.True(parameter.Value.ValuesEqual(torch.ones(parameter.Shape)));
             else CheckMoments(name, parameter.Value, 0, name.EndsWith("c_proj.weight", StringComparison.Ordinal) ? projection : 0.02);
         }

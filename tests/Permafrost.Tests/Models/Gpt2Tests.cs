@@ -1,7 +1,7 @@
 using Permafrost.Formats;
+using Permafrost.Kernels;
 using Permafrost.Models;
 using Permafrost.Nn;
-using Permafrost.Kernels;
 
 namespace Permafrost.Tests.Models;
 
@@ -9,7 +9,7 @@ namespace Permafrost.Tests.Models;
 public class Gpt2Tests : IDisposable
 {
     private readonly TemporaryFolder folder = new();
-    private readonly DisposeScope scope = new();
+    private readonly DisposeScope scope = torch.NewDisposeScope();
     private readonly PretrainedModel model;
 
     public Gpt2Tests()
@@ -34,7 +34,7 @@ public class Gpt2Tests : IDisposable
         Tensor one = Logits(Ids(3, 7, 2, 9));
         Tensor other = Logits(Ids(3, 7, 5, 1));
         Close(one.narrow(1, 0, 2), other.narrow(1, 0, 2));
-        Assert.False(one.Select(1, 2).ValuesEqual(other.Select(1, 2)));
+        Assert.False(one.select(1, 2).ValuesEqual(other.select(1, 2)));
     }
 
     [Fact]
@@ -156,5 +156,5 @@ public class Gpt2Tests : IDisposable
 
     private static Tensor Ids(params long[] ids) => Tensors.From(ids, 1, ids.Length);
 
-    private static void Close(Tensor expected, Tensor actual) => Assert.True((expected - actual).abs().Max().Number() <= 1e-5, "differs");
+    private static void Close(Tensor expected, Tensor actual) => Assert.True((expected - actual).abs().max().Number() <= 1e-5, "differs");
 }

@@ -2,7 +2,6 @@ using Permafrost.Formats;
 using Permafrost.Formats.Safetensors;
 using Permafrost.Models;
 using Permafrost.Nn;
-using Permafrost.Kernels;
 
 namespace Permafrost.Tests.Models;
 

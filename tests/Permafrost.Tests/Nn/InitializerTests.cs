@@ -1,12 +1,12 @@
-using Permafrost.Nn;
 using Permafrost.Kernels;
+using Permafrost.Nn;
 
 namespace Permafrost.Tests.Nn;
 
 /// <summary>Start values of new layers.</summary>
 public class InitializerTests : IDisposable
 {
-    private readonly DisposeScope scope = new();
+    private readonly DisposeScope scope = torch.NewDisposeScope();
 
     public void Dispose()
     {
@@ -27,8 +27,8 @@ public class InitializerTests : IDisposable
         Tensor normal = Draw(Initializers.Normal(0.02), 100_000);
         Assert.InRange(normal.std().Number(), 0.0197, 0.0203);
         Tensor linear = Draw(Initializers.LinearDefault(25), 100_000);  // within 1 / sqrt(25)
-        Assert.InRange(linear.Max().Number(), 0.1999, 0.2);
-        Assert.InRange(linear.Min().Number(), -0.2, -0.1999);
+        Assert.InRange(linear.max().Number(), 0.1999, 0.2);
+        Assert.InRange(linear.min().Number(), -0.2, -0.1999);
         Assert.InRange(linear.mean().Number(), -0.002, 0.002);
     }
 
@@ -42,7 +42,7 @@ public class InitializerTests : IDisposable
         Tensor matrix = Draw(Initializers.Orthogonal(2), rows, columns).to(ScalarType.Float64);
         Tensor small = rows < columns ? matrix.matmul(matrix.transpose(0, 1)) : matrix.transpose(0, 1).matmul(matrix);
         Tensor unit = torch.ones(small.shape, ScalarType.Float64).triu().tril() * 4;
-        Assert.True((small - unit).abs().Max().Number() < 1e-5);
+        Assert.True((small - unit).abs().max().Number() < 1e-5);
     }
 
     [Fact]

@@ -1,5 +1,5 @@
-using Permafrost.Tasks;
 using Permafrost.Kernels;
+using Permafrost.Tasks;
 
 namespace Permafrost.Tests.Tasks;
 
@@ -7,7 +7,7 @@ namespace Permafrost.Tests.Tasks;
 public class BitXorTests : IDisposable
 {
     private readonly TemporaryFolder folder = new();
-    private readonly DisposeScope scope = new();
+    private readonly DisposeScope scope = torch.NewDisposeScope();
     private readonly BitXor task = new();
 
     public void Dispose()

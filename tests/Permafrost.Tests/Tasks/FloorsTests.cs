@@ -1,12 +1,12 @@
-using Permafrost.Tasks;
 using Permafrost.Kernels;
+using Permafrost.Tasks;
 
 namespace Permafrost.Tests.Tasks;
 
 /// <summary>Trivial rules on data whose scores are known.</summary>
 public class FloorsTests : IDisposable
 {
-    private readonly DisposeScope scope = new();
+    private readonly DisposeScope scope = torch.NewDisposeScope();
 
     public void Dispose()
     {
@@ -77,7 +77,7 @@ public class FloorsTests : IDisposable
         public Batch Get(ReadOnlySpan<long> indices)
         {
             Tensor rows = Tensors.From(indices, [indices.Length]);
-            return new Batch(all.Inputs.index_select(0, rows), all.Targets.index_select(0, rows), all.Mask?.IndexSelect(0, rows));
+            return new Batch(all.Inputs.index_select(0, rows), all.Targets.index_select(0, rows), all.Mask?.index_select(0, rows));
         }
     }
 }

@@ -1,7 +1,7 @@
 using System.IO.Compression;
+using Permafrost.Kernels;
 using Permafrost.Tasks;
 using Permafrost.Tests.Shared;
-using Permafrost.Kernels;
 
 namespace Permafrost.Tests.Tasks;
 
@@ -35,7 +35,7 @@ public class ListOpsTests
         using var scope = torch.NewDisposeScope();
         var options = new TaskOptions(Settings: new Dictionary<string, string> { ["max_length"] = "40", ["min_length"] = "5", ["train_examples"] = "30" });
         IExamples train = new ListOps().Load(options).Train;
-        Assert.Equal(train.Get([.. Enumerable.Range(0, 30).Select(i => (long)i)]).Mask!.Sum(1).ToArray<long>(), train.Lengths!.Select(length => (long)length));
+        Assert.Equal(train.Get([.. Enumerable.Range(0, 30).Select(i => (long)i)]).Mask!.sum(1).ToArray<long>(), train.Lengths!.Select(length => (long)length));
         Assert.Null(new ListOps().Load(new TaskOptions(Reading: "published")).Train.Lengths);
     }
 
@@ -75,7 +75,7 @@ public class ListOpsTests
             using var scope = torch.NewDisposeScope();
             Batch batch = data.Train.Get([.. Enumerable.Range(start, 500).Select(i => (long)i)]);
             foreach (long target in batch.Targets.ToArray<long>()) counts[target]++;
-            tokens += batch.Mask!.Sum().Number();
+            tokens += batch.Mask!.sum().Number();
         }
         Assert.InRange(tokens / Samples, 1040 * 0.97, 1040 * 1.03);
         Assert.InRange(100.0 * counts[0] / Samples, 16.0, 18.0);

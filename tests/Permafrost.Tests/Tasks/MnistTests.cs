@@ -1,6 +1,6 @@
+using Permafrost.Kernels;
 using Permafrost.Tasks;
 using Permafrost.Tests.Formats.Idx;
-using Permafrost.Kernels;
 
 namespace Permafrost.Tests.Tasks;
 
@@ -8,7 +8,7 @@ namespace Permafrost.Tests.Tasks;
 public class MnistTests : IDisposable
 {
     private readonly TemporaryFolder folder = new();
-    private readonly DisposeScope scope = new();
+    private readonly DisposeScope scope = torch.NewDisposeScope();
     private readonly Mnist task = new();
 
     public void Dispose()
@@ -35,9 +35,9 @@ public class MnistTests : IDisposable
         for (int i = 0; i < places.Length; i++)
         {
             (int y, int x) = (places[i].Y + margin, places[i].X + margin);
-            Tensor image = batch.Inputs.Select(0, i);
-            Assert.Equal(0.2, image.Sum().Number(), 6);  // 51 / 255, and nothing else
-            Assert.Equal(0.2, image.Select(0, y / 4 * perRow + x / 4).Select(0, y % 4 * 4 + x % 4).Number(), 6);
+            Tensor image = batch.Inputs.select(0, i);
+            Assert.Equal(0.2, image.sum().Number(), 6);  // 51 / 255, and nothing else
+            Assert.Equal(0.2, image.select(0, y / 4 * perRow + x / 4).select(0, y % 4 * 4 + x % 4).Number(), 6);
         }
         Assert.Equal(Enumerable.Range(0, places.Length).Select(i => (long)i), batch.Targets.ToArray<long>());
         Assert.Null(batch.Mask);

@@ -1,6 +1,6 @@
 using Permafrost.Formats.Safetensors;
-using Permafrost.Tasks;
 using Permafrost.Kernels;
+using Permafrost.Tasks;
 
 namespace Permafrost.Tests.Tasks;
 
@@ -8,7 +8,7 @@ namespace Permafrost.Tests.Tasks;
 public class TensorsTaskTests : IDisposable
 {
     private readonly TemporaryFolder folder = new();
-    private readonly DisposeScope scope = new();
+    private readonly DisposeScope scope = torch.NewDisposeScope();
     private readonly TensorsTask task = new();
 
     public void Dispose()
@@ -23,7 +23,7 @@ public class TensorsTaskTests : IDisposable
     [Fact]
     public void Vectors_with_one_target_each_are_read_in_order()
     {
-        Save(("inputs", Tensor.Arange(12, ScalarType.Float32).View(2, 3, 2)), ("targets", Tensors.From([0L, 4])));
+        Save(("inputs", torch.arange(12, ScalarType.Float32).view(2, 3, 2)), ("targets", Tensors.From([0L, 4])));
         TaskData data = Load(Replay);
         Assert.Equal((2, null, 3, 1, 5, "last"), (data.Shape.VectorSize, data.Shape.Vocabulary, data.Shape.SequenceLength, data.Shape.Targets, data.Shape.Classes, data.Shape.Readout));
         Assert.Equal((2, null, null), (data.Train.Count, data.Validation, data.Test));
@@ -66,7 +66,7 @@ public class TensorsTaskTests : IDisposable
     [Fact]
     public void Rows_are_held_out_at_random_and_always_the_same()
     {
-        Save(("inputs", Tensor.Arange(50, ScalarType.Float32).View(50, 1, 1)), ("targets", torch.zeros([50], ScalarType.Int64)));
+        Save(("inputs", torch.arange(50, ScalarType.Float32).view(50, 1, 1)), ("targets", torch.zeros([50], ScalarType.Int64)));
         var options = new TaskOptions(Data, ValidationFraction: 0.2, TestFraction: 0.1);
         (int[] train, int[] validation, int[] test) = (Rows(Load(options).Train), Rows(Load(options).Validation!), Rows(Load(options).Test!));
         Assert.Equal((35, 10, 5), (train.Length, validation.Length, test.Length));
@@ -78,7 +78,7 @@ public class TensorsTaskTests : IDisposable
     [Fact]
     public void Splits_of_the_file_go_before_fractions()
     {
-        Save(("inputs", Tensor.Arange(20, ScalarType.Float32).View(20, 1, 1)), ("targets", torch.zeros([20], ScalarType.Int64)),
+        Save(("inputs", torch.arange(20, ScalarType.Float32).view(20, 1, 1)), ("targets", torch.zeros([20], ScalarType.Int64)),
             ("validation.inputs", Tensors.From([100f, 101], 2, 1, 1)), ("validation.targets", Tensors.From([1L, 2])),
             ("test.inputs", Tensors.From([200f, 201, 202], 1, 3, 1)), ("test.targets", Tensors.From([3L])));
         TaskData data = Load(new TaskOptions(Data, ValidationFraction: 0.5, TestFraction: 0.5));

@@ -9,7 +9,7 @@ namespace Permafrost.Tests.Training;
 public sealed class ChoiceTests : IDisposable
 {
     private readonly TinyRun tiny = new();
-    private readonly DisposeScope scope = new();
+    private readonly DisposeScope scope = torch.NewDisposeScope();
 
     public void Dispose()
     {

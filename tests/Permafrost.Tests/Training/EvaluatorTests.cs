@@ -1,7 +1,7 @@
+using Permafrost.Kernels;
 using Permafrost.Models;
 using Permafrost.Tasks;
 using Permafrost.Tests.Models;
-using Permafrost.Kernels;
 using Permafrost.Training;
 using Permafrost.Tuning;
 
@@ -11,7 +11,7 @@ namespace Permafrost.Tests.Training;
 public class EvaluatorTests : IDisposable
 {
     private readonly TemporaryFolder folder = new();
-    private readonly DisposeScope scope = new();
+    private readonly DisposeScope scope = torch.NewDisposeScope();
     private readonly TunedModel model;
 
     public EvaluatorTests()
@@ -92,7 +92,7 @@ public class EvaluatorTests : IDisposable
         using var stop = new CancellationTokenSource();
         stop.Cancel();
         Assert.Throws<OperationCanceledException>(() => Evaluator.Evaluate(model, new Targets([1, 1]), 4, torch.CPU, cancellation: stop.Token));
-        Assert.True(NoGrad.GradientsEnabled);
+        Assert.True(torch.is_grad_enabled());
     }
 
     // Untrained, so that the answer depends on the whole input.

@@ -12,7 +12,7 @@ public class FeatureTests : IDisposable
     private const int Rows = 150;
 
     private readonly TinyRun tiny = new();
-    private readonly DisposeScope scope = new();
+    private readonly DisposeScope scope = torch.NewDisposeScope();
     private readonly string? home = Environment.GetEnvironmentVariable("PERMAFROST_HOME");
 
     public FeatureTests() => Environment.SetEnvironmentVariable("PERMAFROST_HOME", tiny["home"]);

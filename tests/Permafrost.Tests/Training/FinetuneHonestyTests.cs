@@ -9,7 +9,7 @@ namespace Permafrost.Tests.Training;
 public class FinetuneHonestyTests : IDisposable
 {
     private readonly TinyRun tiny = new();
-    private readonly DisposeScope scope = new();
+    private readonly DisposeScope scope = torch.NewDisposeScope();
 
     public void Dispose()
     {
@@ -137,7 +137,7 @@ public class FinetuneHonestyTests : IDisposable
     [Fact]
     public void Targets_that_do_not_count_do_not_matter()
     {
-        Tensor inputs = Tensor.Arange(24, ScalarType.Float32).View(4, 3, 2) * 0.1;
+        Tensor inputs = torch.arange(24, ScalarType.Float32).view(4, 3, 2) * 0.1;
         RunOptions options = tiny.On(("inputs", inputs), ("targets", Tensors.From([0L, -100, 1, -100]))) with { PerDeviceTrainBatchSize = 4, Dropout = 0 };
         tiny.Train(options);
         double[] losses = [.. tiny.Reports.Select(report => report.Loss)];

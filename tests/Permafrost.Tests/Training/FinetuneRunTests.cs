@@ -11,7 +11,7 @@ namespace Permafrost.Tests.Training;
 public class FinetuneRunTests : IDisposable
 {
     private readonly TinyRun tiny = new();
-    private readonly DisposeScope scope = new();
+    private readonly DisposeScope scope = torch.NewDisposeScope();
 
     public void Dispose()
     {
@@ -85,7 +85,7 @@ public class FinetuneRunTests : IDisposable
     [Fact]
     public void Logging_and_evaluating_do_not_change_the_training()
     {
-        RunOptions options = tiny.Options with { MaxSteps = 7 };
+        RunOptions options = tiny.Options with { MaxSteps = 7, LoadBestModelAtEnd = false };
         byte[] quiet = TinyRun.AdapterBytes(tiny.Train(options with { LoggingSteps = 100 }).Folder);
         Assert.Equal(quiet, TinyRun.AdapterBytes(tiny.Train(options with { EvalSteps = 2, LoggingSteps = 3, PerDeviceEvalBatchSize = 7, Floors = true }).Folder));
     }

@@ -1,6 +1,6 @@
 using System.Text.Json.Nodes;
-using Permafrost.Nn;
 using Permafrost.Kernels;
+using Permafrost.Nn;
 using Permafrost.Training;
 
 namespace Permafrost.Tests.Training;
@@ -10,7 +10,7 @@ namespace Permafrost.Tests.Training;
 public class FrozenRunTests : IDisposable
 {
     private readonly TinyRun tiny = new();
-    private readonly DisposeScope scope = new();
+    private readonly DisposeScope scope = torch.NewDisposeScope();
 
     public void Dispose()
     {
@@ -46,7 +46,7 @@ public class FrozenRunTests : IDisposable
     public void An_adapter_opens_again_to_the_same_bits(string frozen)
     {
         RunFolder folder = RunFolder.Create(tiny.NewFolder());
-        Tensor inputs = Tensor.Arange(20, ScalarType.Float32).View(2, 10, 1) * 0.1, expected;
+        Tensor inputs = torch.arange(20, ScalarType.Float32).view(2, 10, 1) * 0.1, expected;
         using (FinetuneRun run = FinetuneRun.Prepare(tiny.Options with { FrozenDtype = frozen }))
         {
             using var stop = new StopRequest();
@@ -61,7 +61,7 @@ public class FrozenRunTests : IDisposable
         // The same adapter serves the other type, within rounding.
         using FinetuneRun other = FinetuneRun.Open(folder.Path, withData: false, options => options with { FrozenDtype = frozen == "float32" ? "bfloat16" : "float32" });
         other.Model.Train(false);
-        Assert.InRange((other.Model.Forward(inputs, null).detach() - expected).abs().Max().Number(), 1e-9, 0.02);
+        Assert.InRange((other.Model.Forward(inputs, null).detach() - expected).abs().max().Number(), 1e-9, 0.02);
     }
 
     [Fact]

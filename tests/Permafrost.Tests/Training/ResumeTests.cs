@@ -9,7 +9,7 @@ namespace Permafrost.Tests.Training;
 public class ResumeTests : IDisposable
 {
     private readonly TinyRun tiny = new();
-    private readonly DisposeScope scope = new();
+    private readonly DisposeScope scope = torch.NewDisposeScope();
 
     public void Dispose()
     {
@@ -33,7 +33,7 @@ public class ResumeTests : IDisposable
         RunFolder folder = Stopped(options, stopAt);
         Assert.Equal([$"checkpoint-{stopAt}"], Checkpoint.All(folder).Select(Path.GetFileName).TakeLast(1));
         Assert.False(Directory.Exists(folder.Adapter));
-        RandomState.Seed(12345);  // what another process would have drawn
+        torch.manual_seed(12345);  // what another process would have drawn
 
         JsonObject results = Resume(options, folder);
         Assert.Equal(TinyRun.AdapterBytes(whole), TinyRun.AdapterBytes(folder));
@@ -69,7 +69,7 @@ public class ResumeTests : IDisposable
 
     // 40 rows of 1 to 5 tokens, the rest padding.
     private RunOptions ByLength() => tiny.On(
-        ("inputs", Tensor.Arange(40 * 5 * 2, ScalarType.Float32).View(40, 5, 2) * 0.01), ("targets", Tensors.From([.. Enumerable.Range(0, 40).Select(i => i % 3L)], 40)),
+        ("inputs", torch.arange(40 * 5 * 2, ScalarType.Float32).view(40, 5, 2) * 0.01), ("targets", Tensors.From([.. Enumerable.Range(0, 40).Select(i => i % 3L)], 40)),
         ("mask", Tensors.From([.. Enumerable.Range(0, 200).Select(i => i % 5 <= i / 5 * 7 % 5 ? 1L : 0)], 40, 5))) with
     { Shuffle = true, GroupByLength = true, PerDeviceTrainBatchSize = 3, EvalSteps = 4, Dropout = 0.1 };
 
@@ -186,7 +186,7 @@ public class ResumeTests : IDisposable
     private RunOptions Misleading()
     {
         using var random = new Generator(3);
-        Tensor inputs = torch.empty([64, 3, 2]).normal_(0, 1, random), targets = Tensors.From([.. inputs.Select(1, 2).Select(1, 0).ToArray<float>().Select(x => x > 0 ? 1L : 0)], 64);
+        Tensor inputs = torch.empty([64, 3, 2]).normal_(0, 1, random), targets = Tensors.From([.. inputs.select(1, 2).select(1, 0).ToArray<float>().Select(x => x > 0 ? 1L : 0)], 64);
         return tiny.On(("inputs", inputs), ("targets", targets), ("validation.inputs", inputs), ("validation.targets", targets.eq(0).to(ScalarType.Int64))) with
         { Policy = "*", Dropout = 0, MaxSteps = 12, EvalSteps = 2, LearningRate = 0.03, PerDeviceTrainBatchSize = 16 };
     }
@@ -201,10 +201,10 @@ public class ResumeTests : IDisposable
         {
             (string Name, Tensor Tensor)[] tensors =
             [
-                ("inputs", Tensor.Arange(600, ScalarType.Float32).View(100, 3, 2)), ("targets", torch.zeros([100], ScalarType.Int64)),
+                ("inputs", torch.arange(600, ScalarType.Float32).view(100, 3, 2)), ("targets", torch.zeros([100], ScalarType.Int64)),
                 ("test.inputs", torch.ones([100, 3, 2])), ("test.targets", torch.ones([100], ScalarType.Int64)),
             ];
-            foreach ((string name, Tensor tensor) in tensors) if (name == other) tensor.Select(0, 50).FillInPlace(1 - tensor.Select(0, 50).To(ScalarType.Float32).Mean().Number());
+            foreach ((string name, Tensor tensor) in tensors) if (name == other) tensor.select(0, 50).fill_(1 - tensor.select(0, 50).to(ScalarType.Float32).mean().Number());
             return tiny.On(tensors) with { MaxSteps = 4 };
         }
         RunFolder folder = Stopped(Data(null), 2);
@@ -317,7 +317,7 @@ public class ResumeTests : IDisposable
     [Fact]
     public void Gradients_added_up_are_those_of_one_batch()
     {
-        Tensor inputs = Tensor.Arange(48, ScalarType.Float32).View(8, 3, 2) * 0.05;
+        Tensor inputs = torch.arange(48, ScalarType.Float32).view(8, 3, 2) * 0.05;
         // Answers that do not count are spread unevenly, and leave one of the small batches without any.
         RunOptions options = tiny.On(("inputs", inputs), ("targets", Tensors.From([0L, 1, -100, -100, 2, -100, 1, 0]))) with { Dropout = 0, MaxSteps = 5 };
         tiny.Train(options with { PerDeviceTrainBatchSize = 8 });

@@ -1,7 +1,6 @@
 using System.Text.Json.Nodes;
 using Permafrost.Formats.Safetensors;
 using Permafrost.Tests.Models;
-using Permafrost.Kernels;
 using Permafrost.Training;
 
 namespace Permafrost.Tests.Training;

@@ -1,9 +1,10 @@
 using System.Text.Json.Nodes;
 using Permafrost.Formats.Safetensors;
+using Permafrost.Kernels;
 using Permafrost.Models;
 using Permafrost.Tasks;
 using Permafrost.Tests.Shared;
-using Permafrost.Kernels;
+using Permafrost.Training.Optimizers;
 using Permafrost.Tuning;
 
 namespace Permafrost.Tests.Tuning;

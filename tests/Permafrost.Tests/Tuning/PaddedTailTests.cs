@@ -1,7 +1,7 @@
+using Permafrost.Kernels;
 using Permafrost.Models;
 using Permafrost.Tasks;
 using Permafrost.Tests.Models;
-using Permafrost.Kernels;
 using Permafrost.Tuning;
 
 namespace Permafrost.Tests.Tuning;
@@ -12,7 +12,7 @@ public class PaddedTailTests : IDisposable
     private const int T = 7;
 
     private readonly TemporaryFolder folder = new();
-    private readonly DisposeScope scope = new();
+    private readonly DisposeScope scope = torch.NewDisposeScope();
 
     public void Dispose()
     {

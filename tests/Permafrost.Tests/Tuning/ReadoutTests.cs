@@ -6,7 +6,7 @@ namespace Permafrost.Tests.Tuning;
 /// <summary>Which hidden states are read, on two sequences of four states of one number: 1 2 3 4 and 10 20 30 40.</summary>
 public class ReadoutTests : IDisposable
 {
-    private readonly DisposeScope scope = new();
+    private readonly DisposeScope scope = torch.NewDisposeScope();
     private readonly Tensor hidden = Tensors.From([1f, 2, 3, 4, 10, 20, 30, 40], 2, 4, 1);
 
     public void Dispose()
@@ -58,7 +58,7 @@ public class ReadoutTests : IDisposable
     public void Gradients_reach_the_states_that_were_read_and_no_others()
     {
         hidden.requires_grad = true;
-        Readout.Parse("last:2").Read(hidden, Mask(1, 1, 1, 0, 1, 1, 0, 0)).Sum().Backward();
+        Readout.Parse("last:2").Read(hidden, Mask(1, 1, 1, 0, 1, 1, 0, 0)).sum().backward();
         Assert.Equal([0f, 1, 1, 0, 1, 1, 0, 0], hidden.grad!.ToArray<float>());
     }
 

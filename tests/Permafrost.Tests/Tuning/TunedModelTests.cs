@@ -1,7 +1,7 @@
+using Permafrost.Kernels;
 using Permafrost.Models;
 using Permafrost.Tasks;
 using Permafrost.Tests.Models;
-using Permafrost.Kernels;
 using Permafrost.Tuning;
 
 namespace Permafrost.Tests.Tuning;
@@ -17,7 +17,7 @@ public class TunedModelTests : IDisposable
     private static readonly TaskShape ListOps = new() { Vocabulary = 15, SequenceLength = 512, Classes = 10 };
 
     private readonly TemporaryFolder folder = new();
-    private readonly DisposeScope scope = new();
+    private readonly DisposeScope scope = torch.NewDisposeScope();
 
     public void Dispose()
     {
@@ -76,12 +76,12 @@ public class TunedModelTests : IDisposable
         Tensor weight = Value(model, "input_layer.weight").detach().to(ScalarType.Float64);  // (768, 16)
         Tensor product = weight.transpose(0, 1).matmul(weight);
         Tensor unit = torch.ones([16, 16], ScalarType.Float64).triu().tril() * (1.41 * 1.41);
-        Assert.True((product - unit).abs().Max().Number() < 1e-5);
-        Assert.Equal(0, Value(model, "input_layer.bias").abs().Max().Number());
+        Assert.True((product - unit).abs().max().Number() < 1e-5);
+        Assert.Equal(0, Value(model, "input_layer.bias").abs().max().Number());
         // Wider than the backbone: orthogonal the other way round.
         using TunedModel wide = Tiny("fpt", new TaskShape { VectorSize = 20, SequenceLength = 3, Classes = 2 });
         Tensor rows = Value(wide, "input_layer.weight").detach().to(ScalarType.Float64);  // (8, 20)
-        Assert.True((rows.matmul(rows.transpose(0, 1)) - torch.ones([8, 8], ScalarType.Float64).triu().tril() * (1.41 * 1.41)).abs().Max().Number() < 1e-5);
+        Assert.True((rows.matmul(rows.transpose(0, 1)) - torch.ones([8, 8], ScalarType.Float64).triu().tril() * (1.41 * 1.41)).abs().max().Number() < 1e-5);
     }
 
     [Fact]
@@ -92,8 +92,8 @@ public class TunedModelTests : IDisposable
         Assert.Equal([1000, 768], table.shape);
         Assert.InRange(table.std().Number(), 0.995, 1.005);  // 768,000 draws: 5 deviations are 0.004
         double bound = 1 / Math.Sqrt(768);
-        Assert.InRange(Value(model, "output_layer.weight").abs().Max().Number(), 0.99 * bound, bound);
-        Assert.InRange(Value(model, "output_layer.bias").abs().Max().Number(), 0, bound);
+        Assert.InRange(Value(model, "output_layer.weight").abs().max().Number(), 0.99 * bound, bound);
+        Assert.InRange(Value(model, "output_layer.bias").abs().max().Number(), 0, bound);
     }
 
     [Fact]
@@ -127,7 +127,7 @@ public class TunedModelTests : IDisposable
         using var noGrad = torch.no_grad();
         Tensor alone = model.Forward(Tensors.From([3L, 7, 2], 1, 3), null);
         Tensor padded = model.Forward(Tensors.From([3L, 7, 2, 9, 9, 9], 1, 6), Tensors.From([1L, 1, 1, 0, 0, 0], 1, 6));
-        Assert.True((alone - padded).abs().Max().Number() < 1e-6);
+        Assert.True((alone - padded).abs().max().Number() < 1e-6);
     }
 
     [Fact]
@@ -173,7 +173,7 @@ public class TunedModelTests : IDisposable
         Assert.Contains("[9], this run's is [8]", Refusal.Of("a.safetensors", () => Load("ln_f.weight", torch.ones([9]))), StringComparison.Ordinal);
         Assert.Contains("missing", Refusal.Of("a.safetensors", () => Load("ln_f.weight", torch.ones([8]), complete: true)), StringComparison.Ordinal);
         Load("ln_f.weight", torch.full([8], 3));
-        Assert.Equal(3, Value(model, "ln_f.weight").Max().Number());
+        Assert.Equal(3, Value(model, "ln_f.weight").max().Number());
     }
 
     // The counts depend on shapes alone: GPT-2 without its 500 MB.

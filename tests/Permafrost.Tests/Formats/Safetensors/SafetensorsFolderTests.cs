@@ -10,7 +10,7 @@ public class SafetensorsFolderTests : IDisposable
     private const string Single = "model.safetensors";
 
     private readonly TemporaryFolder folder = new();
-    private readonly DisposeScope scope = new();
+    private readonly DisposeScope scope = torch.NewDisposeScope();
 
     public void Dispose()
     {

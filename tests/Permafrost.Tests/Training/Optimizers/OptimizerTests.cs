@@ -1,10 +1,12 @@
+using Permafrost.Kernels;
+using Permafrost.Training.Optimizers;
 
 namespace Permafrost.Tests.Training.Optimizers;
 
 /// <summary>What all optimisers share, on steps that can be computed by hand; golden trajectories are in Permafrost.Tests.</summary>
 public class OptimizerTests : IDisposable
 {
-    private readonly DisposeScope scope = new();
+    private readonly DisposeScope scope = torch.NewDisposeScope();
 
     public void Dispose()
     {
@@ -67,7 +69,7 @@ public class OptimizerTests : IDisposable
         using var sgd = new Sgd([new ParameterGroup([.. parts.Select((part, i) => ($"p{i}", part))])]);
         foreach (Tensor part in parts) part.grad = torch.full([1 << 21], 2);
         sgd.Step(0.25);
-        Assert.All(parts, part => Assert.Equal((0.5, 0.5), (part.Min().Number(), part.Max().Number())));
+        Assert.All(parts, part => Assert.Equal((0.5, 0.5), (part.min().Number(), part.max().Number())));
     }
 
     [Fact]
