@@ -3,7 +3,7 @@ using System.Text.Json.Nodes;
 namespace Permafrost.Cli.Bench;
 
 /// <summary>Who takes turns.</summary>
-/// <param name="Kind">One of the constants, those of whole models maybe with <see cref="Passive"/> behind.</param>
+/// <param name="Kind">One of the constants, those of plain TorchSharp maybe with <see cref="Passive"/> behind.</param>
 /// <param name="Program">Of <see cref="Other"/>: the other build's dll or executable.</param>
 internal sealed record BenchSide(string Kind, string? Program = null)
 {
@@ -15,7 +15,7 @@ internal sealed record BenchSide(string Kind, string? Program = null)
     /// <summary>Another build of this program.</summary>
     public const string Other = "against";
 
-    /// <summary>The step's products alone, by libtorch and by our kernels; the faster is its ceiling.</summary>
+    /// <summary>The step's products alone, by libtorch and by our kernels; the fastest is its ceiling.</summary>
     public const string TorchProducts = "products_libtorch", KernelProducts = "products_kernels";
 
     /// <summary>Ends the kind of a side whose threads are told to wait passively.</summary>
@@ -31,7 +31,7 @@ internal sealed record BenchSide(string Kind, string? Program = null)
     /// <summary>Whether it speaks our own worker's commands.</summary>
     public bool IsOurs => Model is Own or Other or KernelProducts;
 
-    public bool IsProducts => Kind is TorchProducts or KernelProducts;
+    public bool IsProducts => Model is TorchProducts or KernelProducts;
 
     public IReadOnlyList<double> Seconds => [.. turns.SelectMany(turn => turn)];
 
@@ -54,7 +54,8 @@ internal sealed record BenchSide(string Kind, string? Program = null)
         Other => "the other build",
         TorchProducts => "products alone, libtorch",
         KernelProducts => "products alone, our kernels",
-        _ => $"plain TorchSharp, {Model}",
+        Bf16 or Float32 => $"plain TorchSharp, {Model}",
+        _ => Kind,
     } + (IsPassive ? " (passive waiting)" : "");
 
     public BenchProcess Start() => BenchProcess.Start(this);

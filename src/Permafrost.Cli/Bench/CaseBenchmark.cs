@@ -56,7 +56,8 @@ internal sealed class CaseBenchmark(BenchCase what, BenchSettings settings, Benc
             if (settings.Against is null)
             {
                 foreach (string kind in Peers) sides.Add(Begin(new BenchSide(kind + BenchSide.Passive)));
-                sides.Add(Begin(new BenchSide(BenchSide.TorchProducts)));
+                // Spinning threads are quick to take up the next product, and stand in the way where the cores are busy.
+                foreach (string waits in new[] { "", BenchSide.Passive }) sides.Add(Begin(new BenchSide(BenchSide.TorchProducts + waits)));
                 if (settings.Device == "cpu" && (string?)sides[0].Side.Facts["kernels"] != "none") sides.Add(Begin(new BenchSide(BenchSide.KernelProducts)));
                 CheckTrained([.. sides.Select(side => side.Side)]);
             }
@@ -213,7 +214,7 @@ internal sealed class CaseBenchmark(BenchCase what, BenchSettings settings, Benc
             command["backbone"] = Backbone;
             command["frozen_dtype"] = Float32Only ? "float32" : "auto";
         }
-        else command["dtype"] = side.Kind == BenchSide.TorchProducts ? frozenType : side.Model == BenchSide.Bf16 ? "bfloat16" : "float32";
+        else command["dtype"] = side.Model == BenchSide.TorchProducts ? frozenType : side.Model == BenchSide.Bf16 ? "bfloat16" : "float32";
         if (side.IsProducts || !side.IsOurs) foreach ((string size, JsonNode? value) in model) command[size] = value!.DeepClone();
         side.Facts = process.Ask(command);
         if (side.Kind != BenchSide.Own) return;
