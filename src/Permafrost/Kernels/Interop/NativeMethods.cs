@@ -81,7 +81,7 @@ internal static unsafe partial class NativeMethods
     {
         const int ReadWrite = 3, PrivateAnonymous = 0x22;
         nint address = mmap(0, (nuint)bytes, ReadWrite, PrivateAnonymous, -1, 0);
-        return address != -1 ? address : throw new OutOfMemoryException($"the system has no {bytes} bytes of memory left");
+        return address != -1 ? address : throw new InsufficientMemoryException($"the system has no {bytes} bytes of memory left");
     }
 
     /// <summary>Gives pages back.</summary>
