@@ -1,177 +1,130 @@
-# Shared by ./permafrost, ./test and .ci/run, which set $root and source this file: finds or installs what is needed, and builds.
+# Shared by ./permafrost, ./test and .ci/run, which set $root and source this file: finds what is needed, and builds.
 # build PROJECT PATH... is the way in. Plain lines go to stderr, the noise of compilers to log files in artifacts/.
 # shellcheck shell=bash
 
 artifacts=${root:?is set by the scripts that source this}/artifacts
 charts=$artifacts/npm
+kernels=$artifacts/native/libpermafrost_kernels.so
 export DOTNET_NOLOGO=1 DOTNET_CLI_TELEMETRY_OPTOUT=1 DOTNET_SKIP_FIRST_TIME_EXPERIENCE=1 DOTNET_CLI_UI_LANGUAGE=en
 # Small systems have no ICU, and nothing here needs it.
 export DOTNET_SYSTEM_GLOBALIZATION_INVARIANT=${DOTNET_SYSTEM_GLOBALIZATION_INVARIANT:-1}
 # dotnet-install.sh puts the SDK here and leaves PATH alone.
 if ! type -P dotnet >/dev/null && [ -x "$HOME/.dotnet/dotnet" ]; then PATH=$PATH:$HOME/.dotnet; fi
-# Relative paths would mean another folder to cmake.
-case ${LIBTORCH:-/} in /*) ;; *) export LIBTORCH=$PWD/$LIBTORCH ;; esac
-case ${PYTHON:-/} in /*) ;; */*) export PYTHON=$PWD/$PYTHON ;; esac
 
 say() { printf 'permafrost: %s\n' "$*" >&2; }
 fail() { say "$*"; exit 1; }
 fail_with_log() { tail -n 20 "$1" >&2; fail "$2 (full log: $1)"; }
 have() { type -P "$1" >/dev/null; }
-list() { local text && text=$(printf '%s, ' "$@") && printf '%s' "${text%, }"; }
 
 # ---- what is up to date ----
 
-# Which repository and which libtorch a build belongs to; with another one it starts from scratch.
-choice="$root|${LIBTORCH:-}|${LIBTORCH_USE_PYTORCH:-}"
-if [ "${LIBTORCH_USE_PYTORCH:-}" = 1 ]; then choice+="|${PYTHON:-}|$(type -P python3 || true)"; fi
+# Which repository, which compiler and which libtorch a build belongs to; with another one it is made again.
+choice="$root|${CXX:-}|${PERMAFROST_LIBTORCH:-}"
 
-# up_to_date STAMP PATH...: nothing changed since the build that left STAMP, neither sources nor the choice of libtorch nor libtorch itself.
+# What building the kernels lacks, in words: "g++, cmake and make".
+missing_tools() {
+  local missing=()
+  have "${CXX:-c++}" || have "${CXX:-g++}" || missing+=("${CXX:-g++}")
+  have cmake || missing+=(cmake)
+  have make || missing+=(make)
+  case ${#missing[@]} in
+    0) ;;
+    1) echo "${missing[0]}" ;;
+    2) echo "${missing[0]} and ${missing[1]}" ;;
+    *) echo "${missing[0]}, ${missing[1]} and ${missing[2]}" ;;
+  esac
+}
+
+# up_to_date STAMP PATH...: nothing changed since the build that left STAMP: no source, no choice; no compiler came; what links name is there.
 up_to_date() {
-  local stamp=$1 built libtorch changed
+  local stamp=$1 built state link changed
   shift
-  { read -r built && read -r libtorch; } 2>/dev/null <"$stamp" || return 1
+  { read -r built && read -r state; } 2>/dev/null <"$stamp" || return 1
   [ "$built" = "$choice" ] && [ -d "$charts" ] || return 1
-  changed=$(cd "$root" && find -H "$libtorch" Directory.Build.props Directory.Packages.props global.json "$@" -cnewer "$stamp" -print -quit 2>&1) && [ -z "$changed" ]
-}
-
-# ---- what is installed ----
-
-dotnet_works() { have dotnet && dotnet --list-sdks | grep -q '^10\.'; }
-
-# Looks where CMake looks: /usr/local, /usr, $CMAKE_PREFIX_PATH and beside the folders of $PATH.
-has_system_libtorch() {
-  local prefix prefixes
-  IFS=: read -ra prefixes <<<"${CMAKE_PREFIX_PATH:-}:$PATH"
-  for prefix in /usr/local /usr "${prefixes[@]}" "${prefixes[@]%/bin}"; do
-    if [ -e "$prefix/include/ATen/ATen.h" ]; then return 0; fi
+  if [ "$state" = no-tools ] && [ -z "$(missing_tools)" ]; then return 1; fi
+  for link in "$artifacts"/bin/*/release/libtorch_cpu.so; do
+    if [ -L "$link" ] && [ ! -e "$link" ]; then return 1; fi
   done
-  return 1
+  changed=$(cd "$root" && find build Directory.Build.props Directory.Packages.props global.json "$@" -cnewer "$stamp" -print -quit 2>&1) && [ -z "$changed" ]
 }
 
-# Debian's libtorch calls whatever libblas.so.3 is; its own reference version is many times slower than OpenBLAS.
-has_fast_blas() {
-  local library
-  if ! compgen -G "/usr/lib/*/libtorch_cpu.so*" >/dev/null && has_system_libtorch; then return 0; fi
-  for library in /usr/lib/*/libblas.so.3; do
-    if [ -e "$library" ] && [[ $(readlink -f "$library") != */blas/libblas.so.3* ]]; then return 0; fi
-  done
-  return 1
+# ---- building ----
+
+require_dotnet() {
+  have dotnet && dotnet --list-sdks | grep -q '^10\.' && return
+  fail "the .NET 10 SDK is missing: get it from https://dot.net/download, or run \`curl -fsSL https://dot.net/v1/dotnet-install.sh | bash -s -- --channel 10.0\`."
 }
 
-# shellcheck disable=SC1003
-libtorch_ways_out() { sed -n '/^set(LIBTORCH_WAYS_OUT/,/)$/p' "$root/native/find_libtorch.cmake" | tr -d '\n\\' | sed 's/^[^"]*"//; s/")$//'; }
-
-# install_missing [PACKAGE REASON]...: what a build cannot do without, and, where installing needs no question, npm and those packages.
-install_missing() {
-  local packages=() required=() reasons=() sudo=() may_install=1 sdk=''
-  need() { packages+=("$1"); reasons+=("$1 ($2)"); }
-  dotnet_works || need dotnet-sdk-10.0 ".NET 10 SDK, builds and runs the program"
-  have "${CXX:-c++}" || have g++ || need g++ "compiles native/"
-  have cmake || need cmake "builds native/"
-  have make || need make "builds native/"
-  if [ -z "${LIBTORCH:-}" ] && [ "${LIBTORCH_USE_PYTORCH:-}" != 1 ]; then
-    has_system_libtorch || need libtorch-dev "tensor engine"
-    has_fast_blas || need libopenblas0-pthread "fast matrix products for it"
+# The kernels are optional: without them everything works on libtorch's own operators. Sets $kernel_state for the stamp.
+build_kernels() {
+  local folder=${kernels%/*} missing
+  local log=$folder/build.log without='permafrost works without its own kernels, several times slower on a CPU'
+  missing=$(missing_tools)
+  mkdir -p "$folder"
+  if [ -n "$missing" ]; then
+    kernel_state=no-tools
+    # Those of other sources would not fit.
+    if [ -e "$kernels" ] && [ -n "$(find "$root/native" -cnewer "$kernels" -print -quit)" ]; then rm -f "$kernels"; fi
+    [ -e "$kernels" ] || say "no $missing here: $without; install what is missing and start again"
+    return
   fi
-  [ "$(id -u)" = 0 ] || sudo=(sudo)
-  if [ "${PERMAFROST_NO_INSTALL:-}" = 1 ]; then may_install=''; fi
-  if [ "$(id -u)" != 0 ] && ! { have sudo && { [ -t 0 ] || sudo -n true 2>/dev/null; }; }; then may_install=''; fi
-  required=("${packages[@]}")
-  if [ $may_install ] && have apt-get && { [ ${#packages[@]} -gt 0 ] || [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null; }; then
-    set -- npm "fetches uPlot, which draws the curves of reports" "$@"
-    while [ $# -gt 0 ]; do
-      have "$1" || need "$1" "$2"
-      shift 2
-    done
+  if [ "$(cat "$folder/.choice" 2>/dev/null)" != "$choice" ]; then rm -rf "$folder" && mkdir -p "$folder"; fi
+  kernel_state=built
+  if cmake -S "$root/native" -B "$folder" >"$log" 2>&1 9>&- && cmake --build "$folder" -j "$(nproc)" >>"$log" 2>&1 9>&-; then
+    printf '%s\n' "$choice" >"$folder/.choice"
+  else
+    kernel_state=failed
+    rm -f "$kernels" "$folder/.choice"
+    say "native/ does not compile here (full log: $log): $without"
   fi
-  [ ${#packages[@]} -gt 0 ] || return 0
-  if ! have apt-get; then
-    fail "missing, by Debian's names: $(list "${reasons[@]}"). Install them with this system's package manager; the .NET SDK is at https://dot.net/download. For libtorch: $(libtorch_ways_out)"
-  fi
-
-  local log=$artifacts/setup.log apt=("${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300)
-  : >"$log"
-  apt_has() {
-    apt-cache show "$1" >/dev/null 2>&1 && return
-    [ $may_install ] || return
-    say "refreshing apt's package lists, to look for $1"
-    "${apt[@]}" update >>"$log" 2>&1 || fail_with_log "$log" "apt-get update failed"
-    apt-cache show "$1" >/dev/null 2>&1
-  }
-
-  if [ "${packages[0]}" = dotnet-sdk-10.0 ] && ! apt_has dotnet-sdk-10.0; then
-    sdk="the .NET 10 SDK is missing and apt does not have it here: get it from https://dot.net/download, or run \`curl -fsSL https://dot.net/v1/dotnet-install.sh | bash -s -- --channel 10.0\`."
-    packages=("${packages[@]:1}") required=("${required[@]:1}") reasons=("${reasons[@]:1}")
-  fi
-  if [ ! $may_install ] || [ -n "$sdk" ]; then
-    local command="${sudo:+sudo }apt-get update && ${sudo:+sudo }apt-get install -y --no-install-recommends ${packages[*]}"
-    [ ${#packages[@]} = 0 ] || say "missing: $(list "${reasons[@]}"). To install: $command"
-    case " ${packages[*]} " in *" libtorch-dev "*) say "libtorch may also come from elsewhere. $(libtorch_ways_out)" ;; esac
-    [ -z "$sdk" ] || say "$sdk"
-    exit 1
-  fi
-  case " ${packages[*]} " in *" libtorch-dev "*) apt_has libtorch-dev || fail "apt has no libtorch-dev here. $(libtorch_ways_out)" ;; esac
-  say "installing with apt: $(list "${reasons[@]}")"
-  "${apt[@]}" install -y --no-install-recommends "${packages[@]}" >>"$log" 2>&1 ||
-    { "${apt[@]}" update && "${apt[@]}" install -y --no-install-recommends "${packages[@]}"; } >>"$log" 2>&1 ||
-    { [ ${#required[@]} -lt ${#packages[@]} ] && "${apt[@]}" install -y --no-install-recommends "${required[@]}"; } >>"$log" 2>&1 ||
-    fail_with_log "$log" "apt-get could not install ${packages[*]}"
 }
 
-# uPlot, for the build to embed. Without it everything but `permafrost report` works; a failure is not tried again before artifacts/npm is removed.
+# uPlot, for the build to embed, where there is npm; a failure is not tried again before artifacts/npm is removed.
 fetch_charts() {
   local from=$root/src/Permafrost/Studies/Report
   cmp -s "$from/package-lock.json" "$charts/package-lock.json" && return
   rm -rf "$charts"
   mkdir -p "$charts"
-  have npm || { say "there is no npm to fetch uPlot with: \`permafrost report\` will not work, everything else will"; return; }
+  have npm || return 0
   cp "$from/package.json" "$from/package-lock.json" "$charts"
   (cd "$charts" && npm ci --ignore-scripts --no-audit --no-fund --no-update-notifier --fetch-retries=1) >"$charts/npm.log" 2>&1 </dev/null 9>&- ||
-    say "npm could not fetch uPlot (full log: $charts/npm.log): \`permafrost report\` will not work, everything else will"
-}
-
-# ---- building ----
-
-build_native() {
-  local folder=$artifacts/native
-  local log=$folder/build.log libtorch message
-  libtorch=$(sed -n 's/^LIB_torch_cpu:[^=]*=//p' "$folder/CMakeCache.txt" 2>/dev/null || true)
-  if [ "$(cat "$folder/.choice" 2>/dev/null)" != "$choice" ] || [ -n "$(find -H "$libtorch" -cnewer "$folder/CMakeCache.txt" 2>&1)" ]; then rm -rf "$folder"; fi
-  mkdir -p "$folder"
-  if ! cmake -S "$root/native" -B "$folder" >"$log" 2>&1; then
-    rm -f "$folder/.choice"
-    message=$(sed -n '/^CMake Error at find_libtorch/,/^Call Stack/{/^  /p}' "$log" | tr -s ' \n' ' ')
-    [ -z "$message" ] || fail "${message# }(full log: $log)"
-    fail_with_log "$log" "cmake could not configure native/"
-  fi
-  printf '%s\n' "$choice" >"$folder/.choice"
-  cmake --build "$folder" -j "$(nproc)" >>"$log" 2>&1 || fail_with_log "$log" "native/ does not compile"
+    say "npm could not fetch uPlot (full log: $charts/npm.log): reports hold plain figures instead of charts to zoom into"
 }
 
 # No compiler or build process stays behind, holding memory and this script's lock.
 build_dotnet() {
-  local log=$artifacts/build.log
-  dotnet build "$root/$1" -c Release --disable-build-servers -tl:off -v:minimal >"$log" 2>&1 9>&- || fail_with_log "$log" "$1 does not build"
+  local log=$artifacts/build.log arguments=()
+  if [ -n "${PERMAFROST_LIBTORCH:-}" ]; then arguments=("-p:LibtorchPackage=$PERMAFROST_LIBTORCH"); fi
+  if ! dotnet build "$root/$1" -c Release --disable-build-servers -tl:off -v:minimal "${arguments[@]}" >"$log" 2>&1 9>&-; then
+    if [ -n "${PERMAFROST_LIBTORCH:-}" ] && grep -q "error NU110[0-9]: .*$PERMAFROST_LIBTORCH" "$log"; then
+      fail "NuGet has no $PERMAFROST_LIBTORCH, which PERMAFROST_LIBTORCH names, in the version that TorchSharp needs (full log: $log)"
+    fi
+    if grep -q 'error NU1301: ' "$log"; then fail "NuGet cannot be reached, and the build needs packages that are not here yet (full log: $log)"; fi
+    fail_with_log "$log" "$1 does not build"
+  fi
+  # What the build says about the system (build/Permafrost.targets).
+  sed -n 's/.*: warning PERMAFROST[0-9]*: \(.*\) \[[^]]*\]$/permafrost: \1/p' "$log" | sort -u >&2
 }
 
-# build PROJECT PATH...: brings native/ and PROJECT, which is made of PATHs, up to date; costs milliseconds when nothing changed.
+# build PROJECT PATH...: brings the kernels and PROJECT, which is made of PATHs, up to date; costs milliseconds when nothing changed.
 build() {
-  local project=$1 stamp=$artifacts/.built-${1##*/}
+  local project=$1 stamp=$artifacts/.built-${1##*/} kernel_state
   shift
   up_to_date "$stamp" native "$@" && return
   if ! mkdir -p "$artifacts" 2>/dev/null || ! [ -w "$artifacts" ] || { [ -e "$artifacts/.lock" ] && ! [ -w "$artifacts/.lock" ]; }; then
     fail "$artifacts cannot be written, and what is built there is not up to date: clone the repository for yourself, or let its owner start ./permafrost"
   fi
+  require_dotnet
   exec 9>"$artifacts/.lock"
   flock -n 9 || { say "waiting for another build here to end"; flock 9; }
   if ! up_to_date "$stamp" native "$@"; then
     touch "$artifacts/.begun"
-    install_missing
-    if [ -e "$artifacts/native/libpermafrost_torch.so" ]; then say "building what changed"; else say "building for the first time, about a minute"; fi
-    build_native
+    if compgen -G "$artifacts/.built-*" >/dev/null; then say "building what changed"
+    else say "building for the first time, one to two minutes; libtorch (130 MB) is fetched once"; fi
+    build_kernels
     fetch_charts
     build_dotnet "$project"
-    printf '%s\n' "$choice" "$(sed -n 's/^LIB_torch_cpu:[^=]*=//p' "$artifacts/native/CMakeCache.txt")" >"$stamp"
+    printf '%s\n' "$choice" "$kernel_state" >"$stamp"
     touch -r "$artifacts/.begun" "$stamp"
   fi
   exec 9>&-

@@ -39,11 +39,32 @@ internal static class Cli
         return process.WaitForExit(settings.Timeout);
     }
 
+    // A signal that the tests' own parent ignores (nohup, a shell's background job) stays ignored in everything they start, and no test of signals could pass.
+    // GNU's env undoes that, and then becomes the program; where there is another env, programs start as they are.
+    private static readonly string[] DefaultSignals = WithDefaultSignals();
+
+    private static string[] WithDefaultSignals()
+    {
+        string[] words = ["env", "--default-signal=HUP,INT,QUIT,USR1,TERM"];
+        try
+        {
+            using Process check = Process.Start(new ProcessStartInfo(words[0], [words[1], "true"]) { RedirectStandardError = true })!;
+            check.StandardError.ReadToEnd();
+            check.WaitForExit();
+            return check.ExitCode == 0 ? words : [];
+        }
+        catch (System.ComponentModel.Win32Exception)
+        {
+            return [];
+        }
+    }
+
     private static string Host => Environment.GetEnvironmentVariable("DOTNET_HOST_PATH") is { Length: > 0 } host ? host : "dotnet";
 
     private static CliProcess Start(CliSettings settings, string program, IEnumerable<string> words, string[] shown)
     {
-        var start = new ProcessStartInfo(program)
+        words = [.. DefaultSignals, program, .. words];
+        var start = new ProcessStartInfo(words.First())
         {
             RedirectStandardInput = true,
             RedirectStandardOutput = true,
@@ -52,7 +73,7 @@ internal static class Cli
             StandardErrorEncoding = Encoding.UTF8,
             WorkingDirectory = settings.WorkingDirectory ?? Path.GetTempPath(),
         };
-        foreach (string word in words) start.ArgumentList.Add(word);
+        foreach (string word in words.Skip(1)) start.ArgumentList.Add(word);
         // One thread each: tests run side by side. Caches that are not there: what the developer has downloaded must not matter.
         string nowhere = Path.Combine(Path.GetTempPath(), "permafrost-tests-have-no-such-folder");
         start.Environment["OMP_NUM_THREADS"] = "1";
