@@ -145,8 +145,8 @@ public static unsafe class AttentionKernel
             // Not on other devices, which would have to be waited for.
             if (positions.IsOnCpu() && positions.NumberOfElements > 0)
             {
-                using DisposeScope scope = torch.NewDisposeScope();
-                (long low, long high) = (positions.min().Integer(), positions.max().Integer());
+                long[] places = positions.ToArray<long>();
+                (long low, long high) = (places.Min(), places.Max());
                 if (low < 0 || high >= keys) throw new ArgumentException($"positions from {low} to {high} are not all among the {keys} keys");
             }
         }

@@ -12,7 +12,7 @@ internal static unsafe class Workspace
 {
     // What is smaller is cheap enough where it is.
     private const long Smallest = 64 << 10;
-    private const long Slack = 8 << 20;
+    private const long Slack = 16 << 20;
 
     private static readonly Lock Gate = new();
     private static readonly Dictionary<nint, long> Used = [];
@@ -63,10 +63,10 @@ internal static unsafe class Workspace
                 freeBytes -= best.Value.Size;
                 return Use(best.Value.Address, best.Value.Size);
             }
-            long size16 = (bytes + 4095) / 4096 * 4096;
-            mostBytes = Math.Max(mostBytes, usedBytes + size16);
-            while (Free.First is not null && usedBytes + freeBytes + size16 > mostBytes + Slack) Release(Free.First);
-            return Use((nint)NativeMemory.AlignedAlloc((nuint)size16, 64), size16);
+            long rounded = (bytes + 4095) / 4096 * 4096;
+            mostBytes = Math.Max(mostBytes, usedBytes + rounded);
+            while (Free.First is not null && usedBytes + freeBytes + rounded > mostBytes + Slack) Release(Free.First);
+            return Use(NativeMethods.MapMemory(rounded), rounded);
         }
     }
 
@@ -93,7 +93,7 @@ internal static unsafe class Workspace
     {
         Free.Remove(node);
         freeBytes -= node.Value.Size;
-        NativeMemory.AlignedFree((void*)node.Value.Address);
+        NativeMethods.UnmapMemory(node.Value.Address, node.Value.Size);
     }
 
     [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]

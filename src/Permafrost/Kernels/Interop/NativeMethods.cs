@@ -73,6 +73,20 @@ internal static unsafe partial class NativeMethods
         }
     }
 
+    [LibraryImport("libc", SetLastError = true)] private static partial nint mmap(nint address, nuint length, int protection, int flags, int file, nint offset);
+    [LibraryImport("libc")] private static partial int munmap(nint address, nuint length);
+
+    /// <summary>Whole pages from the system, filled with zeros; Linux only, as the kernels are.</summary>
+    internal static nint MapMemory(long bytes)
+    {
+        const int ReadWrite = 3, PrivateAnonymous = 0x22;
+        nint address = mmap(0, (nuint)bytes, ReadWrite, PrivateAnonymous, -1, 0);
+        return address != -1 ? address : throw new InsufficientMemoryException($"the system has no {bytes} bytes of memory left");
+    }
+
+    /// <summary>Gives pages back.</summary>
+    internal static void UnmapMemory(nint address, long bytes) => _ = munmap(address, (nuint)bytes);
+
     [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
     private static void Keep(nint memory) { }
 }
