@@ -61,7 +61,7 @@ public static partial class Engine
     }
 
     /// <summary>Tensors of the whole process that were made through TorchSharp and not yet freed.</summary>
-    public static long LiveTensors => Tensor.TotalCount;
+    public static long LiveTensors => Tensor.TotalCount - SegmentFunction.Undefined;
 
     /// <summary>Waits until everything queued on a device is done; nothing to wait for on the CPU.</summary>
     public static void Synchronize(Device device)

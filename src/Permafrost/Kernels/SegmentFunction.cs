@@ -21,6 +21,11 @@ internal sealed class SegmentFunction : torch.autograd.MultiTensorFunction<Segme
     // Of the thread that ran the forward pass: a backward pass on a GPU has threads of its own.
     [ThreadStatic] private static StrongBox<Exception?>? failure;
 
+    private static long undefined;
+
+    /// <summary>Gradients that were not there: TorchSharp counts their handles as tensors, and never takes off the count what has no handle.</summary>
+    public static long Undefined => Interlocked.Read(ref undefined);
+
     /// <inheritdoc/>
     public override string Name => "permafrost::segment";
 
@@ -58,6 +63,7 @@ internal sealed class SegmentFunction : torch.autograd.MultiTensorFunction<Segme
     {
         var call = (Call)context.get_data("call");
         int count = (int)context.get_data("count");
+        Interlocked.Add(ref undefined, gradients.Count(gradient => gradient.IsInvalid));
         try
         {
             if (call.Spent) throw new EngineException("a gradient was asked for twice; what a segment keeps for it is freed by the first time, so run the forward pass again");
