@@ -32,6 +32,9 @@ done >>"$csv"
 awk -F, '/^[^#]/ && $2 != "seed" { score[$1, $2, $3] = $4; tasks[$1] }
   END { for (task in tasks) {
     n = 5; sum = squares = mean16 = mean32 = 0
-    for (seed = 0; seed < n; seed++) { d = 100 * (score[task, seed, "bfloat16"] - score[task, seed, "float32"]); sum += d; squares += d * d; mean16 += score[task, seed, "bfloat16"] * 100 / n; mean32 += score[task, seed, "float32"] * 100 / n }
+    for (seed = 0; seed < n; seed++) {
+      low = 100 * score[task, seed, "bfloat16"]; full = 100 * score[task, seed, "float32"]; d = low - full
+      sum += d; squares += d * d; mean16 += low / n; mean32 += full / n
+    }
     mean = sum / n; half = 2.776 * sqrt((squares - n * mean * mean) / (n - 1) / n)
     printf "%s: float32 %.2f %%, bfloat16 %.2f %%, difference %+.2f points, 95 %% interval %+.2f to %+.2f\n", task, mean32, mean16, mean, mean - half, mean + half } }' "$csv"

@@ -1,17 +1,20 @@
 #!/usr/bin/env bash
-# Measures permafrost on this machine's GPU against its own PyTorch, and checks parity there first:
-#   bench/gpu.sh [--fixtures DIR] [--publish DIR] [--device cuda|cpu] [--output DIR] [arguments of `permafrost bench`]
-# Needs a Python with PyTorch ($PYTHON, python3 or /usr/bin/python3), cmake and a C++ compiler. Without a .NET SDK give a self-contained program, made elsewhere:
-#   dotnet publish src/Permafrost.Cli -c Release -r linux-x64 --self-contained -o DIR
-# Native code is built here in any case, against this PyTorch. Results go to --output (artifacts/gpu) as CSV, named after date and hardware.
+# Measures permafrost on this machine's GPU, its composed operators (the kernels are the CPU's) beside the same model in plain TorchSharp, both on the libtorch of
+# this machine's PyTorch. UNTESTED on a GPU: none was at hand; only with --device cpu, on a folder of the CPU's libtorch.
+#   bench/gpu.sh --publish DIR [--libtorch DIR] [--device cuda|cuda:N|cpu] [--output DIR] [arguments of `permafrost bench`]
+# --publish: a self-contained program, made on a machine with the .NET SDK:
+#   dotnet publish src/Permafrost.Cli -c Release -r linux-x64 --self-contained -p:LibtorchPackage=none -o DIR      (one with the CPU's libtorch will do too)
+# --libtorch: the `lib` folder of a CUDA build of libtorch 2.10, as in an installed PyTorch 2.10 (.../site-packages/torch/lib); where it is left out, python3 is asked.
+# Before it times a case, `permafrost bench` checks on the GPU that both sides give the same logits. Results go to --output (artifacts/gpu) as CSV, named after date
+# and hardware.
 set -euo pipefail
 root=$(readlink -f "$(dirname "${BASH_SOURCE[0]}")/..")
-fixtures='' publish='' device=cuda output=$root/artifacts/gpu arguments=()
+publish='' libtorch='' device=cuda output=$root/artifacts/gpu arguments=()
 while [ $# -gt 0 ]; do
   case $1 in
-    --help | -h) sed -n '2,6s/^# //p' "${BASH_SOURCE[0]}"; exit ;;
-    --fixtures) fixtures=$(readlink -f "$2"); shift ;;
+    --help | -h) sed -n '2,9s/^# //p' "${BASH_SOURCE[0]}"; exit ;;
     --publish) publish=$(readlink -f "$2"); shift ;;
+    --libtorch) libtorch=$(readlink -f "$2"); shift ;;
     --device) device=$2; shift ;;
     --output) output=$2; shift ;;
     *) arguments+=("$1") ;;
@@ -19,46 +22,31 @@ while [ $# -gt 0 ]; do
   shift
 done
 fail() { echo "gpu.sh: $*" >&2; exit 1; }
-cd "$root"  # a published program finds the peer from here
+[ -x "$publish/Permafrost.Cli" ] || fail "give a self-contained program with --publish (see --help)"
+if [ -z "$libtorch" ]; then
+  libtorch=$(python3 -c 'import os, torch; print(os.path.join(os.path.dirname(torch.__file__), "lib"))' 2>/dev/null) || fail "no PyTorch here: give --libtorch"
+fi
+[ -e "$libtorch/libtorch_cpu.so" ] || fail "$libtorch holds no libtorch_cpu.so"
+if [[ $device = cuda* ]] && ! [ -e "$libtorch/libtorch_cuda.so" ]; then fail "$libtorch is a libtorch without CUDA"; fi
 mkdir -p "$output"
 output=$(readlink -f "$output")
 
-export LIBTORCH_USE_PYTORCH=1
-for python in "${PYTHON:-}" python3 /usr/bin/python3 ''; do
-  if [ -n "$python" ] && "$python" -c 'import torch' 2>/dev/null; then break; fi
-done
-[ -n "$python" ] || fail "no Python with PyTorch: set PYTHON"
-PYTHON=$(type -P "$python")
-export PYTHON
-"$PYTHON" - "$device" <<'PYTHON'
-import sys, torch
-print(f"PyTorch {torch.__version__}, CUDA {torch.version.cuda}")
-if sys.argv[1].startswith("cuda"):
-    if not torch.cuda.is_available():
-        sys.exit("gpu.sh: this PyTorch finds no GPU")
-    print(torch.cuda.get_device_name(sys.argv[1]), *torch.cuda.get_device_capability(sys.argv[1]))
-PYTHON
-
-if [ -n "$publish" ]; then
-  [ -x "$publish/Permafrost.Cli" ] || fail "$publish holds no Permafrost.Cli"
-  { cmake -S native -B "$output/native" && cmake --build "$output/native" -j "$(nproc)"; } >"$output/native.log" 2>&1 || { tail -n 20 "$output/native.log" >&2; fail "native/ does not build"; }
-  export PERMAFROST_NATIVE=$output/native/libpermafrost_torch.so
-  program=("$publish/Permafrost.Cli")
-else
-  type -P dotnet >/dev/null || [ -x "$HOME/.dotnet/dotnet" ] || fail "there is no .NET here: give a self-contained program with --publish"
-  program=("$root/permafrost")
-fi
-"${program[@]}" env
-
-if [ -n "$fixtures" ]; then
-  "$PYTHON" bench/peer/check.py "$fixtures" | tail -n 1
-  "$PYTHON" bench/peer/parity.py "$fixtures" "$device" "${program[@]}" >"$output/parity.log" || { grep -v '^ok' "$output/parity.log" >&2; fail "parity is missed (all checks: $output/parity.log)"; }
-  tail -n 1 "$output/parity.log"
-fi
+# The program without its own libtorch, which is the CPU's: what it does not find beside itself the loader looks for in LD_LIBRARY_PATH. Links into the other
+# folder would not do, since its libraries find those of CUDA relative to where they were loaded from.
+rm -rf "$output/program"
+cp -r --reflink=auto "$publish" "$output/program"
+find "$output/program" \( -name 'libtorch*.so*' -o -name 'libc10*.so*' -o -name 'libshm*.so*' -o -name 'libgomp*.so*' -o -name 'libcaffe2*.so*' \) -delete
+export LD_LIBRARY_PATH=$libtorch${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+program=$output/program/Permafrost.Cli
+"$program" env
 
 index=${device#cuda}
 index=${index#:}
-if [[ $device = cuda* ]]; then hardware=$(nvidia-smi --query-gpu=name --format=csv,noheader --id="${index:-0}"); else hardware=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | sed 1q); fi
+if [[ $device = cuda* ]]; then
+  hardware=$(nvidia-smi --query-gpu=name --format=csv,noheader --id="${index:-0}")
+else
+  hardware=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | sed 1q)
+fi
 csv=$output/$(date +%F)-$(tr 'A-Z ' 'a-z-' <<<"$hardware" | tr -cd 'a-z0-9-').csv
-"${program[@]}" bench --device "$device" --csv "$csv" "${arguments[@]}"
+"$program" bench --device "$device" --csv "$csv" "${arguments[@]}"
 echo "$csv"

@@ -74,7 +74,7 @@ public class BadTensorFileTests
             case "missing": weights.Remove(stored); break;
             case "extra": weights[stored] = torch.zeros([36]); break;
             case "shape": weights[stored] = torch.zeros([37]); break;
-            default: weights[stored] = weights[stored].To(ScalarType.Int32); break;
+            default: weights[stored] = weights[stored].to(ScalarType.Int32); break;
         }
         TensorFile.Write(Path.Combine(folder, "model.safetensors"), weights.Select(pair => (pair.Key, pair.Value)));
         Finetune(scratch, Data(scratch), "--backbone", folder).Refused(1, folder, tensor);

@@ -42,7 +42,7 @@ public class ForwardTests
 
         JsonObject json = result.Json;
         Assert.Equal(outputs.Keys.Order(StringComparer.Ordinal), json["tensors"]!.AsObject().Select(pair => pair.Key).Order(StringComparer.Ordinal));
-        foreach ((string output, JsonNode? shape) in json["tensors"]!.AsObject()) Assert.Equal(outputs[output].Shape, shape!.AsArray().Select(size => (long)size!));
+        foreach ((string output, JsonNode? shape) in json["tensors"]!.AsObject()) Assert.Equal(outputs[output].shape, shape!.AsArray().Select(size => (long)size!));
         if (outputs.TryGetValue("loss", out Tensor? loss)) Golden.Loss("loss of --json", (double)json["loss"]!, loss.Number());
         else Assert.Null(json["loss"]);
     }
@@ -78,10 +78,10 @@ public class ForwardTests
         using var expected = new SafetensorsFile(Repository.Fixture(fixture, "expected.safetensors"));
         Dictionary<string, Tensor> inputs = Golden.Case(expected, "generate/in.");
         Tensor reference = expected.Read("generate/out.sequences");
-        Forward(fixture, inputs, scratch, "--generate", (reference.Size(1) - inputs["input_ids"].Size(1)).ToString()).Succeeded();
+        Forward(fixture, inputs, scratch, "--generate", (reference.size(1) - inputs["input_ids"].size(1)).ToString()).Succeeded();
         Dictionary<string, Tensor> outputs = TensorFile.Read(scratch["out.safetensors"]);
         Assert.Equal(["sequences"], outputs.Keys);
-        Assert.Equal(reference.Shape, outputs["sequences"].Shape);
+        Assert.Equal(reference.shape, outputs["sequences"].shape);
         Assert.Equal(reference.ToArray<long>(), outputs["sequences"].ToArray<long>());
     }
 
@@ -98,11 +98,11 @@ public class ForwardTests
         };
         JsonObject json = Forward("fpt_bitxor", inputs, scratch, "--gradients", "norm", "--json").Succeeded().Json;
         Dictionary<string, Tensor> outputs = TensorFile.Read(scratch["out.safetensors"]);
-        double loss = (outputs["last_hidden_state"].To(ScalarType.Float64) * inputs["loss_weight"]).Sum().Number() / B;
+        double loss = (outputs["last_hidden_state"].to(ScalarType.Float64) * inputs["loss_weight"]).sum().Number() / B;
         Golden.Loss("loss", outputs["loss"].Number(), loss);
         Golden.Loss("loss of --json", (double)json["loss"]!, loss);
         // The final norm's bias is added to every token: its gradient is the weights' mean over the batch, summed over the tokens.
-        Golden.Close("grad.ln_f.bias", outputs["grad.ln_f.bias"], inputs["loss_weight"].Sum(0).Sum(0) / B, 1e-5);
+        Golden.Close("grad.ln_f.bias", outputs["grad.ln_f.bias"], inputs["loss_weight"].sum([0, 1]) / B, 1e-5);
         Assert.False(outputs.ContainsKey("logits"), "a headless model has no logits");
     }
 
@@ -152,7 +152,7 @@ public class ForwardTests
     private static Tensor Visible(Tensor tensor, Tensor? mask, string name)
     {
         if (mask is null) return tensor;
-        Tensor rows = mask.To(tensor.dtype);
-        return tensor * (name.StartsWith("attentions", StringComparison.Ordinal) ? rows.View(rows.Size(0), 1, rows.Size(1), 1) : rows.View(rows.Size(0), rows.Size(1), 1));
+        Tensor rows = mask.to(tensor.dtype);
+        return tensor * (name.StartsWith("attentions", StringComparison.Ordinal) ? rows.view(rows.size(0), 1, rows.size(1), 1) : rows.view(rows.size(0), rows.size(1), 1));
     }
 }

@@ -87,7 +87,7 @@ public class ReplayTests
         JsonNode test = RunFiles.Json(replay.Folder, "results.json")["metrics"]!["test"]!;
         Assert.Equal(8, (long)test["count"]!);
         Assert.Equal(expected.Read("clip/test_loss").Number(), (double)test["loss"]!, 1e-4);
-        float[] reference = expected.Read("clip/test_out").Reshape(8, 8, 2).Softmax(-1).ToArray<float>();
+        float[] reference = expected.Read("clip/test_out").reshape(8, 8, 2).softmax(-1).ToArray<float>();
         JsonObject[] lines = RunFiles.JsonLines(Path.Combine(replay.Folder, "predictions.jsonl"));
         float[] written = [.. lines.SelectMany(line => line["probabilities"]!.AsArray().SelectMany(answer => answer!.AsArray().Select(p => (float)p!)))];
         Assert.Equal(reference.Length, written.Length);
@@ -112,7 +112,7 @@ public class ReplayTests
             using var initial = new SafetensorsFile(Repository.Fixture(fixture, "initial.safetensors"));
             Tensor[] inputs = [.. Enumerable.Range(0, Steps).Select(step => Inputs(expected.Read($"batch.{step}/x")))];
             Tensor[] targets = [.. Enumerable.Range(0, Steps).Select(step => expected.Read($"batch.{step}/y"))];
-            batchSize = inputs[0].Size(0);
+            batchSize = inputs[0].size(0);
             TensorFile.Write(Scratch["data.safetensors"],
                 ("inputs", torch.cat(inputs, 0)), ("targets", torch.cat(targets, 0)), ("test.inputs", Inputs(expected.Read("test/x"))), ("test.targets", expected.Read("test/y")));
             TensorFile.Write(Scratch["start.safetensors"], initial.Entries.Keys.Select(name => (OurName(name), initial.Read(name))));
@@ -157,9 +157,9 @@ public class ReplayTests
         private Tensor Inputs(Tensor x) => fixture switch
         {
             // (B, 2 patterns, 8 bits) in patches of 2 bits: 8 tokens.
-            "fpt_bitxor" => x.Reshape(x.Size(0), 8, 2),
+            "fpt_bitxor" => x.reshape(x.size(0), 8, 2),
             // (B, 1, 12, 12) in patches of 4x4, row by row: 9 tokens of 16.
-            "fpt_image" => x.Reshape(x.Size(0), 3, 4, 3, 4).Permute(0, 1, 3, 2, 4).Reshape(x.Size(0), 9, 16),
+            "fpt_image" => x.reshape(x.size(0), 3, 4, 3, 4).permute(0, 1, 3, 2, 4).reshape(x.size(0), 9, 16),
             _ => x,
         };
 

@@ -15,7 +15,7 @@ internal sealed partial record BenchCase(string Kind, int Batch = 0, int Tokens 
     [
         new("fpt-step", 16, 64), new("fpt-step", 2, 512), new("fpt-step", 1, 1024), new("fpt-step", 4, 10),
         new("fpt-step-float32", 16, 64), new("full-step", 16, 64), new("forward", 16, 64), new("predict", 1, 64), new("predict", 64, 64),
-        new("load"), new("startup"), new("door"),
+        new("tiny", 16, 10), new("load"), new("startup"), new("door"),
     ];
 
     public static IReadOnlyList<string> Kinds { get; } = [.. All.Select(known => known.Kind).Distinct()];
@@ -26,13 +26,16 @@ internal sealed partial record BenchCase(string Kind, int Batch = 0, int Tokens 
     public bool Computes => Batch > 0;
 
     /// <summary>What the measuring processes call it.</summary>
-    public string StepKind => Kind == "fpt-step-float32" ? "fpt-step" : Kind;
+    public string StepKind => Kind is "fpt-step-float32" or "tiny" ? "fpt-step" : Kind;
+
+    /// <summary>The backbone, where it is not the run's: steps of the tiny one are bound by calls and by waking threads, not by products.</summary>
+    public string? OwnBackbone => Kind == "tiny" ? "gpt2-tiny" : null;
 
     /// <summary>The products with weights it needs: forward, those for the gradient of their inputs, those for the gradient of the weights.</summary>
     public IReadOnlyList<string> Passes => Kind switch
     {
         "full-step" => ["forward", "input", "weight"],
-        "fpt-step" or "fpt-step-float32" => ["forward", "input"],
+        "fpt-step" or "fpt-step-float32" or "tiny" => ["forward", "input"],
         _ => ["forward"],
     };
 
@@ -52,7 +55,11 @@ internal sealed partial record BenchCase(string Kind, int Batch = 0, int Tokens 
             }
             else if (word == "all") chosen.AddRange(Kinds.Select(kind => (kind, (int?)null, (int?)null)));
             else if (Kinds.Contains(word)) chosen.Add((word, null, null));
-            else throw new UsageException($"the case '{word}' does not exist{Spelling.Hint(word, Kinds, $"; there are {string.Join(", ", Kinds)}, and sizes such as B4 T10 after one of them")}");
+            else
+            {
+                string known = $"; there are {string.Join(", ", Kinds)}, and sizes such as B4 T10 after one of them";
+                throw new UsageException($"the case '{word}' does not exist{Spelling.Hint(word, Kinds, known)}");
+            }
         }
         if (chosen.Count == 0) chosen.AddRange(Kinds.Select(kind => (kind, (int?)null, (int?)null)));
         return [.. chosen.SelectMany(choice => Sized(choice.Kind, choice.Batch ?? batch, choice.Tokens ?? tokens)).Distinct()];
@@ -64,7 +71,8 @@ internal sealed partial record BenchCase(string Kind, int Batch = 0, int Tokens 
         BenchCase first = usual.First();
         if (!first.Computes || (batch is null && tokens is null)) return usual;
         BenchCase sized = first with { Batch = batch ?? first.Batch, Tokens = tokens ?? first.Tokens };
-        return sized.Batch is >= 1 and <= 65536 && sized.Tokens is >= 1 and <= 1024 ? [sized] : throw new UsageException($"'{kind} B{sized.Batch} T{sized.Tokens}' cannot be: the batch must be 1 to 65536 and the tokens 1 to 1024");
+        return sized.Batch is >= 1 and <= 65536 && sized.Tokens is >= 1 and <= 1024 ? [sized]
+            : throw new UsageException($"'{kind} B{sized.Batch} T{sized.Tokens}' cannot be: the batch must be 1 to 65536 and the tokens 1 to 1024");
     }
 
     [GeneratedRegex(@"^([BT])(\d{1,6})$")]

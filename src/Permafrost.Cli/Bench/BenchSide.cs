@@ -2,47 +2,77 @@ using System.Text.Json.Nodes;
 
 namespace Permafrost.Cli.Bench;
 
-/// <summary>Who takes turns: <c>own</c>, <c>hf</c> and <c>tuned</c> (PyTorch), the same two with <c>_passive</c> waiting, and the <c>ceiling</c>.</summary>
-/// <param name="Kind">Which of them.</param>
-/// <param name="Environment">What was changed in the environment.</param>
-internal sealed record BenchSide(string Kind, BenchEnvironment Environment)
+/// <summary>Who takes turns.</summary>
+/// <param name="Kind">One of the constants, those of plain TorchSharp maybe with <see cref="Passive"/> behind.</param>
+/// <param name="Program">Of <see cref="Other"/>: the other build's dll or executable.</param>
+internal sealed record BenchSide(string Kind, string? Program = null)
 {
     public const string Own = "own";
-    public const string Ceiling = "ceiling";
 
-    /// <summary>The two ways the peer is composed; see bench/peer/gpt2.py.</summary>
-    public static IReadOnlyList<string> Compositions { get; } = ["hf", "tuned"];
+    /// <summary>The same model in plain TorchSharp, held and multiplied in bfloat16 or float32.</summary>
+    public const string Bf16 = "bf16", Float32 = "float32";
 
-    public List<double> Seconds { get; } = [];
+    /// <summary>Another build of this program.</summary>
+    public const string Other = "against";
+
+    /// <summary>The step's products alone, by libtorch and by our kernels; the fastest is its ceiling.</summary>
+    public const string TorchProducts = "products_libtorch", KernelProducts = "products_kernels";
+
+    /// <summary>Ends the kind of a side whose threads are told to wait passively.</summary>
+    public const string Passive = "_passive";
+
+    private readonly List<List<double>> turns = [];
+
+    public bool IsPassive => Kind.EndsWith(Passive, StringComparison.Ordinal);
+
+    /// <summary>The kind, however threads wait.</summary>
+    public string Model => IsPassive ? Kind[..^Passive.Length] : Kind;
+
+    /// <summary>Whether it speaks our own worker's commands.</summary>
+    public bool IsOurs => Model is Own or Other or KernelProducts;
+
+    public bool IsProducts => Model is TorchProducts or KernelProducts;
+
+    public IReadOnlyList<double> Seconds => [.. turns.SelectMany(turn => turn)];
+
+    /// <summary>The median of each turn.</summary>
+    public IReadOnlyList<double> Rounds => [.. turns.Select(PairedRatio.MedianOf)];
 
     public List<long> PeakBytes { get; } = [];
 
     /// <summary>What the process said of itself.</summary>
     public JsonObject Facts { get; set; } = [];
 
-    public double Median => MedianOf(Seconds);
+    public double Median => PairedRatio.MedianOf(Seconds);
 
-    public long Memory => PeakBytes.Count == 0 ? 0 : (long)MedianOf([.. PeakBytes.Select(bytes => (double)bytes)]);
+    public long Memory => PeakBytes.Count == 0 ? 0 : (long)PairedRatio.MedianOf([.. PeakBytes.Select(bytes => (double)bytes)]);
 
     /// <summary>For people.</summary>
-    public string Name => $"{Kind switch { Own => "permafrost", Ceiling => "products alone", _ => $"PyTorch, {Kind.Replace("_passive", "", StringComparison.Ordinal)}" }}{(Environment.ToString() is { Length: > 0 } changed ? $" ({changed})" : "")}";
+    public string Name => Model switch
+    {
+        Own => "permafrost",
+        Other => "the other build",
+        TorchProducts => "products alone, libtorch",
+        KernelProducts => "products alone, our kernels",
+        Bf16 or Float32 => $"plain TorchSharp, {Model}",
+        _ => Kind,
+    } + (IsPassive ? " (passive waiting)" : "");
 
-    public BenchProcess Start() => Kind == Own ? BenchProcess.Own(Name, Environment) : BenchProcess.Peer(Name, Environment);
+    public BenchProcess Start() => BenchProcess.Start(this);
+
+    public void AddTurn(IEnumerable<double> seconds) => turns.Add([.. seconds]);
+
+    public void Forget() => turns.Clear();
 
     public JsonObject ToJson()
     {
         var json = new JsonObject { ["kind"] = Kind, ["name"] = Name, ["median_seconds"] = Rounded(Median), ["best_seconds"] = Rounded(Seconds.Min()), ["times"] = Seconds.Count };
         if (PeakBytes.Count > 0) json["peak_bytes"] = Memory;
-        foreach (string fact in new[] { "torch", "blas", "threads" }) if (Facts[fact] is { } value) json[fact] = value.DeepClone();
+        if (Program is not null) json["program"] = Program;
+        foreach (string fact in new[] { "torch", "kernels", "threads" }) if (Facts[fact] is { } value) json[fact] = value.DeepClone();
         return json;
     }
 
     /// <summary>Four digits that count.</summary>
     public static double Rounded(double value) => value == 0 ? 0 : Math.Round(value, Math.Clamp(3 - (int)Math.Floor(Math.Log10(Math.Abs(value))), 0, 9));
-
-    private static double MedianOf(IReadOnlyList<double> values)
-    {
-        double[] ordered = [.. values.Order()];
-        return ordered.Length % 2 == 1 ? ordered[ordered.Length / 2] : (ordered[ordered.Length / 2 - 1] + ordered[ordered.Length / 2]) / 2;
-    }
 }

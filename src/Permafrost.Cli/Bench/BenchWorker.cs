@@ -1,10 +1,9 @@
 using System.Diagnostics;
-using System.Runtime.InteropServices;
-using System.Text.Json;
 using System.Text.Json.Nodes;
+using Permafrost.Formats.Safetensors;
+using Permafrost.Kernels;
 using Permafrost.Models;
 using Permafrost.Tasks;
-using Permafrost.Kernels;
 using Permafrost.Training;
 using Permafrost.Training.Optimizers;
 using Permafrost.Tuning;
@@ -12,7 +11,7 @@ using Permafrost.Tuning;
 namespace Permafrost.Cli.Bench;
 
 /// <summary>
-/// Our side of a benchmark as a process of its own, speaking the same JSON lines as bench/peer/peer.py, so that both are measured alike, memory
+/// Our side of a benchmark as a process of its own, under the same commands as the peer (<see cref="Peer.PeerWorker"/>), so that both are measured alike, memory
 /// included, and can take turns.
 /// </summary>
 internal sealed class BenchWorker : IDisposable
@@ -23,31 +22,13 @@ internal sealed class BenchWorker : IDisposable
     private TunedModel? model;
     private Adam? adam;
     private Batch? batch;
-    private Device device = torch.CPU;
+    private Device device = null!;  // set by the first setup: naming one loads libtorch, and where that fails Engine has the sentence for it
     private Func<double>? step;
 
     public static void Serve()
     {
         using var worker = new BenchWorker();
-        while (Console.In.ReadLine() is { } line)
-        {
-            if (line.Length == 0) continue;
-            JsonObject answer;
-            bool quit = false;
-            try
-            {
-                JsonObject command = JsonNode.Parse(line)!.AsObject();
-                quit = (string?)command["cmd"] == "quit";
-                answer = worker.Answer(command);
-            }
-            catch (Exception error) when (error is PermafrostException or EngineException or ExternalException or JsonException or InvalidOperationException or FormatException)
-            {
-                answer = new JsonObject { ["error"] = error.Message };
-            }
-            Console.Out.WriteLine(answer.ToJsonString());
-            Console.Out.Flush();
-            if (quit) return;
-        }
+        WorkerLoop.Serve(worker.Answer);
     }
 
     public void Dispose()
@@ -70,12 +51,12 @@ internal sealed class BenchWorker : IDisposable
             case "save":
                 using (Backbone drawn = BackboneSource.Resolve((string)command["backbone"]!).Load("random", 0)) BackboneFolder.Save(drawn, (string)command["folder"]!);
                 return new JsonObject { ["ok"] = true };
+            case "answer":
+                return WriteAnswer((string)command["file"]!);
             case "door":
-                return new JsonObject { ["nanoseconds"] = DoorNanoseconds() };
+                return new JsonObject { ["nanoseconds"] = AddNanoseconds(), ["segment_nanoseconds"] = SegmentNanoseconds() };
             case "hello":
                 return new JsonObject { ["torch"] = Engine.Version };
-            case "quit":
-                return new JsonObject { ["ok"] = true };
             default:
                 return new JsonObject { ["error"] = $"unknown command {command["cmd"]}" };
         }
@@ -94,6 +75,13 @@ internal sealed class BenchWorker : IDisposable
         string frozen = (string?)command["frozen_dtype"] ?? "auto";
         if (frozen is not ("auto" or "float32" or "bfloat16")) throw new PermafrostException($"frozen_dtype is '{frozen}', not auto, float32 or bfloat16");
         ScalarType frozenType = FinetuneRun.ParseFrozenType(frozen, device);
+        if (name == "products")
+        {
+            ProductShape products = ProductShape.Parse(command);
+            var work = new KernelProducts(products, frozenType);
+            step = work.Step;
+            return new JsonObject { ["ok"] = true, ["torch"] = Engine.Version, ["kernels"] = KernelSet.Name, ["threads"] = Engine.Threads, ["flops"] = products.Flops };
+        }
         var policy = Policy.Parse(name == "full-step" ? "*" : "fpt");
         BackboneSource source = BackboneSource.Resolve((string?)command["folder"] ?? (string?)command["backbone"] ?? "gpt2");
 
@@ -122,7 +110,7 @@ internal sealed class BenchWorker : IDisposable
         };
         if (name != "load")
         {
-            Make("random");
+            Make(command["folder"] is null ? "random" : "pretrained");
             using var random = new Generator((ulong)seed);
             Tensor x = torch.empty([size, tokens, inputs]).normal_(0, 1, random);
             Tensor y = torch.empty([size, 1], ScalarType.Int64).random_(0, Classes, random);
@@ -140,7 +128,15 @@ internal sealed class BenchWorker : IDisposable
             ["parameters"] = model?.Counts.Total,
             ["trained"] = model?.Counts.Trained,
             // The peer makes itself the same model from these.
-            ["model"] = new JsonObject { ["layers"] = config.Layers, ["width"] = config.Width, ["heads"] = config.Heads, ["inner"] = config.Inner, ["positions"] = config.Positions, ["vocab"] = config.VocabSize },
+            ["model"] = new JsonObject
+            {
+                ["layers"] = config.Layers,
+                ["width"] = config.Width,
+                ["heads"] = config.Heads,
+                ["inner"] = config.Inner,
+                ["positions"] = config.Positions,
+                ["vocab"] = config.VocabSize,
+            },
         };
     }
 
@@ -183,21 +179,48 @@ internal sealed class BenchWorker : IDisposable
         public Batch Get(ReadOnlySpan<long> indices) => new(Tensors.From(Numbers, Shape), torch.zeros([Shape[0], 1], ScalarType.Int64));
     }
 
-    // One add of two numbers through the door: what a call costs when there is next to nothing to compute. Median of many short rounds.
-    private static double DoorNanoseconds()
+    // What a peer needs to compute the same, and the logits without dropout that come out here.
+    private JsonObject WriteAnswer(string path)
     {
-        const int Calls = 2000;
+        if (model is null || batch is null) throw new InvalidOperationException("answer before setup");
+        using var noGrad = torch.no_grad();
+        using var scope = torch.NewDisposeScope();
+        bool training = model.Training;
+        model.Train(false);
+        Dictionary<string, Tensor> tensors = model.Adapter().Where(pair => pair.Key.Contains("_layer.", StringComparison.Ordinal)).ToDictionary();
+        (tensors["inputs"], tensors["logits"]) = (batch.Inputs, model.Forward(batch.Inputs, null));
+        model.Train(training);
+        SafetensorsWriter.Write(path, tensors.Select(pair => KeyValuePair.Create(pair.Key, pair.Value.detach().cpu().contiguous())));
+        return new JsonObject { ["ok"] = true };
+    }
+
+    // One add of two numbers: what a call of an operator costs when there is next to nothing to compute. Median of many short rounds.
+    private static double AddNanoseconds()
+    {
         using var noGrad = torch.no_grad();
         using var outer = torch.NewDisposeScope();
         Tensor a = Tensors.Scalar(1f);
         Tensor b = Tensors.Scalar(2f);
+        return Nanoseconds(2000, () => _ = a + b);
+    }
+
+    // A segment forward and backward with next to nothing in it, a product with a frozen 2 x 2 weight: what the one managed function costs that a whole body is.
+    private static double SegmentNanoseconds()
+    {
+        using var outer = torch.NewDisposeScope();
+        Tensor x = torch.ones([1, 2], requires_grad: true), weight = torch.ones([2, 2]);
+        return Nanoseconds(100, () => Segment.Backward(Segment.Run(given => given.FusedLinear(weight, null, 2, FusedActivation.None, ScalarType.Float32), x).sum()));
+    }
+
+    private static double Nanoseconds(int calls, Action call)
+    {
         var rounds = new List<double>();
         for (int round = 0; round < 60; round++)
         {
             using var scope = torch.NewDisposeScope();
             long start = Stopwatch.GetTimestamp();
-            for (int i = 0; i < Calls; i++) _ = a + b;
-            rounds.Add(Stopwatch.GetElapsedTime(start).TotalNanoseconds / Calls);
+            for (int i = 0; i < calls; i++) call();
+            rounds.Add(Stopwatch.GetElapsedTime(start).TotalNanoseconds / calls);
         }
         return rounds.Order().ElementAt(rounds.Count / 2);
     }

@@ -8,53 +8,73 @@ namespace Permafrost.Cli.Bench;
 /// <param name="Rounds">How often each side takes its turn.</param>
 /// <param name="Backbone">A preset.</param>
 /// <param name="Device">Where to compute.</param>
-internal sealed record BenchSettings(int Rounds, string Backbone, string Device)
+/// <param name="Against">Another build's dll or executable, to be measured in place of the peers; null: the peers.</param>
+internal sealed record BenchSettings(int Rounds, string Backbone, string Device, string? Against)
 {
     /// <summary>The threads of every side.</summary>
-    public static int Threads => int.TryParse(Environment.GetEnvironmentVariable("OMP_NUM_THREADS"), NumberStyles.None, CultureInfo.InvariantCulture, out int threads) && threads > 0 ? threads : Environment.ProcessorCount;
+    public static int Threads =>
+        int.TryParse(Environment.GetEnvironmentVariable("OMP_NUM_THREADS"), NumberStyles.None, CultureInfo.InvariantCulture, out int threads) && threads > 0 ? threads
+            : Environment.ProcessorCount;
 }
 
 /// <summary>
-/// Measures one case: ours, the PyTorch peer in its two compositions, and the case's matrix products alone (its ceiling), each a process of its own,
-/// taking turns in one run. Where OPENBLAS_CORETYPE is set, each side first tries two steps with it and two without (more of short ones), and goes on with its better one.
+/// Measures one case: ours, the same model in plain TorchSharp in bfloat16 and float32, and the case's matrix products alone (its ceiling), each a process of its
+/// own, taking turns in one run; or ours and another build's.
 /// </summary>
-internal sealed class CaseBenchmark(BenchCase what, BenchSettings settings, CancellationToken cancellation)
+internal sealed class CaseBenchmark(BenchCase what, BenchSettings settings, BenchFolders folders, CancellationToken cancellation)
 {
     // A turn lasts about so long, so that short steps are not all the first one after somebody else's.
     private const double TurnSeconds = 0.5;
     private const int MostSteps = 50;
 
-    private readonly JsonArray calibration = [];
-    private JsonObject model = [];
-    private string productType = "bfloat16";
+    // Logits of two ways to compute in bfloat16 differ by a percent or so of themselves; a wrong scale, mask or weight makes it tens of percents.
+    private const double BFloat16Difference = 0.05;
+    private const double Float32Difference = 1e-4;
 
-    /// <summary>A computation on examples: fpt-step, full-step, forward, predict.</summary>
+    private readonly JsonObject differences = [];
+    private JsonObject model = [];
+    private string frozenType = "bfloat16";
+
+    private string Backbone => what.OwnBackbone ?? settings.Backbone;
+
+    private bool Float32Only => what.Kind == "fpt-step-float32";
+
+    // A bfloat16 peer beside our float32 would compare two different things.
+    private string[] Peers => Float32Only ? [BenchSide.Float32] : [BenchSide.Bf16, BenchSide.Float32];
+
+    private IEnumerable<BenchSide> Whole =>
+        settings.Against is { } other ? [new(BenchSide.Own), new(BenchSide.Other, other)] : [new(BenchSide.Own), .. Peers.Select(peer => new BenchSide(peer))];
+
+    /// <summary>A computation on examples: fpt-step, full-step, forward, predict, tiny.</summary>
     public JsonObject Compute()
     {
         var sides = new List<(BenchSide Side, BenchProcess Process)>();
         try
         {
-            sides.Add(Better(BenchSide.Own, waits: false));
-            if (BenchProcess.HasPeer)
+            if (settings.Against is null) CheckAgreement();
+            foreach (BenchSide side in Whole) sides.Add(Begin(side));
+            if (settings.Against is null)
             {
-                foreach (string composition in BenchSide.Compositions) sides.Add(Better(composition, waits: false));
-                // They look for their better kernels themselves: spinning threads hide what the kernels do.
-                foreach (string composition in BenchSide.Compositions) sides.Add(Better(composition + "_passive", waits: true));
-                sides.Add(Better(BenchSide.Ceiling, waits: true));
+                foreach (string kind in Peers) sides.Add(Begin(new BenchSide(kind + BenchSide.Passive)));
+                // Spinning threads are quick to take up the next product, and stand in the way where the cores are busy.
+                foreach (string waits in new[] { "", BenchSide.Passive }) sides.Add(Begin(new BenchSide(BenchSide.TorchProducts + waits)));
+                if (settings.Device == "cpu" && (string?)sides[0].Side.Facts["kernels"] != "none") sides.Add(Begin(new BenchSide(BenchSide.KernelProducts)));
+                CheckTrained([.. sides.Select(side => side.Side)]);
             }
-            int steps = (int)Math.Clamp(TurnSeconds / sides.Max(side => side.Side.Seconds.Min()), 1, MostSteps);
-            foreach ((BenchSide side, _) in sides) side.Seconds.Clear();
+            // As many steps for everyone: what takes no time must not be measured by its first step alone.
+            int steps = (int)Math.Clamp(TurnSeconds / sides.Where(side => !side.Side.IsProducts).Max(side => side.Side.Seconds.Min()), 1, MostSteps);
+            foreach ((BenchSide side, _) in sides) side.Forget();
             for (int round = 0; round < settings.Rounds; round++)
             {
                 // Another order each round, so that nobody always runs after the same neighbour.
-                foreach ((BenchSide side, BenchProcess process) in sides.Skip(round % sides.Count).Concat(sides.Take(round % sides.Count)))
+                foreach ((BenchSide side, BenchProcess process) in Turned(sides, round))
                 {
                     cancellation.ThrowIfCancellationRequested();
-                    Steps(side, process, steps);
+                    Turn(side, process, steps);
                 }
                 Output.Note($"{what.Name}: round {round + 1} of {settings.Rounds}");
             }
-            foreach ((BenchSide side, BenchProcess process) in sides) if (side.PeakBytes.Count == 0 && side.Kind != BenchSide.Ceiling) side.PeakBytes.Add(Peak(process));
+            foreach ((BenchSide side, BenchProcess process) in sides) if (side.PeakBytes.Count == 0 && !side.IsProducts) side.PeakBytes.Add(Peak(process));
             return Report([.. sides.Select(side => side.Side)]);
         }
         finally
@@ -66,86 +86,97 @@ internal sealed class CaseBenchmark(BenchCase what, BenchSettings settings, Canc
     /// <summary>From a model file, in the page cache, to ready for a step. Every time in a new process: nobody loads a model twice.</summary>
     public JsonObject Load()
     {
-        string folder = Directory.CreateTempSubdirectory("permafrost-bench-").FullName;
-        try
+        Output.Note($"{what.Name}: writing a {Backbone} with random weights");
+        string folder = folders.Of(Backbone);
+        BenchSide[] sides = [.. Whole];
+        Once(folder, new BenchSide(BenchSide.Own));  // learns the model's sizes
+        for (int round = 0; round < settings.Rounds; round++)
         {
-            Output.Note($"{what.Name}: writing a {settings.Backbone} with random weights");
-            var plain = new BenchEnvironment(KeepsCoreType: true, Waits: false);
-            using (BenchProcess writer = BenchProcess.Own("permafrost", plain)) writer.Ask(new JsonObject { ["cmd"] = "save", ["backbone"] = settings.Backbone, ["folder"] = folder });
-            BenchSide[] sides = [.. Kinds().Select(kind => new BenchSide(kind, plain))];
-            Once(folder, new BenchSide(BenchSide.Own, plain));  // learns the model's sizes
-            for (int round = 0; round < settings.Rounds; round++)
+            foreach (BenchSide side in Turned(sides, round))
             {
-                foreach (BenchSide side in sides.Skip(round % sides.Length).Concat(sides.Take(round % sides.Length)))
-                {
-                    cancellation.ThrowIfCancellationRequested();
-                    Once(folder, side);
-                }
-                Output.Note($"{what.Name}: round {round + 1} of {settings.Rounds}");
+                cancellation.ThrowIfCancellationRequested();
+                Once(folder, side);
             }
-            return Report(sides);
+            Output.Note($"{what.Name}: round {round + 1} of {settings.Rounds}");
         }
-        finally
-        {
-            Directory.Delete(folder, recursive: true);
-        }
+        return Report(sides);
     }
 
-    /// <summary>A process that loads libtorch and ends, beside `python3 -c 'import torch'`; and the program's version, which needs no libtorch.</summary>
+    /// <summary>A process that loads libtorch and ends, beside one that loads it through TorchSharp alone; and the program's version, which needs no libtorch.</summary>
     public JsonObject Startup()
     {
-        var plain = new BenchEnvironment(KeepsCoreType: true, Waits: false);
-        BenchSide[] sides = [.. Kinds().Take(2).Select(kind => new BenchSide(kind, plain))];
-        var version = new BenchSide("version", plain);
-        (string program, string[] worker) = BenchProcess.OwnCommand("bench", "--worker");
+        BenchSide[] sides = [new(BenchSide.Own), settings.Against is { } other ? new(BenchSide.Other, other) : new("torchsharp")];
+        var version = new BenchSide("version");
         for (int round = -1; round < settings.Rounds; round++)
         {
-            cancellation.ThrowIfCancellationRequested();
-            foreach (BenchSide side in sides)
-                side.Seconds.Add(side.Kind == BenchSide.Own ? BenchProcess.Time(program, worker, plain, """{"cmd":"hello"}""" + "\n") : BenchProcess.Time(BenchProcess.Python, ["-c", "import torch"], plain));
-            version.Seconds.Add(BenchProcess.Time(program, BenchProcess.OwnCommand("--version").Arguments, plain));
-            if (round < 0) foreach (BenchSide side in sides.Append(version)) side.Seconds.Clear();  // fills the page cache
+            foreach (BenchSide side in Turned(sides, Math.Max(round, 0)))
+            {
+                cancellation.ThrowIfCancellationRequested();
+                side.AddTurn([BenchProcess.Time(BenchProcess.WorkerCommand(side), """{"cmd":"hello"}""" + "\n")]);
+            }
+            version.AddTurn([BenchProcess.Time(BenchProcess.OwnCommand("--version"))]);
+            if (round < 0) foreach (BenchSide side in sides.Append(version)) side.Forget();  // fills the page cache
         }
         JsonObject result = Report(sides);
-        if (result["speed_ratio_hf"] is { } ratio) result["speed_ratio_tuned"] = ratio.DeepClone();  // both import torch
         result["version_seconds"] = BenchSide.Rounded(version.Median);
         return result;
     }
 
-    /// <summary>What a call of an operator costs.</summary>
+    /// <summary>What a call of an operator costs, and what a segment does.</summary>
     public JsonObject Door()
     {
-        using BenchProcess own = BenchProcess.Own("permafrost", new BenchEnvironment(KeepsCoreType: true, Waits: false));
-        return new JsonObject { ["case"] = what.Name, ["nanoseconds_per_call"] = Math.Round((double)own.Ask(new JsonObject { ["cmd"] = "door" })["nanoseconds"]!, 0) };
+        var result = new JsonObject { ["case"] = what.Name };
+        foreach (BenchSide side in settings.Against is { } other ? [new BenchSide(BenchSide.Own), new BenchSide(BenchSide.Other, other)] : new[] { new BenchSide(BenchSide.Own) })
+        {
+            using BenchProcess process = side.Start();
+            JsonObject answer = process.Ask(new JsonObject { ["cmd"] = "door" });
+            string suffix = side.Kind == BenchSide.Own ? "" : $"_{side.Kind}";
+            result["nanoseconds_per_add" + suffix] = Math.Round((double)answer["nanoseconds"]!, 0);
+            if (answer["segment_nanoseconds"] is { } segment) result["nanoseconds_per_segment" + suffix] = Math.Round((double)segment, 0);
+        }
+        return result;
     }
 
-    private static IEnumerable<string> Kinds() => BenchProcess.HasPeer ? [BenchSide.Own, .. BenchSide.Compositions] : [BenchSide.Own];
+    private static IEnumerable<T> Turned<T>(IReadOnlyCollection<T> sides, int round) => sides.Skip(round % sides.Count).Concat(sides.Take(round % sides.Count));
 
-    // With OPENBLAS_CORETYPE as it is set and without: the process of the better one goes on, so that its peak memory is of this case alone.
-    private (BenchSide, BenchProcess) Better(string kind, bool waits)
-    {
-        (BenchSide Side, BenchProcess Process) best = Begin(kind, new BenchEnvironment(KeepsCoreType: true, waits));
-        if (!BenchEnvironment.CoreTypeIsSet) return best;
-        (BenchSide Side, BenchProcess Process) other;
-        try
-        {
-            other = Begin(kind, best.Side.Environment with { KeepsCoreType = false });
-        }
-        catch
-        {
-            best.Process.Dispose();
-            throw;
-        }
-        foreach ((BenchSide side, _) in new[] { best, other }) calibration.Add(new JsonObject { ["name"] = side.Name, ["best_seconds"] = BenchSide.Rounded(side.Seconds.Min()) });
-        if (other.Side.Seconds.Min() < best.Side.Seconds.Min()) (best, other) = (other, best);
-        other.Process.Dispose();
-        return best;
-    }
-
-    private (BenchSide Side, BenchProcess Process) Begin(string kind, BenchEnvironment environment)
+    // Before anything is timed: from the same weights and the same input, without dropout, do both sides compute the same logits? In processes of their own, so
+    // that the measured ones hold nothing of it.
+    private void CheckAgreement()
     {
         cancellation.ThrowIfCancellationRequested();
-        var side = new BenchSide(kind, environment);
+        Output.Note($"{what.Name}: do both sides compute the same?");
+        string folder = folders.Of(Backbone), file = Path.Combine(folder, "answer.safetensors");
+        var own = new BenchSide(BenchSide.Own);
+        using (BenchProcess process = own.Start())
+        {
+            SetUp(own, process, folder);
+            process.Ask(new JsonObject { ["cmd"] = "answer", ["file"] = file });
+        }
+        foreach (string kind in Peers)
+        {
+            var peer = new BenchSide(kind);
+            using BenchProcess process = peer.Start();
+            SetUp(peer, process, folder);
+            double difference = (double)process.Ask(new JsonObject { ["cmd"] = "agree", ["file"] = file })["difference"]!;
+            double allowed = kind == BenchSide.Float32 && frozenType == "float32" ? Float32Difference : BFloat16Difference;
+            if (!(difference <= allowed))
+            {
+                string numbers = FormattableString.Invariant($"differ from ours by {difference:G3} of their size, {allowed:G3} is allowed");
+                throw new PermafrostException($"{what.Name}: the logits of {peer.Name} {numbers}; a race between different computations says nothing");
+            }
+            differences[kind] = BenchSide.Rounded(difference);
+        }
+    }
+
+    private static void CheckTrained(IReadOnlyList<BenchSide> sides)
+    {
+        long[] counts = [.. sides.Where(side => side.Facts["trained"] is not null).Select(side => (long)side.Facts["trained"]!).Distinct()];
+        if (counts.Length > 1) throw new PermafrostException($"the sides train different numbers of parameters: {string.Join(", ", counts)}");
+    }
+
+    private (BenchSide, BenchProcess) Begin(BenchSide side)
+    {
+        cancellation.ThrowIfCancellationRequested();
         Output.Note($"{what.Name}: setting up {side.Name}");
         long? before = GpuMemory.Used(settings.Device);
         BenchProcess process = side.Start();
@@ -153,9 +184,9 @@ internal sealed class CaseBenchmark(BenchCase what, BenchSettings settings, Canc
         {
             SetUp(side, process, null);
             process.Ask(new JsonObject { ["cmd"] = "run", ["steps"] = 1 });  // the first step allocates and packs
-            Steps(side, process, 1);
-            if (side.Seconds[0] < 1) Steps(side, process, 1);
-            if (side.Seconds.Min() < TurnSeconds / 5) Steps(side, process, (int)Math.Clamp(TurnSeconds / 2 / side.Seconds.Min(), 1, MostSteps));  // two would say nothing
+            Turn(side, process, 1);
+            if (side.Seconds[0] < 1) Turn(side, process, 1);
+            if (side.Seconds.Min() < TurnSeconds / 5) Turn(side, process, (int)Math.Clamp(TurnSeconds / 2 / side.Seconds.Min(), 1, MostSteps));  // two would say nothing
             if (before is { } used) side.PeakBytes.Add(GpuMemory.Used(settings.Device)!.Value - used);
             return (side, process);
         }
@@ -171,33 +202,30 @@ internal sealed class CaseBenchmark(BenchCase what, BenchSettings settings, Canc
         var command = new JsonObject
         {
             ["cmd"] = "setup",
-            ["case"] = side.Kind == BenchSide.Ceiling ? "products" : what.StepKind,
+            ["case"] = side.IsProducts ? "products" : what.StepKind,
             ["threads"] = BenchSettings.Threads,
             ["device"] = settings.Device,
         };
         if (folder is not null) command["folder"] = folder;
         if (what.Computes) (command["batch"], command["tokens"]) = (what.Batch, what.Tokens);
-        if (side.Kind == BenchSide.Own)
+        if (side.IsProducts) command["passes"] = new JsonArray([.. what.Passes.Select(pass => (JsonNode)pass)]);
+        if (side.IsOurs)
         {
-            command["backbone"] = settings.Backbone;
-            command["frozen_dtype"] = what.Kind == "fpt-step-float32" ? "float32" : "auto";
+            command["backbone"] = Backbone;
+            command["frozen_dtype"] = Float32Only ? "float32" : "auto";
         }
-        else
-        {
-            foreach ((string size, JsonNode? value) in model) command[size] = value!.DeepClone();
-            command["composition"] = side.Kind.StartsWith("tuned", StringComparison.Ordinal) ? "tuned" : "hf";
-            if (side.Kind == BenchSide.Ceiling) (command["dtype"], command["passes"]) = (productType, new JsonArray([.. what.Passes.Select(pass => (JsonNode)pass)]));
-        }
+        else command["dtype"] = side.Model == BenchSide.TorchProducts ? frozenType : side.Model == BenchSide.Bf16 ? "bfloat16" : "float32";
+        if (side.IsProducts || !side.IsOurs) foreach ((string size, JsonNode? value) in model) command[size] = value!.DeepClone();
         side.Facts = process.Ask(command);
         if (side.Kind != BenchSide.Own) return;
         model = side.Facts["model"]!.AsObject();
-        productType = (string)side.Facts["frozen_dtype"]!;
+        frozenType = (string)side.Facts["frozen_dtype"]!;
     }
 
-    private static void Steps(BenchSide side, BenchProcess process, int count)
+    private static void Turn(BenchSide side, BenchProcess process, int count)
     {
-        foreach (JsonNode? seconds in process.Ask(new JsonObject { ["cmd"] = "run", ["steps"] = count })["seconds"]!.AsArray()) side.Seconds.Add((double)seconds!);
-        // Waiting threads of a plain OpenMP or OpenBLAS spin on for some milliseconds, which the next one's turn must not pay for.
+        side.AddTurn(process.Ask(new JsonObject { ["cmd"] = "run", ["steps"] = count })["seconds"]!.AsArray().Select(seconds => (double)seconds!));
+        // Waiting threads of a plain OpenMP spin on for some milliseconds, which the next one's turn must not pay for.
         Thread.Sleep(50);
     }
 
@@ -206,7 +234,7 @@ internal sealed class CaseBenchmark(BenchCase what, BenchSettings settings, Canc
         long? before = GpuMemory.Used(settings.Device);
         using BenchProcess process = side.Start();
         SetUp(side, process, folder);
-        Steps(side, process, 1);
+        Turn(side, process, 1);
         side.PeakBytes.Add(before is { } used ? GpuMemory.Used(settings.Device)!.Value - used : Peak(process));
     }
 
@@ -215,32 +243,46 @@ internal sealed class CaseBenchmark(BenchCase what, BenchSettings settings, Canc
     private JsonObject Report(IReadOnlyList<BenchSide> sides)
     {
         BenchSide own = sides[0];
-        var result = new JsonObject { ["case"] = what.Name, ["backbone"] = settings.Backbone, ["device"] = settings.Device, ["seconds"] = BenchSide.Rounded(own.Median) };
+        var result = new JsonObject { ["case"] = what.Name, ["backbone"] = Backbone, ["device"] = settings.Device, ["seconds"] = BenchSide.Rounded(own.Median) };
+        if (what.Kind == "tiny") result["steps_per_second"] = BenchSide.Rounded(1 / own.Median);
         if (own.PeakBytes.Count > 0) result["peak_bytes"] = own.Memory;
-        foreach (BenchSide peer in sides.Skip(1).Where(side => side.Kind != BenchSide.Ceiling))
+        foreach (BenchSide peer in sides.Where(side => side.Model != BenchSide.Own && !side.IsProducts))
         {
-            result[$"speed_ratio_{peer.Kind}"] = BenchSide.Rounded(peer.Median / own.Median);
-            if (peer.PeakBytes.Count > 0 && BenchSide.Compositions.Contains(peer.Kind)) result[peer.Kind == "hf" ? "memory_ratio" : $"memory_ratio_{peer.Kind}"] = BenchSide.Rounded((double)own.Memory / peer.Memory);
+            Ratio($"speed_ratio_{peer.Kind}", PairedRatio.Of(peer.Rounds, own.Rounds));
+            if (peer.Kind == BenchSide.Other) Ratio($"time_ratio_{peer.Kind}", PairedRatio.Of(own.Rounds, peer.Rounds));
+            if (peer.PeakBytes.Count > 0 && !peer.IsPassive) result[$"memory_ratio_{peer.Kind}"] = BenchSide.Rounded((double)own.Memory / peer.Memory);
         }
-        if (what.Computes) Rates(result, own, sides.FirstOrDefault(side => side.Kind == BenchSide.Ceiling));
+        foreach ((string peer, JsonNode? difference) in differences) result[$"logits_difference_{peer}"] = difference!.DeepClone();
+        if (what.Computes && model.Count > 0) Rates(result, own, [.. sides.Where(side => side.IsProducts)]);
         result["rounds"] = settings.Rounds;
         result["sides"] = new JsonArray([.. sides.Select(side => side.ToJson())]);
-        if (calibration.Count > 0) result["calibration"] = calibration.DeepClone();
         return result;
+
+        void Ratio(string name, PairedRatio ratio)
+        {
+            result[name] = BenchSide.Rounded(ratio.Median);
+            if (ratio.Interval is not { } interval) return;
+            result[name + "_low"] = BenchSide.Rounded(interval.Low);
+            result[name + "_high"] = BenchSide.Rounded(interval.High);
+        }
     }
 
-    private void Rates(JsonObject result, BenchSide own, BenchSide? ceiling)
+    private void Rates(JsonObject result, BenchSide own, IReadOnlyList<BenchSide> products)
     {
         var shape = new StepShape(what.Batch, what.Tokens, (int)model["layers"]!, (int)model["width"]!, (int)model["inner"]!);
         StepFlops flops = StepFlops.Of(shape, StepShortcuts.Of(shape), what.Passes.Count);
         result["nominal_gflop"] = BenchSide.Rounded(flops.Nominal / 1e9);
         result["executed_gflop"] = BenchSide.Rounded(flops.Executed / 1e9);
-        double rate = flops.Executed / own.Median / 1e9;
+        double rate = flops.Executed / own.Median / 1e9, most = 0;
         result["gflops"] = BenchSide.Rounded(rate);
-        if (ceiling is null) return;
-        double most = (double)ceiling.Facts["flops"]! / ceiling.Median / 1e9;
-        result["ceiling_gflops"] = BenchSide.Rounded(most);
-        result["ceiling_dtype"] = productType;
-        result["ceiling_fraction"] = BenchSide.Rounded(rate / most);
+        foreach (BenchSide side in products)
+        {
+            double alone = (double)side.Facts["flops"]! / side.Median / 1e9;
+            result[$"{side.Kind}_gflops"] = BenchSide.Rounded(alone);
+            if (alone <= most) continue;
+            most = alone;
+            (result["ceiling_gflops"], result["ceiling_of"], result["ceiling_dtype"]) = (BenchSide.Rounded(most), side.Kind, frozenType);
+        }
+        if (most > 0) result["ceiling_fraction"] = BenchSide.Rounded(rate / most);
     }
 }

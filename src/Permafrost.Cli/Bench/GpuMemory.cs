@@ -10,7 +10,8 @@ namespace Permafrost.Cli.Bench;
 internal static class GpuMemory
 {
     /// <summary>Bytes in use, by whomever; null on the CPU or where nvidia-smi does not tell.</summary>
-    public static long? Used(string device) => Query("memory.used", device) is { } text && long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out long mebibytes) ? mebibytes << 20 : null;
+    public static long? Used(string device) =>
+        Query("memory.used", device) is { } text && long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out long mebibytes) ? mebibytes << 20 : null;
 
     public static string? Name(string device) => Query("name", device);
 
@@ -20,7 +21,8 @@ internal static class GpuMemory
         string index = device.Contains(':', StringComparison.Ordinal) ? device[(device.IndexOf(':', StringComparison.Ordinal) + 1)..] : "0";
         try
         {
-            using Process process = Process.Start(new ProcessStartInfo("nvidia-smi", [$"--query-gpu={what}", "--format=csv,noheader,nounits", "--id", index]) { RedirectStandardOutput = true })!;
+            string[] arguments = [$"--query-gpu={what}", "--format=csv,noheader,nounits", "--id", index];
+            using Process process = Process.Start(new ProcessStartInfo("nvidia-smi", arguments) { RedirectStandardOutput = true })!;
             string text = process.StandardOutput.ReadToEnd().Trim();
             process.WaitForExit();
             return process.ExitCode == 0 ? text : null;

@@ -9,7 +9,7 @@ internal sealed record StepShape(int Batch, int Tokens, int Layers, int Width, i
 /// <param name="AttentionBlock">Attention goes by blocks of so many queries and keys, and leaves out those that are masked as a whole; 0: it computes the full square.</param>
 internal sealed record StepShortcuts(int CutFrom, int ReadOut, int AttentionBlock)
 {
-    /// <summary>Those of Gpt2Model and native/kernels/attention.cpp.</summary>
+    /// <summary>Those of Gpt2Model and native/attention.cpp.</summary>
     public static StepShortcuts Of(StepShape shape) => new(CutFrom: shape.Layers - 1, ReadOut: 1, AttentionBlock: 64);
 }
 
@@ -40,7 +40,8 @@ internal readonly record struct StepFlops(double Nominal, double Executed)
         // A pass backward by blocks computes the scores again: five products instead of four.
         double blockPasses = shortcuts.AttentionBlock == 0 || passes == 1 ? attentionPasses : 3.5;
         double full = passes * T * weights + blockPasses * Pairs(0, shape.Tokens, shortcuts.AttentionBlock) * scores;
-        double cut = passes * (T * keyValue + R * (query + projection + feedForward)) + blockPasses * Pairs(shape.Tokens - shortcuts.ReadOut, shape.Tokens, shortcuts.AttentionBlock) * scores;
+        double cutPairs = Pairs(shape.Tokens - shortcuts.ReadOut, shape.Tokens, shortcuts.AttentionBlock);
+        double cut = passes * (T * keyValue + R * (query + projection + feedForward)) + blockPasses * cutPairs * scores;
         double executed = B * (shortcuts.CutFrom * full + (shape.Layers - shortcuts.CutFrom) * cut);
         return new StepFlops(nominal, executed);
     }

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Text.Json.Nodes;
 using Permafrost.Cli.Bench;
+using Permafrost.Cli.Bench.Peer;
 using Permafrost.Cli.Terminal;
 using Permafrost.Models;
 using Permafrost.Training;
@@ -11,27 +12,37 @@ internal static class BenchCommand
 {
     public static Command Create()
     {
-        var command = new Command("bench", "measure speed and memory as ratios against PyTorch in one run, and the machine's own ceiling");
-        var names = new Argument<string[]>("CASE") { Description = $"{string.Join(", ", BenchCase.Kinds)}, each maybe with a size, such as fpt-step B4 T10; all of them where none is named" };
+        var command = new Command("bench", "measure speed and memory as ratios against plain TorchSharp in one run, and the machine's own ceiling");
+        var names = new Argument<string[]>("CASE")
+        {
+            Description = $"{string.Join(", ", BenchCase.Kinds)}, each maybe with a size, such as fpt-step B4 T10; all of them where none is named",
+        };
         var batch = new Option<int?>("--batch") { Description = "examples at a time, for cases named without" };
         var tokens = new Option<int?>("--tokens") { Description = "tokens an example, for cases named without" };
-        var rounds = new Option<int>("--rounds") { Description = "how often each side takes its turn", DefaultValueFactory = _ => 7 };
+        var rounds = new Option<int>("--rounds") { Description = "how often each side takes its turn", DefaultValueFactory = _ => 9 };
         var backbone = new Option<string>("--backbone") { Description = "a preset of GPT-2, with random weights", DefaultValueFactory = _ => "gpt2" };
         var device = new Option<string>("--device") { Description = "cpu, cuda or cuda:N; on a GPU memory is the GPU's", DefaultValueFactory = _ => "cpu" };
+        var against = new Option<string?>("--against") { Description = "another build's Permafrost.Cli.dll, to be measured against in place of the peers", HelpName = "FILE" };
         var csv = new Option<string?>("--csv") { Description = "write everything that was measured to this file too, with the hardware", HelpName = "FILE" };
         var worker = new Option<bool>("--worker") { Hidden = true };
+        var peer = new Option<bool>("--peer-worker") { Hidden = true };
         Option<bool> json = CommonOptions.Json();
         command.Add(names);
-        foreach (Option option in new Option[] { batch, tokens, rounds, backbone, device, csv, worker, json }) command.Add(option);
-        command.SetAction((parsed, cancellation) => Task.FromResult(parsed.GetValue(worker) ? Serve()
-            : Run(BenchCase.Parse(parsed.GetValue(names) ?? [], parsed.GetValue(batch), parsed.GetValue(tokens)),
-                new BenchSettings(parsed.GetValue(rounds), parsed.GetRequiredValue(backbone), parsed.GetRequiredValue(device)), parsed.GetValue(csv), parsed.GetValue(json), cancellation)));
+        foreach (Option option in new Option[] { batch, tokens, rounds, backbone, device, against, csv, worker, peer, json }) command.Add(option);
+        command.SetAction((parsed, cancellation) =>
+        {
+            if (parsed.GetValue(worker)) return Task.FromResult(Serve(BenchWorker.Serve));
+            if (parsed.GetValue(peer)) return Task.FromResult(Serve(PeerWorker.Serve));
+            IReadOnlyList<BenchCase> chosen = BenchCase.Parse(parsed.GetValue(names) ?? [], parsed.GetValue(batch), parsed.GetValue(tokens));
+            var settings = new BenchSettings(parsed.GetValue(rounds), parsed.GetRequiredValue(backbone), parsed.GetRequiredValue(device), parsed.GetValue(against));
+            return Task.FromResult(Run(chosen, settings, parsed.GetValue(csv), parsed.GetValue(json), cancellation));
+        });
         return command;
     }
 
-    private static int Serve()
+    private static int Serve(Action worker)
     {
-        BenchWorker.Serve();
+        worker();
         return 0;
     }
 
@@ -40,10 +51,17 @@ internal static class BenchCommand
         if (settings.Rounds < 1) throw new UsageException("--rounds must be at least 1");
         string[] presets = [.. ModelRegistry.Presets.Select(preset => preset.Name)];
         if (!presets.Contains(settings.Backbone)) throw new UsageException($"--backbone '{settings.Backbone}' is no preset; there are {string.Join(", ", presets)}");
+        // A worker is started in whatever folder, and a path that is none would only say that a process ended.
+        if (settings.Against is { } other)
+        {
+            if (!File.Exists(other)) throw new UsageException($"--against '{other}' does not exist; give the path of a Permafrost.Cli.dll");
+            settings = settings with { Against = Path.GetFullPath(other) };
+        }
         var results = new List<JsonObject>();
+        using var folders = new BenchFolders();
         foreach (IGrouping<string, BenchCase> group in chosen.GroupBy(one => one.Kind))
         {
-            JsonObject[] measured = [.. group.Select(one => Measure(new CaseBenchmark(one, settings, cancellation), one))];
+            JsonObject[] measured = [.. group.Select(one => Measure(new CaseBenchmark(one, settings, folders, cancellation), one))];
             results.AddRange(measured);
             if (!json) BenchReport.Print(measured);
         }

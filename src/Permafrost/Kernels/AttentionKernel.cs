@@ -63,7 +63,7 @@ public static unsafe class AttentionKernel
     {
         bool wanted = tape is not null && (tape.Wants(q.Given) | tape.Wants(k.Given) | tape.Wants(v.Given));
         (long B, long T) = (q.Dense.size(0), q.Dense.size(1));
-        Tensor output = torch.empty([B, T, width], q.Dense.dtype), logSum = torch.empty(B, settings.Heads, T);
+        Tensor output = Workspace.Empty([B, T, width], q.Dense.dtype), logSum = torch.empty(B, settings.Heads, T);
         Tensor? positions = settings.Positions?.contiguous(), mask = settings.KeyMask?.ne(0).to(ScalarType.Byte).contiguous();
         AttentionArguments Arguments() => new()
         {
@@ -117,7 +117,7 @@ public static unsafe class AttentionKernel
         {
             if (tape.Take(output) is not { } given) return;
             Tensor dOut = Elementwise.As(given, output.dtype);
-            var gradients = held.ToDictionary(side => side.Given, side => torch.empty_like(side.Dense), (IEqualityComparer<Tensor>)ReferenceEqualityComparer.Instance);
+            var gradients = held.ToDictionary(side => side.Given, side => Workspace.Empty(side.Dense.shape, side.Dense.dtype), (IEqualityComparer<Tensor>)ReferenceEqualityComparer.Instance);
             AttentionArguments call = Arguments();
             call.DOut = dOut.Address();
             call.Dq = q.Address(gradients[q.Given]);

@@ -28,7 +28,7 @@ public static unsafe class DropoutKernel
 
     private static Tensor Apply(Tensor x, DropoutDraw dropout)
     {
-        Tensor dense = x.is_contiguous() ? x : x.contiguous(), y = torch.empty_like(dense);
+        Tensor dense = x.is_contiguous() ? x : x.contiguous(), y = Workspace.Empty(dense.shape, dense.dtype);
         long rows = dense.size(0), elements = dense.NumberOfElements;
         if (elements == 0) return y;
         var arguments = new DropoutArguments { Rows = rows, Width = elements / rows, X = dense.Address(), Type = Elementwise.TypeCode(dense.dtype), Dropout = new NativeDropout(dropout), Y = y.Address() };

@@ -17,7 +17,7 @@ internal static unsafe class Elementwise
     /// <summary>a times b, contiguous tensors of one type and size.</summary>
     public static Tensor Multiply(Tensor a, Tensor b)
     {
-        Tensor result = torch.empty_like(a);
+        Tensor result = Workspace.Empty(a.shape, a.dtype);
         Call(Operation.Multiply, a, b, result);
         return result;
     }
@@ -28,7 +28,7 @@ internal static unsafe class Elementwise
         Tensor dense = x.is_contiguous() ? x : x.contiguous();
         if (dense.dtype == type) return dense;
         if (!KernelSet.Takes(dense) || !KernelSet.Writes(type)) return dense.to(type);
-        Tensor result = torch.empty(dense.shape, type);
+        Tensor result = Workspace.Empty(dense.shape, type);
         Call(Operation.Convert, dense, null, result);
         return result;
     }

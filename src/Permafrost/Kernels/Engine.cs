@@ -11,9 +11,11 @@ public static partial class Engine
     private static readonly object Gate = new();
     private static volatile bool ready;
 
-    // libtorch's OpenMP threads would spin while they wait for work, on the very cores that the kernels' threads need. Read once, when the library loads; what the user has set stays.
-    [ModuleInitializer]
-    internal static void KeepOpenMpFromSpinning()
+    /// <summary>
+    /// Asks libtorch's OpenMP threads to sleep while they wait for work: they would spin on the very cores that the kernels' threads need. Heeded where nothing of TorchSharp was used before;
+    /// <see cref="EnsureLoaded"/> does it too. A value of OMP_WAIT_POLICY that the user has set stays.
+    /// </summary>
+    public static void KeepLibtorchFromSpinning()
     {
         // .NET's SetEnvironmentVariable does not reach C libraries.
         if (OperatingSystem.IsLinux()) _ = setenv("OMP_WAIT_POLICY", "passive", overwrite: 0);
@@ -75,6 +77,7 @@ public static partial class Engine
         lock (Gate)
         {
             if (ready) return;
+            KeepLibtorchFromSpinning();
             LoadTorch();
             // PyTorch's habit is one thread for each core, and OMP_NUM_THREADS goes before it.
             int threads = torch.get_num_threads();

@@ -14,7 +14,7 @@ public static unsafe class LinearKernel
     public static Tensor Pack(this Tensor weight, bool transposed = false)
     {
         if (weight.Dimensions != 2 || weight.NumberOfElements == 0 || weight.dtype != ScalarType.Float32 || !weight.IsOnCpu()) throw new ArgumentException($"{weight.Describe()} cannot be packed; a float32 matrix on the CPU can");
-        return Packed(weight, transposed);
+        return Packed(weight, transposed, keeps: true);
     }
 
     /// <summary>The float32 weight (inputs, outputs) that was packed, rounded to bfloat16.</summary>
@@ -94,7 +94,7 @@ public static unsafe class LinearKernel
         Tensor ready = weight.Dimensions == 1 ? weight : Packed(weight, outputsFirst);
         long[] shape = x.shape;
         shape[^1] = outputs;
-        Tensor? slope = activation != FusedActivation.None && (wantsX || wantsWeight || wantsBias) ? torch.empty(shape, ScalarType.BFloat16) : null;
+        Tensor? slope = activation != FusedActivation.None && (wantsX || wantsWeight || wantsBias) ? Workspace.Empty(shape, ScalarType.BFloat16) : null;
         Tensor y = Product(rows, ready, bias, inputs, outputs, transposed: false, activation, shape, type, slope);
         if (!(wantsX || wantsWeight || wantsBias)) return y;
         if (slope is not null) tape!.Own(slope);
@@ -123,9 +123,9 @@ public static unsafe class LinearKernel
         Tensor matrix = weight.is_contiguous() ? weight : weight.contiguous();
         long[] shape = x.shape, xShape = x.shape;
         shape[^1] = outputs;
-        Tensor? slope = activation != FusedActivation.None && (wantsX || wantsWeight || wantsBias) ? torch.empty(shape) : null;
+        Tensor? slope = activation != FusedActivation.None && (wantsX || wantsWeight || wantsBias) ? Workspace.Empty(shape) : null;
         (long inputStride, long outputStride) = outputsFirst ? (1, inputs) : (outputs, 1L);
-        Tensor wide = torch.empty(shape);
+        Tensor wide = Workspace.Empty(shape);
         Matmul(rows, inputs, 1, matrix, inputStride, outputStride, bias, activation, wide, slope, count, inputs, outputs);
         Tensor y = Elementwise.As(wide, type);
         if (!(wantsX || wantsWeight || wantsBias)) return y;
@@ -141,13 +141,13 @@ public static unsafe class LinearKernel
             if (slope is not null) dy = Elementwise.Multiply(dy, slope);
             if (heldWeight is not null)
             {
-                Tensor dx = torch.empty(xShape);
+                Tensor dx = Workspace.Empty(xShape);
                 Matmul(dy, outputs, 1, heldWeight, outputStride, inputStride, null, FusedActivation.None, dx, null, count, outputs, inputs);
                 tape.Give(x, Elementwise.As(dx, xType));
             }
             if (heldRows is not null)
             {
-                Tensor dw = torch.empty(weight.shape);
+                Tensor dw = Workspace.Empty(weight.shape);
                 if (outputsFirst) Matmul(dy, 1, outputs, heldRows, inputs, 1, null, FusedActivation.None, dw, null, outputs, count, inputs);
                 else Matmul(heldRows, 1, inputs, dy, outputs, 1, null, FusedActivation.None, dw, null, inputs, count, outputs);
                 tape.Give(weight, dw);
@@ -163,7 +163,7 @@ public static unsafe class LinearKernel
     // rows (..., inner) bfloat16 by a packed weight, or by its transpose.
     private static Tensor Product(Tensor rows, Tensor weight, Tensor? bias, long inputs, long outputs, bool transposed, FusedActivation activation, long[] shape, ScalarType type, Tensor? slope)
     {
-        Tensor y = torch.empty(shape, type);
+        Tensor y = Workspace.Empty(shape, type);
         if (y.NumberOfElements == 0) return y;
         long inner = transposed ? outputs : inputs;
         // An odd number of numbers would end in half a pair.
@@ -216,11 +216,12 @@ public static unsafe class LinearKernel
     }
 
     // A matrix (inputs, outputs) of float32 or bfloat16, or its transpose, in packed order.
-    private static Tensor Packed(Tensor matrix, bool transposed)
+    private static Tensor Packed(Tensor matrix, bool transposed, bool keeps = false)
     {
         int input = transposed ? 1 : 0, output = 1 - input;
         (long inputs, long outputs) = (matrix.size(input), matrix.size(output));
-        Tensor packed = torch.empty([PackedElements(inputs, outputs)], ScalarType.BFloat16);
+        long[] shape = [PackedElements(inputs, outputs)];
+        Tensor packed = keeps ? torch.empty(shape, ScalarType.BFloat16) : Workspace.Empty(shape, ScalarType.BFloat16);
         var arguments = new PackArguments
         {
             Inputs = inputs,
@@ -241,7 +242,7 @@ public static unsafe class LinearKernel
     {
         long inputs = x.size(-1), outputs = dy.size(-1), rows = x.NumberOfElements / inputs, stride = rows + rows % 2;
         if (rows == 0) return torch.zeros(inputs, outputs);
-        Tensor columns = torch.empty([inputs, stride], ScalarType.BFloat16);
+        Tensor columns = Workspace.Empty([inputs, stride], ScalarType.BFloat16);
         var arguments = new TransposeArguments { Rows = rows, Width = inputs, From = x.Address(), To = columns.Address(), Stride = stride };
         NativeMethods.Check(NativeMethods.pf_transpose(&arguments));
         return Product(columns, Packed(dy.view(rows, outputs), transposed: false), null, stride, outputs, transposed: false, FusedActivation.None, [inputs, outputs], ScalarType.Float32, null);

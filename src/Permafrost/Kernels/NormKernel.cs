@@ -52,7 +52,7 @@ public static unsafe class NormKernel
         Tensor? added = y is null || y.is_contiguous() ? y : y.contiguous();
         long[] shape = stream.shape;
         long width = shape[^1], vectors = width == 0 ? 0 : stream.NumberOfElements / width;
-        Tensor sum = added is null ? stream : torch.empty(shape), normed = torch.empty(shape, type), statistics = torch.empty(2, vectors);
+        Tensor sum = added is null ? stream : Workspace.Empty(shape), normed = Workspace.Empty(shape, type), statistics = torch.empty(2, vectors);
         (long rows, long tokens) = Rows(shape, vectors);
         var arguments = new NormForwardArguments
         {
@@ -91,7 +91,7 @@ public static unsafe class NormKernel
             if (dSum is null && dNormed is null) return;
             if (dSum is not null) dSum = Elementwise.As(dSum, ScalarType.Float32);
             if (dNormed is not null) dNormed = Elementwise.As(dNormed, dNormed.dtype == ScalarType.BFloat16 ? ScalarType.BFloat16 : ScalarType.Float32);
-            Tensor? dx = wantsX || wantsY ? torch.empty(shape) : null, dy = wantsY ? torch.empty(shape, yType) : null;
+            Tensor? dx = wantsX || wantsY ? Workspace.Empty(shape) : null, dy = wantsY ? Workspace.Empty(shape, yType) : null;
             Tensor? dWeight = wantsWeight ? torch.empty(width) : null, dBias = wantsBias ? torch.empty(width) : null;
             var call = new NormBackwardArguments
             {

@@ -15,7 +15,7 @@ public static unsafe class RowsKernel
         if (grad && Tape.Current is null) return Segment.Run(input => input.Rows(positions), x);
         long[] picked = positions.ToArray<long>();
         foreach (long position in picked) if (position < 0 || position >= T) throw new ArgumentException($"position {position} is not among the {T} tokens");
-        Tensor dense = x.is_contiguous() ? x : x.contiguous(), result = torch.empty([B, K, C], x.dtype);
+        Tensor dense = x.is_contiguous() ? x : x.contiguous(), result = Workspace.Empty([B, K, C], x.dtype);
         long bytes = C * x.ElementSize;
         ScalarType type = x.dtype;
         for (long row = 0; row < B * K; row++) Buffer.MemoryCopy((void*)(dense.Address() + (nint)((row / K * T + picked[row]) * bytes)), (void*)(result.Address() + (nint)(row * bytes)), bytes, bytes);

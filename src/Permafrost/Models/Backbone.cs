@@ -1,6 +1,5 @@
 using Permafrost.Formats;
 using Permafrost.Nn;
-using Permafrost.Kernels;
 
 namespace Permafrost.Models;
 

@@ -1,5 +1,4 @@
 using Permafrost.Nn;
-using Permafrost.Kernels;
 
 namespace Permafrost.Models;
 

@@ -1,5 +1,3 @@
-using Permafrost.Kernels;
-
 namespace Permafrost.Nn;
 
 /// <summary>Masks that are added to attention scores: 0 where a key may be seen, the most negative number where not, as Hugging Face masks.</summary>

@@ -6,11 +6,12 @@ namespace Permafrost.Cli.Tests.Bench;
 /// <summary>The benchmarks work, on a body small enough to prove only that.</summary>
 public class BenchTests
 {
-    private static readonly string[] Sides = ["own", "hf", "tuned", "hf_passive", "tuned_passive", "ceiling"];
+    private static readonly string[] Sides = ["own", "bf16", "float32", "bf16_passive", "float32_passive", "products_libtorch", "products_libtorch_passive", "products_kernels"];
 
     [Theory]
     [InlineData("fpt-step B4 T10", "fpt-step B4 T10")]
     [InlineData("fpt-step B4", "fpt-step B4 T64")]
+    [InlineData("tiny", "tiny B16 T10")]
     [InlineData("load forward T32 B2 door", "load, forward B2 T32, door")]
     [InlineData("predict load predict", "predict B1 T64, predict B64 T64, load")]
     public void Cases_are_named_by_kind_and_size(string words, string expected)
@@ -33,6 +34,7 @@ public class BenchTests
     [InlineData("fpt-step T2000", "1 to 1024")]
     [InlineData("fpt-step --rounds 0", "--rounds")]
     [InlineData("fpt-step --backbone gpt3", "gpt2-tiny")]
+    [InlineData("fpt-step --against nowhere.dll", "nowhere.dll")]
     public void What_cannot_be_measured_is_refused(string words, string mention) => InProcess.Run(["bench", .. words.Split(' ')]).Refused(2, mention);
 
     [Fact]
@@ -48,6 +50,7 @@ public class BenchTests
             """{"cmd":"run"}""",
             """{"cmd":"setup","case":"nothing"}""",
             """{"cmd":"memory"}""",
+            """{"cmd":"door"}""",
             """{"cmd":"quit"}""",
         ];
         CliResult result = Cli.Run(new CliSettings { Input = string.Join('\n', questions) + "\n" }, "bench", "--worker").Succeeded();
@@ -62,30 +65,86 @@ public class BenchTests
         Assert.InRange((double)answers[5]["loss"]!, 0, 1);  // a probability
         Assert.Contains("nothing", (string?)answers[6]["error"], StringComparison.Ordinal);
         Assert.True((long)answers[7]["peak_bytes"]! > 0);
+        Assert.True((double)answers[8]["nanoseconds"]! > 0);
+        Assert.True((double)answers[8]["segment_nanoseconds"]! > (double)answers[8]["nanoseconds"]!);
     }
 
-    [SkippableFact]
+    [Fact]
+    public void The_peers_worker_answers_alike()
+    {
+        const string Passes = "\"passes\":[\"forward\",\"input\",\"weight\"]";
+        const string Sizes = "\"layers\":2,\"width\":32,\"heads\":2,\"inner\":64,\"positions\":16,\"batch\":2,\"tokens\":5,\"threads\":1," + Passes;
+        string Setup(string name, string type) => $$"""{"cmd":"setup","case":"{{name}}","dtype":"{{type}}",{{Sizes}}}""";
+        const string Run = """{"cmd":"run","steps":2}""";
+        string[] questions =
+        [
+            Run, Setup("fpt-step", "bfloat16"), Run, Setup("full-step", "bfloat16"), Run, Setup("forward", "float32"), Run, Setup("predict", "float32"), Run,
+            Setup("products", "bfloat16"), Run, Setup("fpt-step", "float16"), """{"cmd":"memory"}""", """{"cmd":"nothing"}""", """{"cmd":"quit"}""",
+        ];
+        CliResult result = Cli.Run(new CliSettings { Input = string.Join('\n', questions) + "\n" }, "bench", "--peer-worker").Succeeded();
+        JsonNode[] answers = [.. result.Lines.Select(line => JsonNode.Parse(line)!)];
+        Assert.Equal(questions.Length, answers.Length);
+        Assert.Equal("run before setup", (string?)answers[0]["error"]);
+        // Norms 5 * 2 * 32, positions 16 * 32, input 48 * 32 + 32, output 32 * 10 + 10.
+        Assert.Equal(320 + 512 + 1568 + 330, (long)answers[1]["trained"]!);
+        Assert.Equal((long)answers[3]["parameters"]!, (long)answers[3]["trained"]!);
+        foreach (int loss in new[] { 2, 4, 6 }) Assert.InRange((double)answers[loss]["loss"]!, 0.01, 10);
+        Assert.InRange((double)answers[8]["loss"]!, 0, 1);  // a probability
+        Assert.Equal(2.0 * 10 * 3 * 2 * (4 * 32 * 32 + 2 * 32 * 64), (double)answers[9]["flops"]!);
+        Assert.Equal(2, answers[10]["seconds"]!.AsArray().Count);
+        Assert.Contains("float16", (string?)answers[11]["error"], StringComparison.Ordinal);
+        Assert.True((long)answers[12]["peak_bytes"]! > 0);
+        Assert.Contains("nothing", (string?)answers[13]["error"], StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void A_run_has_both_peers_and_the_ceiling()
     {
-        Skip.IfNot(BenchProcess.HasPeer, "needs a Python with PyTorch (Debian: python3-torch)");
         using var scratch = new Scratch();
-        var settings = new CliSettings { Environment = new Dictionary<string, string?> { ["OPENBLAS_CORETYPE"] = null } };
-        CliResult result = Cli.Run(settings, "bench", "fpt-step", "B2", "T6", "load", "startup", "--backbone", "gpt2-tiny", "--rounds", "1", "--json", "--csv", scratch["bench.csv"]).Succeeded();
+        string[] words = ["fpt-step", "B2", "T6", "load", "startup"];
+        CliResult result = Cli.Run(["bench", .. words, "--backbone", "gpt2-tiny", "--rounds", "1", "--json", "--csv", scratch["bench.csv"]]).Succeeded();
         JsonArray cases = result.Json["cases"]!.AsArray();
         Assert.Equal(["fpt-step B2 T6", "load", "startup"], cases.Select(one => (string?)one!["case"]));
 
         JsonNode step = cases[0]!;
-        foreach (string number in new[] { "seconds", "speed_ratio_hf", "speed_ratio_tuned", "speed_ratio_hf_passive", "speed_ratio_tuned_passive", "memory_ratio", "memory_ratio_tuned", "ceiling_gflops", "ceiling_fraction", "nominal_gflop", "executed_gflop" })
-            Assert.True((double)step[number]! > 0, number);
-        Assert.Equal(Sides, step["sides"]!.AsArray().Select(side => (string?)side!["kind"]));
+        string[] numbers =
+        [
+            "seconds", "speed_ratio_bf16", "speed_ratio_float32", "speed_ratio_bf16_passive", "speed_ratio_float32_passive", "memory_ratio_bf16", "memory_ratio_float32",
+            "logits_difference_bf16", "logits_difference_float32", "ceiling_gflops", "ceiling_fraction", "nominal_gflop", "executed_gflop",
+        ];
+        foreach (string number in numbers) Assert.True((double)step[number]! > 0, number);
+        // Without kernels there is no rate of theirs.
+        bool kernels = (string?)step["sides"]![0]!["kernels"] != "none";
+        Assert.Equal(kernels ? Sides : Sides[..^1], step["sides"]!.AsArray().Select(side => (string?)side!["kind"]));
         // Its numbers agree with each other.
         Assert.Equal((double)step["executed_gflop"]! / (double)step["seconds"]! / (double)step["ceiling_gflops"]!, (double)step["ceiling_fraction"]!, 0.01);
-        foreach (JsonNode? one in cases.Skip(1)) Assert.True((double)one!["speed_ratio_hf"]! > 0);
-        Assert.True((double)cases[1]!["memory_ratio"]! > 0);
+        string[] ceilings = ["products_libtorch_gflops", "products_libtorch_passive_gflops", "products_kernels_gflops"];
+        double[] rates = [.. ceilings.Where(rate => step[rate] is not null).Select(rate => (double)step[rate]!)];
+        Assert.Equal(rates.Max(), (double)step["ceiling_gflops"]!);
+        Assert.True((double)cases[1]!["speed_ratio_bf16"]! > 0);
+        Assert.True((double)cases[1]!["memory_ratio_bf16"]! > 0);
+        Assert.True((double)cases[2]!["version_seconds"]! > 0);
 
         string[] lines = File.ReadAllLines(scratch["bench.csv"]);
         Assert.StartsWith("case,side,measure,value,cpu", lines[0], StringComparison.Ordinal);
-        Assert.Contains(lines, line => line.StartsWith("fpt-step B2 T6,,speed_ratio_hf,", StringComparison.Ordinal));
-        Assert.Contains(lines, line => line.StartsWith("fpt-step B2 T6,\"PyTorch, hf (passive waiting)\",median_seconds,", StringComparison.Ordinal));
+        Assert.Contains(lines, line => line.StartsWith("fpt-step B2 T6,,speed_ratio_bf16,", StringComparison.Ordinal));
+        Assert.Contains(lines, line => line.StartsWith("fpt-step B2 T6,\"plain TorchSharp, bf16 (passive waiting)\",median_seconds,", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void Another_build_takes_turns_with_this_one()
+    {
+        string other = Path.Combine(AppContext.BaseDirectory, "Permafrost.Cli.dll");  // itself
+        CliResult result = Cli.Run("bench", "tiny", "B2", "T6", "door", "--against", other, "--rounds", "6", "--json").Succeeded();
+        JsonNode tiny = result.Json["cases"]![0]!, door = result.Json["cases"]![1]!;
+        Assert.Equal(["own", "against"], tiny["sides"]!.AsArray().Select(side => (string?)side!["kind"]));
+        Assert.Equal("gpt2-tiny", (string?)tiny["backbone"]);
+        foreach (string ratio in new[] { "speed_ratio_against", "time_ratio_against" })
+        {
+            Assert.InRange((double)tiny[ratio]!, 0.01, 100);
+            Assert.InRange((double)tiny[ratio]!, (double)tiny[ratio + "_low"]!, (double)tiny[ratio + "_high"]!);
+        }
+        Assert.InRange((double)tiny["memory_ratio_against"]!, 0.7, 1.4);
+        Assert.True((double)door["nanoseconds_per_segment_against"]! > 0);
     }
 }

@@ -35,9 +35,9 @@ public class MemoryTests : IDisposable
     [Fact]
     public void Layers_computed_again_are_predicted_to_take_less()
     {
-        RunOptions options = tiny.Options with { Backbone = "gpt2-mini", PerDeviceTrainBatchSize = 64 };
+        RunOptions options = tiny.Options with { Backbone = "gpt2-mini", PerDeviceTrainBatchSize = 64, FrozenDtype = "bfloat16" };
         using FinetuneRun kept = FinetuneRun.Prepare(options), again = FinetuneRun.Prepare(options with { GradientCheckpointing = true });
-        Assert.True(MemoryEstimate.Of(again).Activations < 0.8 * MemoryEstimate.Of(kept).Activations);
+        Assert.True(MemoryEstimate.Of(again).Activations < 0.8 * MemoryEstimate.Of(kept).Activations, $"{MemoryEstimate.Of(again).Activations} of {MemoryEstimate.Of(kept).Activations}");
     }
 
     [Fact]

@@ -1,5 +1,4 @@
 using System.Text.Json;
-using Permafrost.Kernels;
 
 namespace Permafrost.Formats.Safetensors;
 

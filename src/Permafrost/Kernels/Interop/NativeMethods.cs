@@ -59,12 +59,15 @@ internal static unsafe partial class NativeMethods
     }
 
     /// <summary>A tensor over memory that is not its own.</summary>
-    internal static Tensor TensorOver(byte* data, ReadOnlySpan<long> shape, ScalarType type)
+    internal static Tensor TensorOver(byte* data, ReadOnlySpan<long> shape, ScalarType type) => TensorOver(data, shape, type, &Keep);
+
+    /// <summary>A tensor over memory that is not its own; <paramref name="deleter"/> is told when nothing uses it any more.</summary>
+    internal static Tensor TensorOver(byte* data, ReadOnlySpan<long> shape, ScalarType type, delegate* unmanaged[Cdecl]<nint, void> deleter)
     {
         Engine.EnsureLoaded();
         fixed (long* sizes = shape)
         {
-            nint handle = THSTensor_new((nint)data, &Keep, sizes, shape.Length, (sbyte)type, (sbyte)type, (int)DeviceType.CPU, -1, 0);
+            nint handle = THSTensor_new((nint)data, deleter, sizes, shape.Length, (sbyte)type, (sbyte)type, (int)DeviceType.CPU, -1, 0);
             if (handle == 0) torch.CheckForErrors();
             return Tensor.UnsafeCreateTensor(handle);
         }

@@ -1,0 +1,101 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+using Permafrost.Kernels.Interop;
+
+namespace Permafrost.Kernels;
+
+/// <summary>
+/// Memory for what kernels write. A training step asks for the same few hundred large pieces again and again; left to the C library they scatter over its heap, which grows by a fifth, or are
+/// mapped and cleared anew each time. Here a freed piece is kept for the next of its size, and all of them together are never more than a little above the most that was in use at once.
+/// </summary>
+internal static unsafe class Workspace
+{
+    // What is smaller is cheap enough where it is.
+    private const long Smallest = 64 << 10;
+    private const long Slack = 8 << 20;
+
+    private static readonly Lock Gate = new();
+    private static readonly Dictionary<nint, long> Used = [];
+    private static readonly LinkedList<(nint Address, long Size)> Free = [];  // the longest unused one first
+    private static long usedBytes, freeBytes, mostBytes;
+
+    /// <summary>Uninitialised memory as a tensor; it comes back when nothing holds the tensor any more.</summary>
+    public static Tensor Empty(long[] shape, ScalarType type = ScalarType.Float32)
+    {
+        long bytes = type.ElementBytes();
+        foreach (long size in shape) bytes *= size;
+        if (bytes < Smallest) return torch.empty(shape, type);
+        nint address = Take(bytes);
+        try
+        {
+            return NativeMethods.TensorOver((byte*)address, shape, type, &GiveBack);
+        }
+        catch
+        {
+            Return(address);
+            throw;
+        }
+    }
+
+    /// <summary>Gives back to the system what is kept for later.</summary>
+    public static void Trim()
+    {
+        lock (Gate)
+        {
+            mostBytes = usedBytes;
+            while (Free.First is not null) Release(Free.First);
+        }
+    }
+
+    private static nint Take(long bytes)
+    {
+        lock (Gate)
+        {
+            LinkedListNode<(nint Address, long Size)>? best = null;
+            for (LinkedListNode<(nint Address, long Size)>? node = Free.First; node is not null; node = node.Next)
+            {
+                long size = node.Value.Size;
+                if (size >= bytes && size <= bytes + bytes / 4 && (best is null || size < best.Value.Size)) best = node;
+            }
+            if (best is not null)
+            {
+                Free.Remove(best);
+                freeBytes -= best.Value.Size;
+                return Use(best.Value.Address, best.Value.Size);
+            }
+            long size16 = (bytes + 4095) / 4096 * 4096;
+            mostBytes = Math.Max(mostBytes, usedBytes + size16);
+            while (Free.First is not null && usedBytes + freeBytes + size16 > mostBytes + Slack) Release(Free.First);
+            return Use((nint)NativeMemory.AlignedAlloc((nuint)size16, 64), size16);
+        }
+    }
+
+    private static nint Use(nint address, long size)
+    {
+        Used.Add(address, size);
+        usedBytes += size;
+        mostBytes = Math.Max(mostBytes, usedBytes);
+        return address;
+    }
+
+    private static void Return(nint address)
+    {
+        lock (Gate)
+        {
+            if (!Used.Remove(address, out long size)) return;
+            usedBytes -= size;
+            freeBytes += size;
+            Free.AddLast((address, size));
+        }
+    }
+
+    private static void Release(LinkedListNode<(nint Address, long Size)> node)
+    {
+        Free.Remove(node);
+        freeBytes -= node.Value.Size;
+        NativeMemory.AlignedFree((void*)node.Value.Address);
+    }
+
+    [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
+    private static void GiveBack(nint memory) => Return(memory);
+}
