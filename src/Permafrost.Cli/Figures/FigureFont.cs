@@ -1,4 +1,6 @@
 using System.Reflection;
+using System.Reflection.Metadata;
+using System.Reflection.PortableExecutable;
 using ScottPlot;
 using SkiaSharp;
 
@@ -13,7 +15,7 @@ internal sealed class FigureFont : IFontResolver
     // What stands where Inter has no sign.
     private const string Unknown = "?";
 
-    private static readonly FigureFont Only = new(Read("/Assets/Inter-Regular.ttf"), Read("/Assets/Inter-SemiBold.ttf"));
+    private static readonly FigureFont Only = Open();
     private readonly SKTypeface regular;
     private readonly SKTypeface strong;
 
@@ -57,19 +59,29 @@ internal sealed class FigureFont : IFontResolver
 
     public SKTypeface CreateTypeface(string fontName, bool bold, bool italic) => bold ? strong : regular;
 
-    // The resource is an index (its length, a version, a count, then path, offset and size of each file), and the files.
-    private static SKTypeface Read(string path)
+    // Inter's files lie in one resource of an assembly, which is read as a file and never loaded.
+    private static FigureFont Open()
     {
-        using Stream stream = Assembly.Load("Avalonia.Fonts.Inter").GetManifestResourceStream("!AvaloniaResources") ?? throw new InvalidOperationException("the font's assembly holds no resources");
-        using var reader = new BinaryReader(stream);
-        long files = reader.ReadInt32() + sizeof(int);
+        using Stream stream = Assembly.GetExecutingAssembly().GetManifestResourceStream("Figures/Inter.dll") ?? throw new InvalidOperationException("the font is not embedded");
+        using var assembly = new PEReader(stream);
+        MetadataReader metadata = assembly.GetMetadataReader();
+        ManifestResource resource = metadata.ManifestResources.Select(metadata.GetManifestResource).Single(resource => metadata.GetString(resource.Name) == "!AvaloniaResources");
+        BlobReader bytes = assembly.GetSectionData(assembly.PEHeaders.CorHeader!.ResourcesDirectory.RelativeVirtualAddress).GetReader();
+        bytes.Offset = (int)resource.Offset;
+        byte[] files = bytes.ReadBytes(bytes.ReadInt32());
+        return new FigureFont(Read(files, "/Assets/Inter-Regular.ttf"), Read(files, "/Assets/Inter-SemiBold.ttf"));
+    }
+
+    // An index (its length, a version, a count, then path, offset and size of each file), and the files.
+    private static SKTypeface Read(byte[] files, string path)
+    {
+        using var reader = new BinaryReader(new MemoryStream(files));
+        int start = reader.ReadInt32() + sizeof(int);
         _ = reader.ReadInt32();
         for (int left = reader.ReadInt32(); left > 0; left--)
         {
             (string name, int offset, int size) = (reader.ReadString(), reader.ReadInt32(), reader.ReadInt32());
-            if (name != path) continue;
-            stream.Position = files + offset;
-            return SKTypeface.FromData(SKData.CreateCopy(reader.ReadBytes(size)));
+            if (name == path) return SKTypeface.FromData(SKData.CreateCopy(files.AsSpan(start + offset, size).ToArray()));
         }
         throw new InvalidOperationException($"the font's assembly holds no {path}");
     }

@@ -147,7 +147,6 @@ public sealed class RunReportTests : IDisposable
         Assert.Equal(2, drawn.Select(one => one.Width).Distinct().Count());
         Assert.Contains("<li>floor: linear on the inputs <b>50.30", html);
         Assert.Contains("seed 1: from ", html);
-        Assert.DoesNotContain("uPlot", html);
         Assert.DoesNotContain("class=\"controls\"", html);
         Assert.Equal(2, Regex.Count(html, "<script"));
         Assert.Contains("it was given nothing else to draw them with", RunReport.Html([samples.At("a")], new ReportOptions { Interactive = false }));
