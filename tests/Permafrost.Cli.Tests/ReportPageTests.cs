@@ -1,4 +1,5 @@
 using Microsoft.Playwright;
+using Permafrost.Cli.Figures;
 using Permafrost.Studies;
 using Permafrost.Tests.Shared;
 
@@ -8,6 +9,7 @@ namespace Permafrost.Cli.Tests;
 public sealed class ReportPageTests : IDisposable
 {
     private const string Chromium = "/usr/bin/chromium";
+    private const string NoUPlot = "this build has no uPlot, since npm was not there: its pages hold figures, which another test looks at";
     private readonly SampleRun samples = new();
 
     public void Dispose() => samples.Dispose();
@@ -16,7 +18,7 @@ public sealed class ReportPageTests : IDisposable
     public async Task Page_can_be_read_hovered_switched_and_shrunk_without_an_error_or_a_request()
     {
         Skip.IfNot(File.Exists(Chromium), $"needs a browser: {Chromium} is not there (apt-get install chromium)");
-        Skip.IfNot(RunReport.HasCharts, "this build has no uPlot (npm was not there), so it writes no reports");
+        Skip.IfNot(RunReport.HasCharts, NoUPlot);
         const string Evil = "</script><script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\">";
         string page = samples.At("report.html");
         InProcess.Run("report", samples.Add("a", command: Evil), samples.Add("b", seed: 1), samples.Add("c" + Evil.Replace('/', '|'), task: "listops", accuracy: null), "--output", page).Succeeded();
@@ -24,10 +26,7 @@ public sealed class ReportPageTests : IDisposable
         using IPlaywright playwright = await Playwright.CreateAsync();
         await using IBrowser browser = await Launch(playwright);
         IPage tab = await browser.NewPageAsync(new() { ViewportSize = new() { Width = 1280, Height = 900 }, ColorScheme = ColorScheme.Light });
-        var complaints = new List<string>();
-        tab.Console += (_, message) => { if (message.Type is "error" or "warning") complaints.Add($"console: {message.Text}"); };
-        tab.PageError += (_, error) => complaints.Add($"error: {error}");
-        tab.Request += (_, request) => { if (request.Url != new Uri(page).AbsoluteUri && !request.Url.StartsWith("data:", StringComparison.Ordinal)) complaints.Add($"request: {request.Url}"); };
+        List<string> complaints = Listen(tab, page);
         tab.SetDefaultTimeout((float)CliSettings.Patience.TotalMilliseconds);
         await tab.GotoAsync(new Uri(page).AbsoluteUri);
         Assert.Equal("3 runs on 2 tasks · Permafrost", await tab.TitleAsync());
@@ -105,7 +104,7 @@ public sealed class ReportPageTests : IDisposable
     public async Task Names_of_runs_and_of_floors_can_be_read_on_wide_and_narrow_screens(int width, ColorScheme colours)
     {
         Skip.IfNot(File.Exists(Chromium), $"needs a browser: {Chromium} is not there (apt-get install chromium)");
-        Skip.IfNot(RunReport.HasCharts, "this build has no uPlot (npm was not there), so it writes no reports");
+        Skip.IfNot(RunReport.HasCharts, NoUPlot);
         // Two floors almost alike, one that lies in the curves, one at the lower end; and more options that differ than fit beside each other.
         (string Task, string Floor)[] floors = [("bit-memory", "82.46"), ("listops", "80.30"), ("bit-xor", "79.50"), ("families-of-proteins-by-their-first-residues", "1.25")];
         string[] runs = [.. floors.Select(floor => samples.Add(floor.Task, floor.Task, floors: $"\"root\":{floor.Floor}e-2"))];
@@ -152,6 +151,54 @@ public sealed class ReportPageTests : IDisposable
         await Assertions.Expect(chart.Locator(".floor-mark")).ToHaveTextAsync(["80.30 %", "79.50 %", "1.25 %"]);
     }
 
+    [SkippableTheory]
+    [InlineData(1400, ColorScheme.Light)]
+    [InlineData(1000, ColorScheme.Light)]
+    [InlineData(390, ColorScheme.Dark)]
+    public async Task A_page_without_uPlot_shows_figures_that_can_be_read_on_wide_and_narrow_screens(int width, ColorScheme colours)
+    {
+        Skip.IfNot(File.Exists(Chromium), $"needs a browser: {Chromium} is not there (apt-get install chromium)");
+        string page = samples.At("figures.html");
+        RunReport.Write(page, [samples.Add("a"), samples.Add("b", seed: 1), samples.Add("c", task: "listops", accuracy: null)], new ReportOptions { Interactive = false, Draw = FigureFiles.ForPage });
+
+        using IPlaywright playwright = await Playwright.CreateAsync();
+        await using IBrowser browser = await Launch(playwright);
+        IPage tab = await browser.NewPageAsync(new() { ViewportSize = new() { Width = width, Height = 900 }, ColorScheme = colours });
+        List<string> complaints = Listen(tab, page);
+        tab.SetDefaultTimeout((float)CliSettings.Patience.TotalMilliseconds);
+        await tab.GotoAsync(new Uri(page).AbsoluteUri);
+
+        Assert.Equal(["bit-xor · seed 0", "bit-xor · seed 1", "listops · seed 0"], await tab.Locator(".keys li").EvaluateAllAsync<string[]>("keys => keys.map(key => key.textContent.trim())"));
+        Assert.Equal(4, await tab.Locator(".drawn").CountAsync());
+        foreach (ILocator figure in await tab.Locator(".drawn").AllAsync())
+        {
+            ILocator shown = figure.Locator("svg:visible");
+            LocatorBoundingBoxResult card = (await figure.BoundingBoxAsync())!, picture = (await shown.BoundingBoxAsync())!;
+            Assert.True(picture.X >= card.X && picture.X + picture.Width <= card.X + card.Width && picture.Width > 0.85 * card.Width, "a figure does not fill its card");
+            double[] sizes = await shown.Locator("text").EvaluateAllAsync<double[]>("texts => texts.map(text => text.getBoundingClientRect().height)");
+            Assert.True(sizes.Length > 6);
+            Assert.All(sizes, size => Assert.InRange(size, 10, 24));
+        }
+        Assert.True(await tab.EvaluateAsync<int>("document.documentElement.scrollWidth") <= width, "the page scrolls sideways");
+
+        // Lines and words follow the page's colours.
+        string Look(string selector, string property) => tab.Locator($".drawn svg:visible {selector}").First.EvaluateAsync<string>($"element => getComputedStyle(element).{property}").GetAwaiter().GetResult();
+        string curve = Look("path[stroke='#1857C4']", "stroke"), words = Look("text", "fill");
+        await tab.Locator("#theme").ClickAsync();
+        Assert.NotEqual(curve, Look("path[stroke='#1857C4']", "stroke"));
+        Assert.NotEqual(words, Look("text", "fill"));
+        Assert.Empty(complaints);
+    }
+
+    private static List<string> Listen(IPage tab, string page)
+    {
+        var complaints = new List<string>();
+        tab.Console += (_, message) => { if (message.Type is "error" or "warning") complaints.Add($"console: {message.Text}"); };
+        tab.PageError += (_, error) => complaints.Add($"error: {error}");
+        tab.Request += (_, request) => { if (request.Url != new Uri(page).AbsoluteUri && !request.Url.StartsWith("data:", StringComparison.Ordinal)) complaints.Add($"request: {request.Url}"); };
+        return complaints;
+    }
+
     // A browser that hangs while it starts, as one does now and then on a busy machine, says nothing about the page.
     private static async Task<IBrowser> Launch(IPlaywright playwright)
     {
@@ -174,10 +221,9 @@ public sealed class ReportPageTests : IDisposable
         }
     }
 
-    [SkippableFact]
+    [Fact]
     public void Verb_ends_in_a_sentence_when_there_is_nothing_to_report()
     {
-        Skip.IfNot(RunReport.HasCharts, "this build has no uPlot (npm was not there), so it writes no reports");
         InProcess.Run("report", samples.At("nowhere"), "--output", samples.At("r.html")).Refused(1, "nowhere", "is no folder");
         InProcess.Run("report").Refused(2);
         InProcess.Run("report", samples.Add("a"), "--output", samples.Parent).Refused(2, "is a folder");

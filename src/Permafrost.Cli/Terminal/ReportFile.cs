@@ -1,3 +1,4 @@
+using Permafrost.Cli.Figures;
 using Permafrost.Studies;
 
 namespace Permafrost.Cli.Terminal;
@@ -11,10 +12,9 @@ internal static class ReportFile
     /// <summary>Writes it, with what is to be said of the runs together; returns where, or null.</summary>
     public static string? Write(string folder, IReadOnlyList<string> runs, IReadOnlyList<string>? findings = null)
     {
-        if (!RunReport.HasCharts) return null;
         try
         {
-            RunReport.Write(In(folder), runs, findings);
+            RunReport.Write(In(folder), runs, new ReportOptions { Findings = findings ?? [], Draw = FigureFiles.ForPage });
             return In(folder);
         }
         catch (PermafrostException error)

@@ -9,6 +9,7 @@ internal sealed class Curve
 {
     // Enough for any screen; a page of many long runs stays a few megabytes.
     private const int MostPoints = 2000;
+    private const double Smoothing = 0.6;
 
     /// <summary>Steps, rising.</summary>
     public List<long> Steps { get; } = [];
@@ -45,6 +46,18 @@ internal sealed class Curve
             foreach (int i in low == high ? [low] : new[] { Math.Min(low, high), Math.Max(low, high) }) thin.Add(Steps[i], Values[i]);
         }
         return thin;
+    }
+
+    /// <summary>The exponential moving average of the values, weighted so that it does not lean towards zero at its start: what report.js draws before anybody moves its slider.</summary>
+    public List<double?> Smoothed()
+    {
+        double sum = 0, scale = 0;
+        double? Next(double value)
+        {
+            (sum, scale) = (Smoothing * sum + (1 - Smoothing) * value, Smoothing * scale + (1 - Smoothing));
+            return sum / scale;
+        }
+        return [.. Values.Select(value => value is { } number ? Next(number) : null)];
     }
 
     /// <summary>The curves of a metrics.jsonl by key.</summary>

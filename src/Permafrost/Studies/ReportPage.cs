@@ -9,16 +9,13 @@ namespace Permafrost.Studies;
 /// <summary>The parts of the page that hold a run's facts, as HTML; every text goes through <see cref="Text"/>.</summary>
 internal sealed class ReportPage
 {
-    private const int Colours = 6;
-    private const int Dashes = 3;
-
-    // Curves in the order of the page; what else a run logs of its validation follows.
-    private static readonly (string Key, string Title, string Unit)[] Known =
-        [("train/loss", "Training loss", "nats"), ("eval/accuracy", "Validation accuracy", ""), ("eval/loss", "Validation loss", "nats"), ("train/grad_norm", "Gradient norm", "before clipping")];
+    // Widths that the static figures are drawn for: a card of two beside each other, and one on a phone. The style sheet shows one of them.
+    private static readonly (string Class, int Width, int Height)[] Sizes = [("broad", 560, 270), ("slim", 340, 230)];
 
     private static readonly HtmlEncoder Encoder = HtmlEncoder.Create(UnicodeRanges.All);
     private readonly IReadOnlyList<ReportRun> runs;
     private readonly string[] labels;
+    private readonly ReportFigures figures;
     private readonly string tasks;
     private readonly int taskCount;
 
@@ -26,6 +23,7 @@ internal sealed class ReportPage
     {
         this.runs = runs;
         labels = Labels(runs);
+        figures = new ReportFigures(runs, labels);
         string[] names = [.. runs.Select(run => run.Fact("task")).Distinct()];
         tasks = names.Length == 1 ? names[0] : "";
         taskCount = names.Length;
@@ -81,10 +79,19 @@ internal sealed class ReportPage
         return html.ToString();
     }
 
-    public string Curves(bool hasCharts)
+    /// <summary>The plots, as plain values.</summary>
+    public IReadOnlyList<Figure> Figures => [.. figures.All.Select(plot => plot.Figure)];
+
+    public string Curves(ReportOptions options)
     {
-        if (!runs.Any(run => Charted(run).Any())) return "<p class=\"note\">No curves: none of metrics.jsonl\u2019s lines holds a loss or a score.</p>";
-        if (!hasCharts) return "<p class=\"note\">No curves: this build of permafrost has no uPlot to draw them with.</p>";
+        if (figures.All.Count == 0) return "<p class=\"note\">No curves: none of metrics.jsonl\u2019s lines holds a loss or a score.</p>";
+        if (options.Interactive) return Charts();
+        return options.Draw is { } draw ? Drawn(draw) : "<p class=\"note\">No curves: this build of the library has no uPlot, and it was given nothing else to draw them with. Each run\u2019s metrics.jsonl holds them.</p>";
+    }
+
+    // For the script to fill.
+    private string Charts()
+    {
         var html = new StringBuilder("<div class=\"controls\" hidden>\n<div class=\"legend\" role=\"group\" aria-label=\"Runs shown\">");
         for (int i = 0; i < runs.Count; i++)
             html.Append($"<button type=\"button\" class=\"key\" data-run=\"{i}\" aria-pressed=\"true\" title=\"{Text(runs[i].Path)}\">{Swatch(i)} <span>{Text(labels[i])}</span></button>\n");
@@ -103,6 +110,39 @@ internal sealed class ReportPage
             <p class="note hint" hidden>Drag across a chart to zoom in, double-click to zoom out; with the keyboard, focus a chart and use the arrow keys. Smoothing is an exponential moving average of the training curves; the faint line is what was logged.</p>
             """);
         return html.ToString();
+    }
+
+    // Every plot twice, for wide and for narrow cards: text that shrinks with its picture cannot be read on a phone.
+    private string Drawn(FigureDrawer draw)
+    {
+        var html = new StringBuilder();
+        if (runs.Count > 1)
+        {
+            html.Append("<ul class=\"keys\">\n");
+            for (int i = 0; i < runs.Count; i++) html.Append($"<li class=\"who\">{Swatch(i)} <span class=\"name\">{Text(labels[i])}</span></li>\n");
+            html.Append("</ul>\n");
+        }
+        html.Append("<div id=\"charts\">\n");
+        foreach (Figure figure in Figures)
+        {
+            string unit = figure.Unit.Length > 0 ? $" <small>{Text(figure.Unit)}</small>" : "";
+            html.Append($"<figure class=\"chart drawn\" role=\"img\" aria-label=\"{Text(Described(figure))}\"><figcaption>{Text(figure.Title)}{unit}</figcaption>\n");
+            foreach ((string name, int width, int height) in Sizes) html.Append($"<div class=\"{name}\">{draw(figure, width, height)}</div>\n");
+            if (figure.Floors.Count > 0) html.Append($"<ul class=\"floor-key\">{string.Concat(figure.Floors.Select(floor => $"<li>{Text(floor.Name)} <b>{Headline.Percent(floor.Score)}</b></li>"))}</ul>\n");
+            html.Append("</figure>\n");
+        }
+        html.Append("</div>\n");
+        if (figures.All.Any(plot => plot.IsSmooth)) html.Append("<p class=\"note hint\">Training curves are exponential moving averages; the faint line is what was logged.</p>\n");
+        return html.ToString();
+    }
+
+    // For those who hear the page.
+    private static string Described(Figure figure)
+    {
+        string Label(double value) => figure.IsShare ? Headline.Percent(value) : value.ToString("G4", CultureInfo.InvariantCulture);
+        IEnumerable<string> ends = figure.Curves.Take(8).Select(curve => curve.Logged.Any(value => value is not null)
+            ? $"{curve.Run}: from {Label(curve.Logged.First(value => value is not null)!.Value)} to {Label(curve.Logged.Last(value => value is not null)!.Value)}" : $"{curve.Run}: no values");
+        return $"{figure.Title} over steps. {string.Join("; ", ends)}";
     }
 
     public string Differences()
@@ -141,34 +181,24 @@ internal sealed class ReportPage
     public string Data()
     {
         var charts = new JsonArray();
-        foreach ((string key, string title, string unit) in Known.Concat(runs.SelectMany(Charted).Distinct().Where(key => Known.All(known => known.Key != key)).Select(key => (key, "Validation " + Words(key["eval/".Length..]), ""))))
+        foreach ((string key, bool isSmooth, Figure figure) in figures.All)
         {
-            if (!runs.Any(run => run.Curves.ContainsKey(key))) continue;
-            JsonArray floors = key == "eval/accuracy" ? [.. BestFloors()] : [];
-            charts.Add(new JsonObject { ["key"] = key, ["title"] = title, ["unit"] = unit, ["percent"] = key.Contains("accuracy", StringComparison.Ordinal), ["smooth"] = key.StartsWith("train/", StringComparison.Ordinal), ["floors"] = floors });
+            JsonArray floors = figure.Floors.Count == 0 ? [] : [.. figures.Floors().Select(floor => (JsonNode)new JsonObject { ["task"] = floor.Task, ["name"] = floor.Name, ["score"] = floor.Score })];
+            charts.Add(new JsonObject { ["key"] = key, ["title"] = figure.Title, ["unit"] = figure.Unit, ["percent"] = figure.IsShare, ["smooth"] = isSmooth, ["floors"] = floors });
         }
         var lines = new JsonArray();
         for (int i = 0; i < runs.Count; i++)
         {
             var curves = new JsonObject();
-            foreach (string key in Charted(runs[i]))
+            foreach (string key in ReportFigures.Keys(runs[i]))
             {
-                Curve curve = runs[i].Curves[key].Thinned();
+                Curve curve = figures.Thinned(runs[i], key);
                 curves[key] = new JsonArray(new JsonArray([.. curve.Steps.Select(step => (JsonNode)step)]), new JsonArray([.. curve.Values.Select(value => (JsonNode?)Rounded(value))]));
             }
             lines.Add(new JsonObject { ["label"] = labels[i], ["task"] = runs[i].Fact("task"), ["look"] = Look(i), ["curves"] = curves });
         }
         return new JsonObject { ["charts"] = charts, ["runs"] = lines }.ToJsonString();
     }
-
-    // The best trivial rule of each task.
-    private IEnumerable<JsonNode> BestFloors() => runs.Where(run => run.Floors().Count > 0).GroupBy(run => run.Fact("task")).Select(group =>
-    {
-        (string rule, double score) = group.Select(run => run.Floors()[0]).MaxBy(floor => floor.Score);
-        return (JsonNode)new JsonObject { ["task"] = group.Key, ["name"] = $"{(tasks.Length > 0 ? "" : group.Key + " ")}floor: {FloorNames.Of(rule)}", ["score"] = score };
-    });
-
-    private static IEnumerable<string> Charted(ReportRun run) => run.Curves.Keys.Where(key => key.StartsWith("eval/", StringComparison.Ordinal) || Known.Any(known => known.Key == key));
 
     // As few facts as tell the runs apart; where none do, the folders' names, and where these do not, their paths.
     private static string[] Labels(IReadOnlyList<ReportRun> runs)
@@ -191,7 +221,11 @@ internal sealed class ReportPage
 
     private static string Words(string key) => key.Replace('_', ' ');
 
-    private static string Look(int run) => $"c{run % Colours} d{run / Colours % Dashes}";
+    private static string Look(int run)
+    {
+        (int colour, int dash) = ReportFigures.Look(run);
+        return $"c{colour} d{dash}";
+    }
 
     private static string Swatch(int run) => $"<svg class=\"swatch {Look(run)}\" viewBox=\"0 0 24 8\" aria-hidden=\"true\"><line x1=\"2\" y1=\"4\" x2=\"22\" y2=\"4\"/></svg>";
 

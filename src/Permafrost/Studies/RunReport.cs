@@ -16,23 +16,21 @@ public static partial class RunReport
 {
     private const string Doctype = "<!doctype html>";
 
-    /// <summary>Whether this build holds uPlot, which draws the curves: the build embeds it where npm could fetch it.</summary>
+    /// <summary>Whether this build holds uPlot, which draws curves to zoom into: the build embeds it where npm could fetch it.</summary>
     public static bool HasCharts { get; } = Resource("uPlot.iife.min.js") is not null;
 
     /// <summary>Writes the page.</summary>
     /// <param name="output">The HTML file; replaced if it is a page already.</param>
     /// <param name="runs">Folders of runs, finished or not, or folders that hold such.</param>
-    /// <param name="findings">Sentences on the runs together, above what is said of each.</param>
+    /// <param name="options">What else goes into it, and who draws.</param>
     /// <returns>What the page shows, as JSON: per run whether it is finished, its sentence, what is missing, its results.</returns>
-    /// <exception cref="PermafrostException">There is no such run, the file cannot be written, or this build has no uPlot.</exception>
+    /// <exception cref="PermafrostException">There is no such run, or the file cannot be written.</exception>
     /// <exception cref="UsageException">The file is there and is no page.</exception>
-    public static JsonObject Write(string output, IReadOnlyList<string> runs, IReadOnlyList<string>? findings = null)
+    public static JsonObject Write(string output, IReadOnlyList<string> runs, ReportOptions? options = null)
     {
-        if (!HasCharts)
-            throw new PermafrostException("this build has no uPlot, which draws a report's curves, because npm was not there or could not fetch it; install npm (Debian: apt-get install npm), remove artifacts/npm, and start ./permafrost again");
-        ReportRun[] read = [.. Folders(runs).Select(ReportRun.Read)];
+        ReportRun[] read = Read(runs);
         CheckOutput(output);
-        string page = Page(read, findings ?? []);
+        string page = Page(read, options ?? new ReportOptions());
         AtomicFile.WriteText(output, page);
         return new JsonObject
         {
@@ -49,9 +47,15 @@ public static partial class RunReport
         };
     }
 
-    /// <summary>The page as text; without its curves where this build has no uPlot.</summary>
+    /// <summary>The page as text.</summary>
     /// <exception cref="PermafrostException">There is no such run.</exception>
-    public static string Html(IReadOnlyList<string> runs) => Page([.. Folders(runs).Select(ReportRun.Read)], []);
+    public static string Html(IReadOnlyList<string> runs, ReportOptions? options = null) => Page(Read(runs), options ?? new ReportOptions());
+
+    /// <summary>The plots of the page as plain values, for whoever draws them elsewhere.</summary>
+    /// <exception cref="PermafrostException">There is no such run.</exception>
+    public static IReadOnlyList<Figure> Figures(IReadOnlyList<string> runs) => new ReportPage(Read(runs)).Figures;
+
+    private static ReportRun[] Read(IReadOnlyList<string> paths) => [.. Folders(paths).Select(ReportRun.Read)];
 
     private static List<string> Folders(IReadOnlyList<string> paths)
     {
@@ -82,11 +86,12 @@ public static partial class RunReport
         if (!Doctype.Equals(new string(start, 0, length), StringComparison.OrdinalIgnoreCase)) throw new UsageException($"--output {output} exists and is no HTML page; choose another name, or remove it");
     }
 
-    private static string Page(IReadOnlyList<ReportRun> runs, IReadOnlyList<string> findings)
+    private static string Page(IReadOnlyList<ReportRun> runs, ReportOptions options)
     {
         var page = new ReportPage(runs);
-        string style = Required("report.css") + Resource("uPlot.min.css");
-        string[] scripts = HasCharts ? [$"/*\nuPlot:\n{Required("LICENSE").Trim()}\n*/\n{Required("uPlot.iife.min.js")}", Required("report.js")] : [Required("report.js")];
+        bool withUPlot = options.Interactive && HasCharts;
+        string style = Required("report.css") + (withUPlot ? Resource("uPlot.min.css") : "");
+        string[] scripts = withUPlot ? [$"/*\nuPlot:\n{Required("LICENSE").Trim()}\n*/\n{Required("uPlot.iife.min.js")}", Required("report.js")] : [Required("report.js")];
         var parts = new Dictionary<string, string>
         {
             ["policy"] = $"default-src 'none'; img-src data:; style-src {Hash(style)}; script-src {string.Join(' ', scripts.Select(Hash))}; base-uri 'none'; form-action 'none'",
@@ -95,13 +100,14 @@ public static partial class RunReport
             ["scripts"] = string.Concat(scripts.Select(script => $"<script>{script}</script>\n")),
             ["title"] = ReportPage.Text(page.Title),
             ["subtitle"] = page.Subtitle(),
-            ["findings"] = string.Concat(findings.Select(finding => $"<p class=\"finding\">{ReportPage.Text(finding)}</p>\n")),
+            ["findings"] = string.Concat(options.Findings.Select(finding => $"<p class=\"finding\">{ReportPage.Text(finding)}</p>\n")),
             ["headlines"] = page.Headlines(),
             ["table"] = page.Table(),
-            ["curves"] = page.Curves(HasCharts),
+            ["curves"] = page.Curves(options with { Interactive = withUPlot }),
             ["differences"] = page.Differences(),
             ["runs"] = page.Details(),
             ["data"] = page.Data(),
+            ["drawn"] = withUPlot ? " Curves by uPlot (MIT licence)." : "",
         };
         // One pass: what a part holds is never looked through for placeholders again.
         return Placeholder().Replace(Required("report.html"), match => parts[match.Groups[1].Value]);

@@ -132,10 +132,50 @@ public sealed class RunReportTests : IDisposable
         Assert.Equal("[[1,2],[1,5]]", Data(RunReport.Html([run])).GetProperty("runs")[0].GetProperty("curves").GetProperty("train/loss").GetRawText());
     }
 
-    [SkippableFact]
+    [Fact]
+    public void A_page_without_uPlot_holds_the_figures_it_is_given_and_names_their_lines()
+    {
+        var drawn = new List<(Figure Figure, int Width)>();
+        string Draw(Figure figure, int width, int height)
+        {
+            drawn.Add((figure, width));
+            return $"<svg>{width}x{height}</svg>";
+        }
+        string html = RunReport.Html([samples.Add("a"), samples.Add("b", seed: 1)], new ReportOptions { Interactive = false, Draw = Draw });
+        Assert.Equal(drawn.Select(one => one.Figure.Title).Distinct(), ["Training loss", "Validation accuracy", "Validation loss", "Gradient norm"]);
+        Assert.Equal(drawn.Count, Regex.Count(html, "<svg>[0-9]"));
+        Assert.Equal(2, drawn.Select(one => one.Width).Distinct().Count());
+        Assert.Contains("<li>floor: linear on the inputs <b>50.30", html);
+        Assert.Contains("seed 1: from ", html);
+        Assert.DoesNotContain("class=\"controls\"", html);
+        Assert.Equal(2, Regex.Count(html, "<script"));
+        Assert.Contains("it was given nothing else to draw them with", RunReport.Html([samples.At("a")], new ReportOptions { Interactive = false }));
+    }
+
+    [Fact]
+    public void Figures_hold_what_the_page_holds()
+    {
+        string[] runs = [samples.Add("a"), samples.Add("b", seed: 1, task: "listops")];
+        JsonElement data = Data(RunReport.Html(runs));
+        IReadOnlyList<Figure> figures = RunReport.Figures(runs);
+        Assert.Equal(data.GetProperty("charts").EnumerateArray().Select(chart => chart.GetProperty("title").GetString()), figures.Select(figure => figure.Title));
+        Assert.All(figures, figure => Assert.Equal((0, 200), (figure.FirstStep, figure.LastStep)));
+        FigureCurve curve = figures[0].Curves[1];
+        JsonElement shown = data.GetProperty("runs")[1].GetProperty("curves").GetProperty("train/loss");
+        Assert.Equal(shown[0].EnumerateArray().Select(step => step.GetInt64()), curve.Steps);
+        Assert.Equal(shown[1].EnumerateArray().Select(value => value.GetDouble()), curve.Logged.Select(value => double.Parse(value!.Value.ToString("G6"))));
+        Assert.Equal(["bit-xor floor: linear on the inputs", "listops floor: linear on the inputs"], figures[1].Floors.Select(floor => floor.Name).Order());
+
+        // 0.6 of what was, 0.4 of what is new, over the sum of such weights.
+        Assert.True(curve.IsSmoothed);
+        Assert.Equal(curve.Logged[0]!.Value, curve.Drawn[0]!.Value, 12);
+        Assert.Equal((0.4 * 0.6 * curve.Logged[0]!.Value + 0.4 * curve.Logged[1]!.Value) / (0.4 + 0.4 * 0.6), curve.Drawn[1]!.Value, 12);
+        Assert.False(figures[1].Curves[0].IsSmoothed);
+    }
+
+    [Fact]
     public void Never_replaces_a_file_that_is_no_page()
     {
-        Skip.IfNot(RunReport.HasCharts, "this build has no uPlot (npm was not there), so it writes no reports");
         string run = samples.Add("a");
         Assert.Throws<UsageException>(() => RunReport.Write(Path.Combine(run, "results.json"), [run]));
         Assert.Throws<UsageException>(() => RunReport.Write(run, [run]));
