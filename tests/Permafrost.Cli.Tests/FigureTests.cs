@@ -1,4 +1,3 @@
-using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
 using System.Xml.Linq;
 using Permafrost.Cli.Figures;
@@ -20,10 +19,10 @@ public sealed partial class FigureTests : IDisposable
     public void Every_plot_becomes_an_SVG_and_a_PNG_with_names_units_and_every_point()
     {
         string folder = samples.At("new/figures");
-        JsonNode report = JsonNode.Parse(InProcess.Run("report", samples.Add("a"), samples.Add("b", seed: 1), "--output", samples.At("r.html"), "--figures", folder, "--json").Succeeded().Output)!;
+        CliResult result = InProcess.Run("report", samples.Add("a"), samples.Add("b", seed: 1), "--output", samples.At("r.html"), "--figures", folder, "--json").Succeeded();
         string[] names = ["training-loss", "validation-accuracy", "validation-loss", "gradient-norm"];
         string[] files = [.. names.SelectMany(name => new[] { $"{name}.svg", $"{name}.png" }).Select(name => Path.Combine(folder, name))];
-        Assert.Equal(files, report["figures"]!.AsArray().Select(file => (string?)file));
+        Assert.Equal(files, result.Json["figures"]!.AsArray().Select(file => (string?)file));
         Assert.Equal(files.Order(), Directory.GetFiles(folder).Order());
 
         foreach (string name in names)
@@ -35,7 +34,8 @@ public sealed partial class FigureTests : IDisposable
             foreach (string colour in new[] { "#1857C4", "#DD6B00" })
             {
                 // The faint line of what was logged, the curve, and a line of two points in the legend.
-                int[] lines = [.. svg.Descendants(Svg + "path").Where(path => (string?)path.Attribute("stroke") == colour).Select(path => Point().Count((string)path.Attribute("d")!))];
+                IEnumerable<XElement> paths = svg.Descendants(Svg + "path").Where(path => (string?)path.Attribute("stroke") == colour);
+                int[] lines = [.. paths.Select(path => Point().Count((string)path.Attribute("d")!))];
                 Assert.Equal(Enumerable.Repeat(points, isSmoothed + 1).Append(2), lines);
             }
             Assert.DoesNotContain(svg.DescendantsAndSelf(), element => element.Attribute("style") is not null || element.Name.LocalName is "script" or "image" or "use");
@@ -67,14 +67,17 @@ public sealed partial class FigureTests : IDisposable
     public void Names_that_no_font_or_file_system_likes_stay_whole_and_harmless()
     {
         const string Evil = "<script>alert(1)<script>]]>{{data}}\"'&", Foreign = "日本語 🧊";
-        string a = samples.Add("a", task: Evil, floors: "\"majority\":0.5"), b = samples.Add("b", task: Foreign), c = samples.Add("c", task: new string('w', 55));
-        foreach (string key in new[] { "eval/../../x", "eval/" + Evil, "eval/語", "eval/言" }) File.AppendAllText(Path.Combine(a, "metrics.jsonl"), $"{{\"step\":300,{System.Text.Json.JsonSerializer.Serialize(key)}:1}}\n");
+        string a = samples.Add("a", task: Evil, floors: "\"majority\":0.5");
+        string b = samples.Add("b", task: Foreign), c = samples.Add("c", task: new string('w', 55));
+        foreach (string key in new[] { "eval/../../x", "eval/" + Evil, "eval/語", "eval/言" })
+            File.AppendAllText(Path.Combine(a, "metrics.jsonl"), $"{{\"step\":300,{System.Text.Json.JsonSerializer.Serialize(key)}:1}}\n");
         string folder = samples.At("figures");
         InProcess.Run("report", a, b, c, "--output", samples.At("r.html"), "--figures", folder).Succeeded();
         string[] files = [.. Directory.GetFiles(folder, "*", SearchOption.AllDirectories).Select(file => Path.GetRelativePath(folder, file))];
         Assert.Equal(16, files.Length);
         Assert.All(files, file => Assert.Matches("^[a-z0-9-]{4,85}\\.(svg|png)$", file));
-        Assert.All(files.Where(file => file.EndsWith(".svg", StringComparison.Ordinal)), file => Assert.DoesNotContain(Read(Path.Combine(folder, file)).Descendants(), element => element.Name.LocalName == "script"));
+        IEnumerable<string> drawings = files.Where(file => file.EndsWith(".svg", StringComparison.Ordinal));
+        Assert.All(drawings, file => Assert.DoesNotContain(Read(Path.Combine(folder, file)).Descendants(), element => element.Name.LocalName == "script"));
         foreach (string name in new[] { Evil, Foreign }) Assert.Contains(name, Words(folder, "training-loss"));
 
         string html = RunReport.Html([a, b, c], new ReportOptions { Interactive = false, Draw = FigureFiles.ForPage });
@@ -88,7 +91,8 @@ public sealed partial class FigureTests : IDisposable
     {
         string html = RunReport.Html([samples.Add("a"), samples.Add("b", seed: 1)], new ReportOptions { Interactive = false, Draw = FigureFiles.ForPage });
         Assert.Equal(4, Regex.Count(html, "<figure class=\"chart drawn\""));
-        XElement[] figures = [.. Regex.Matches(html, "<div class=\"(?:broad|slim)\">(<svg.*?</svg>)</div>", RegexOptions.Singleline).Select(match => XElement.Parse(match.Groups[1].Value))];
+        XElement[] figures = [.. Regex.Matches(html, "<div class=\"(?:broad|slim)\">(<svg.*?</svg>)</div>", RegexOptions.Singleline)
+            .Select(match => XElement.Parse(match.Groups[1].Value))];
         Assert.Equal(8, figures.Length);
         string[] names = [.. figures.SelectMany(figure => figure.Descendants().Attributes("id")).Select(id => id.Value)];
         Assert.Equal(names.Distinct(), names);
@@ -98,15 +102,18 @@ public sealed partial class FigureTests : IDisposable
         Assert.DoesNotMatch(@"url\((?!#)|@import|\sstyle=", html);
         // The style sheet knows every colour of the figures, so that they can be dark.
         string style = Regex.Match(html, "<style>(.*?)</style>", RegexOptions.Singleline).Groups[1].Value;
-        string[] colours = [.. figures.SelectMany(figure => figure.Descendants()).SelectMany(element => element.Attributes().Where(attribute => attribute.Name.LocalName is "fill" or "stroke")).Select(attribute => $"{attribute.Name}=\"{attribute.Value}\"").Distinct()];
-        Assert.All(colours.Where(colour => colour != "fill=\"none\""), colour => Assert.Contains($"[{colour} i]", style, StringComparison.OrdinalIgnoreCase));
+        IEnumerable<XAttribute> colours = figures.SelectMany(figure => figure.Descendants().Attributes()).Where(attribute => attribute.Name.LocalName is "fill" or "stroke");
+        foreach (string colour in colours.Where(colour => colour.Value != "none").Select(colour => $"[{colour.Name}=\"{colour.Value}\" i]").Distinct())
+            Assert.Contains(colour, style, StringComparison.OrdinalIgnoreCase);
     }
 
     [Fact]
     public void Gaps_single_points_and_flat_or_no_curves_are_drawn_as_they_are()
     {
         string run = samples.Add("a"), folder = samples.At("figures");
-        File.WriteAllText(Path.Combine(run, "metrics.jsonl"), "{\"step\":1,\"train/loss\":0.5}\n{\"step\":2,\"train/loss\":0.5}\n{\"step\":3,\"train/loss\":null}\n{\"step\":4,\"train/loss\":0.5,\"eval/loss\":1e-7,\"eval/accuracy\":0.5}\n");
+        File.WriteAllLines(Path.Combine(run, "metrics.jsonl"),
+            ["{\"step\":1,\"train/loss\":0.5}", "{\"step\":2,\"train/loss\":0.5}", "{\"step\":3,\"train/loss\":null}",
+                "{\"step\":4,\"train/loss\":0.5,\"eval/loss\":1e-7,\"eval/accuracy\":0.5}"]);
         InProcess.Run("report", run, "--output", samples.At("r.html"), "--figures", folder).Succeeded();
         Assert.Equal(3, Read(Path.Combine(folder, "training-loss.svg")).Descendants(Svg + "ellipse").Count(mark => (string?)mark.Attribute("stroke") == "#1857C4"));
         Assert.Single(Read(Path.Combine(folder, "validation-loss.svg")).Descendants(Svg + "ellipse"), mark => (string?)mark.Attribute("stroke") == "#1857C4");

@@ -38,7 +38,8 @@ internal static class FigureAxes
         last >= 10_000 && step > 0 && step % 100 == 0 ? (step / 1000).ToString("0.#", CultureInfo.InvariantCulture) + "k" : step.ToString("N0", CultureInfo.InvariantCulture);
 
     /// <summary>A value as a label.</summary>
-    public static string Short(double value) => value == 0 ? "0" : Math.Abs(value) is < 1e-3 or >= 1e5 ? value.ToString("0.#e-0", CultureInfo.InvariantCulture) : value.ToString("0.#####", CultureInfo.InvariantCulture);
+    public static string Short(double value) =>
+        value == 0 ? "0" : Math.Abs(value) is < 1e-3 or >= 1e5 ? value.ToString("0.#e-0", CultureInfo.InvariantCulture) : value.ToString("0.#####", CultureInfo.InvariantCulture);
 
     /// <summary>A share as a label.</summary>
     public static string ShortPercent(double share) => (100 * share).ToString("0.##", CultureInfo.InvariantCulture) + "\u00a0%";

@@ -60,8 +60,8 @@ internal sealed class FigureDrawing
     public int Height => plotHeight + (isWhole ? (rows + floorNames.Length) * LegendLine + Edge : 0);
 
     /// <summary>Texts as they are, by what is drawn of them in a font that may lack a sign; alike ones in the order of drawing.</summary>
-    public ILookup<string, string> Originals => new[] { FigureAxes.Title(figure), figure.Title }.Concat(figure.Curves.Select(curve => curve.Run)).Concat(figure.Floors.Select(FloorName))
-        .ToLookup(FigureFont.Drawable);
+    public ILookup<string, string> Originals =>
+        new[] { FigureAxes.Title(figure), figure.Title }.Concat(figure.Curves.Select(curve => curve.Run)).Concat(figure.Floors.Select(FloorName)).ToLookup(FigureFont.Drawable);
 
     private static float LegendSize => 13;
 
@@ -106,8 +106,10 @@ internal sealed class FigureDrawing
             axis.Label.Bold = false;
             axis.Label.ForeColor = Color.FromHex(Ink);
         }
-        plot.Axes.Bottom.TickGenerator = new NumericManual([.. FigureAxes.Steps(figure, Math.Max(2, width / 80)).Select(step => new Tick(step, FigureAxes.Step(step, figure.LastStep)))]);
-        plot.Axes.Left.TickGenerator = new NumericManual([.. FigureAxes.Values(range, Math.Max(3, plotHeight / 45)).Select(value => new Tick(value, figure.IsShare ? FigureAxes.ShortPercent(value) : FigureAxes.Short(value)))]);
+        string Value(double value) => figure.IsShare ? FigureAxes.ShortPercent(value) : FigureAxes.Short(value);
+        int mostSteps = Math.Max(2, width / 80), mostValues = Math.Max(3, plotHeight / 45);
+        plot.Axes.Bottom.TickGenerator = new NumericManual([.. FigureAxes.Steps(figure, mostSteps).Select(step => new Tick(step, FigureAxes.Step(step, figure.LastStep)))]);
+        plot.Axes.Left.TickGenerator = new NumericManual([.. FigureAxes.Values(range, mostValues).Select(value => new Tick(value, Value(value)))]);
         plot.Axes.Bottom.Label.Text = "Step";
         plot.Axes.Top.MinimumSize = isWhole ? 8 : 6;
         plot.Axes.Right.MinimumSize = plot.Axes.Right.MaximumSize = figure.Floors.Count > 0 ? 62 : 24;

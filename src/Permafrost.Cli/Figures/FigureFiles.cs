@@ -15,7 +15,8 @@ internal static class FigureFiles
     private const int LongestName = 80;
 
     /// <summary>Draws for a page, which holds title and names itself.</summary>
-    public static string ForPage(Figure figure, int width, int height) => Guarded(() => FigureSvg.Of(new FigureDrawing(figure, width, height, isWhole: false), $"{FileName(figure.Title)}-{width}-", title: null));
+    public static string ForPage(Figure figure, int width, int height) =>
+        Guarded(() => FigureSvg.Of(new FigureDrawing(figure, width, height, isWhole: false), $"{FileName(figure.Title)}-{width}-", title: null));
 
     /// <summary>Writes the files into a folder, which is made if need be; returns their paths.</summary>
     /// <exception cref="PermafrostException">They cannot be drawn here, or not be written.</exception>

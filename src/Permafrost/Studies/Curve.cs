@@ -48,7 +48,7 @@ internal sealed class Curve
         return thin;
     }
 
-    /// <summary>The exponential moving average of the values, weighted so that it does not lean towards zero at its start: what report.js draws before anybody moves its slider.</summary>
+    /// <summary>The exponential moving average of the values, weighted so that it does not lean towards zero at its start: as report.js draws it before its slider is moved.</summary>
     public List<double?> Smoothed()
     {
         double sum = 0, scale = 0;

@@ -8,7 +8,12 @@ internal sealed class ReportFigures
 
     // Plots in the order of the page; what else a run logs of its validation follows.
     private static readonly (string Key, string Title, string Unit)[] Known =
-        [("train/loss", "Training loss", "nats"), ("eval/accuracy", "Validation accuracy", ""), ("eval/loss", "Validation loss", "nats"), ("train/grad_norm", "Gradient norm", "before clipping")];
+    [
+        ("train/loss", "Training loss", "nats"),
+        ("eval/accuracy", "Validation accuracy", ""),
+        ("eval/loss", "Validation loss", "nats"),
+        ("train/grad_norm", "Gradient norm", "before clipping"),
+    ];
 
     private readonly IReadOnlyList<ReportRun> runs;
     private readonly Dictionary<(ReportRun Run, string Key), Curve> thinned = [];
@@ -16,17 +21,20 @@ internal sealed class ReportFigures
     public ReportFigures(IReadOnlyList<ReportRun> runs, IReadOnlyList<string> labels)
     {
         this.runs = runs;
-        IEnumerable<(string, string, string)> others = runs.SelectMany(Keys).Distinct().Where(key => Known.All(known => known.Key != key)).Select(key => (key, "Validation " + key["eval/".Length..].Replace('_', ' '), ""));
+        IEnumerable<(string, string, string)> others = runs.SelectMany(Keys).Distinct().Where(key => Known.All(known => known.Key != key))
+            .Select(key => (key, "Validation " + key["eval/".Length..].Replace('_', ' '), ""));
         (string Key, string Title, string Unit)[] plots = [.. Known.Concat(others).Where(plot => runs.Any(run => run.Curves.ContainsKey(plot.Item1)))];
-        long[] ends = [.. runs.SelectMany(run => Keys(run).Select(key => run.Curves[key].Steps)).Where(steps => steps.Count > 0).SelectMany(steps => new[] { steps[0], steps[^1] })];
-        All = [.. plots.Select(plot => (plot.Key, IsSmooth(plot.Key), Plot(plot.Key, plot.Title, plot.Unit, labels, ends.Append(0).Min(), ends.Append(1).Max())))];
+        IEnumerable<List<long>> steps = runs.SelectMany(run => Keys(run).Select(key => run.Curves[key].Steps)).Where(steps => steps.Count > 0);
+        (long first, long last) = (steps.Select(steps => steps[0]).Append(0).Min(), steps.Select(steps => steps[^1]).Append(1).Max());
+        All = [.. plots.Select(plot => (plot.Key, IsSmooth(plot.Key), Plot(plot.Key, plot.Title, plot.Unit, labels, first, last)))];
     }
 
     /// <summary>The plots with the key of metrics.jsonl that each shows, and whether its curves are averaged.</summary>
     public IReadOnlyList<(string Key, bool IsSmooth, Figure Figure)> All { get; }
 
     /// <summary>The keys of a run that are plotted.</summary>
-    public static IEnumerable<string> Keys(ReportRun run) => run.Curves.Keys.Where(key => key.StartsWith("eval/", StringComparison.Ordinal) || Known.Any(known => known.Key == key));
+    public static IEnumerable<string> Keys(ReportRun run) =>
+        run.Curves.Keys.Where(key => key.StartsWith("eval/", StringComparison.Ordinal) || Known.Any(known => known.Key == key));
 
     /// <summary>A run's colour and dash, by its place in the report.</summary>
     public static (int Colour, int Dash) Look(int run) => (run % Colours, run / Colours % Dashes);

@@ -86,7 +86,8 @@ internal sealed class ReportPage
     {
         if (figures.All.Count == 0) return "<p class=\"note\">No curves: none of metrics.jsonl\u2019s lines holds a loss or a score.</p>";
         if (options.Interactive) return Charts();
-        return options.Draw is { } draw ? Drawn(draw) : "<p class=\"note\">No curves: this build of the library has no uPlot, and it was given nothing else to draw them with. Each run\u2019s metrics.jsonl holds them.</p>";
+        if (options.Draw is { } draw) return Drawn(draw);
+        return "<p class=\"note\">No curves: this build of the library has no uPlot, and it was given nothing else to draw them with. Each run\u2019s metrics.jsonl holds them.</p>";
     }
 
     // For the script to fill.
@@ -128,7 +129,8 @@ internal sealed class ReportPage
             string unit = figure.Unit.Length > 0 ? $" <small>{Text(figure.Unit)}</small>" : "";
             html.Append($"<figure class=\"chart drawn\" role=\"img\" aria-label=\"{Text(Described(figure))}\"><figcaption>{Text(figure.Title)}{unit}</figcaption>\n");
             foreach ((string name, int width, int height) in Sizes) html.Append($"<div class=\"{name}\">{draw(figure, width, height)}</div>\n");
-            if (figure.Floors.Count > 0) html.Append($"<ul class=\"floor-key\">{string.Concat(figure.Floors.Select(floor => $"<li>{Text(floor.Name)} <b>{Headline.Percent(floor.Score)}</b></li>"))}</ul>\n");
+            string floors = string.Concat(figure.Floors.Select(floor => $"<li>{Text(floor.Name)} <b>{Headline.Percent(floor.Score)}</b></li>"));
+            if (floors.Length > 0) html.Append($"<ul class=\"floor-key\">{floors}</ul>\n");
             html.Append("</figure>\n");
         }
         html.Append("</div>\n");
@@ -140,8 +142,8 @@ internal sealed class ReportPage
     private static string Described(Figure figure)
     {
         string Label(double value) => figure.IsShare ? Headline.Percent(value) : value.ToString("G4", CultureInfo.InvariantCulture);
-        IEnumerable<string> ends = figure.Curves.Take(8).Select(curve => curve.Logged.Any(value => value is not null)
-            ? $"{curve.Run}: from {Label(curve.Logged.First(value => value is not null)!.Value)} to {Label(curve.Logged.Last(value => value is not null)!.Value)}" : $"{curve.Run}: no values");
+        string Ends(double[] values) => values.Length > 0 ? $"from {Label(values[0])} to {Label(values[^1])}" : "no values";
+        IEnumerable<string> ends = figure.Curves.Take(8).Select(curve => $"{curve.Run}: {Ends([.. curve.Logged.OfType<double>()])}");
         return $"{figure.Title} over steps. {string.Join("; ", ends)}";
     }
 
@@ -183,8 +185,12 @@ internal sealed class ReportPage
         var charts = new JsonArray();
         foreach ((string key, bool isSmooth, Figure figure) in figures.All)
         {
-            JsonArray floors = figure.Floors.Count == 0 ? [] : [.. figures.Floors().Select(floor => (JsonNode)new JsonObject { ["task"] = floor.Task, ["name"] = floor.Name, ["score"] = floor.Score })];
-            charts.Add(new JsonObject { ["key"] = key, ["title"] = figure.Title, ["unit"] = figure.Unit, ["percent"] = figure.IsShare, ["smooth"] = isSmooth, ["floors"] = floors });
+            JsonArray floors = figure.Floors.Count == 0 ? [] : [.. figures.Floors().Select(floor =>
+                (JsonNode)new JsonObject { ["task"] = floor.Task, ["name"] = floor.Name, ["score"] = floor.Score })];
+            charts.Add(new JsonObject
+            {
+                ["key"] = key, ["title"] = figure.Title, ["unit"] = figure.Unit, ["percent"] = figure.IsShare, ["smooth"] = isSmooth, ["floors"] = floors,
+            });
         }
         var lines = new JsonArray();
         for (int i = 0; i < runs.Count; i++)
