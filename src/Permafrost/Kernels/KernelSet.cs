@@ -9,6 +9,9 @@ public static class KernelSet
     /// <summary>No kernels.</summary>
     public const string None = "none";
 
+    /// <summary>Intel's tile registers.</summary>
+    internal const string Tiles = "avx512-amx";
+
     private static readonly Lazy<IReadOnlyList<string>> LazyAvailable = new(() => KernelLibrary.Path is null ? [None] : [.. Text(NativeMethods.pf_sets()).Split(' '), None]);
     private static string? name;
 

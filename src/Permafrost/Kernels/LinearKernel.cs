@@ -240,7 +240,7 @@ public static unsafe class LinearKernel
     // x^T dy, the gradient of a weight, with float32 sums: the same product, whose rows are x's columns and whose weight is dy.
     private static Tensor WeightGradient(Tensor x, Tensor dy)
     {
-        (x, dy) = (EvenTokens(x), EvenTokens(dy));
+        (x, dy) = (WholeGroups(x), WholeGroups(dy));
         long inputs = x.size(-1), outputs = dy.size(-1), rows = x.NumberOfElements / inputs, stride = rows + rows % 2;
         if (rows == 0) return torch.zeros(inputs, outputs);
         Tensor columns = Workspace.Empty([inputs, stride], ScalarType.BFloat16);
@@ -249,8 +249,12 @@ public static unsafe class LinearKernel
         return Product(columns, Packed(dy.view(rows, outputs), transposed: false), null, stride, outputs, transposed: false, FusedActivation.None, [inputs, outputs], ScalarType.Float32, null);
     }
 
-    // The product adds tokens two by two: each sequence gets an even number of them, so that padding behind it does not pair them otherwise.
-    private static Tensor EvenTokens(Tensor x) => x.Dimensions < 3 || x.size(-2) % 2 == 0 ? x : torch.nn.functional.pad(x, [0, 0, 0, 1], PaddingModes.Constant, 0);
+    // The product adds tokens two by two, tile registers 32 at a time: each sequence gets whole groups of them, so that padding behind it does not group them otherwise.
+    private static Tensor WholeGroups(Tensor x)
+    {
+        long group = KernelSet.Name == KernelSet.Tiles ? 32 : 2, missing = x.Dimensions < 3 ? 0 : (group - x.size(-2) % group) % group;
+        return missing == 0 ? x : torch.nn.functional.pad(x, [0, 0, 0, missing], PaddingModes.Constant, 0);
+    }
 
     /// <summary>(width) float32: the sums of a matrix's columns, row after row.</summary>
     internal static Tensor ColumnSums(Tensor x)
