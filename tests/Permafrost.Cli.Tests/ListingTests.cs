@@ -94,7 +94,7 @@ public class ListingTests
     {
         var settings = new CliSettings { Environment = new Dictionary<string, string?> { ["OMP_NUM_THREADS"] = "1" } };
         JsonObject json = Cli.Run(settings, "env", "--json").Succeeded().Json;
-        foreach (string key in new[] { "permafrost", "dotnet", "os", "architecture", "libtorch", "native_library", "blas", "cpu", "cpu_features" }) Assert.False(string.IsNullOrWhiteSpace((string?)json[key]), key);
+        foreach (string key in new[] { "permafrost", "dotnet", "os", "architecture", "libtorch", "torchsharp", "kernels", "kernels_library", "kernels_available", "cpu", "cpu_features" }) Assert.False(string.IsNullOrWhiteSpace((string?)json[key]), key);
         Assert.Equal(1, (int)json["threads"]!);
         Assert.True((int)json["cores"]! >= 1 && (long)json["memory_bytes"]! > 1 << 20 && (int)json["cuda_devices"]! >= 0);
         Assert.Equal("1", (string?)json["variables"]!["OMP_NUM_THREADS"]);

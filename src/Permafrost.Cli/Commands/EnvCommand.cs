@@ -9,7 +9,7 @@ internal static class EnvCommand
 {
     public static Command Create()
     {
-        var command = new Command("env", "versions, processor, threads, devices, BLAS: what a bug report needs");
+        var command = new Command("env", "versions, processor, threads, devices, kernels: what a bug report needs");
         Option<bool> json = CommonOptions.Json();
         command.Add(json);
         command.SetAction(parsed =>

@@ -1,7 +1,6 @@
 using System.Buffers.Binary;
 using System.Text;
 using Permafrost.Formats.Safetensors;
-using Permafrost.Kernels;
 
 namespace Permafrost.Cli.Tests;
 
