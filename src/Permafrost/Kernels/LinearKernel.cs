@@ -14,7 +14,7 @@ public static unsafe class LinearKernel
     public static Tensor Pack(this Tensor weight, bool transposed = false)
     {
         if (weight.Dimensions != 2 || weight.NumberOfElements == 0 || weight.dtype != ScalarType.Float32 || !weight.IsOnCpu()) throw new ArgumentException($"{weight.Describe()} cannot be packed; a float32 matrix on the CPU can");
-        return Packed(weight, transposed, keeps: true);
+        return Packed(weight, transposed);
     }
 
     /// <summary>The float32 weight (inputs, outputs) that was packed, rounded to bfloat16.</summary>
@@ -216,12 +216,12 @@ public static unsafe class LinearKernel
     }
 
     // A matrix (inputs, outputs) of float32 or bfloat16, or its transpose, in packed order.
-    private static Tensor Packed(Tensor matrix, bool transposed, bool keeps = false)
+    private static Tensor Packed(Tensor matrix, bool transposed)
     {
         int input = transposed ? 1 : 0, output = 1 - input;
         (long inputs, long outputs) = (matrix.size(input), matrix.size(output));
         long[] shape = [PackedElements(inputs, outputs)];
-        Tensor packed = keeps ? torch.empty(shape, ScalarType.BFloat16) : Workspace.Empty(shape, ScalarType.BFloat16);
+        Tensor packed = Workspace.Empty(shape, ScalarType.BFloat16);
         var arguments = new PackArguments
         {
             Inputs = inputs,

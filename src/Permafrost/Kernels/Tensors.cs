@@ -31,7 +31,7 @@ public static unsafe class Tensors
     public static Tensor FromMemory(byte* data, long bytes, ReadOnlySpan<long> shape, ScalarType type)
     {
         CheckLength(bytes, shape, type);
-        Tensor tensor = torch.empty(shape, type);
+        Tensor tensor = Workspace.Empty(shape.ToArray(), type);
         if (bytes > 0) Buffer.MemoryCopy(data, (void*)tensor.Address(), bytes, bytes);
         return tensor;
     }

@@ -5,8 +5,9 @@ using Permafrost.Kernels.Interop;
 namespace Permafrost.Kernels;
 
 /// <summary>
-/// Memory for what kernels write. A training step asks for the same few hundred large pieces again and again; left to the C library they scatter over its heap, which grows by a fifth, or are
-/// mapped and cleared anew each time. Here a freed piece is kept for the next of its size, and all of them together are never more than a little above the most that was in use at once.
+/// Memory for weights and for what kernels write. A training step asks for the same few hundred large pieces again and again; left to the C library, whose heap does not find
+/// an aligned piece's hole again, they scatter, or are mapped and cleared anew each time. Here a freed piece is kept for the next of its size, and all of them together
+/// are never more than a little above the most that was in use at once.
 /// </summary>
 internal static unsafe class Workspace
 {
@@ -24,7 +25,7 @@ internal static unsafe class Workspace
     {
         long bytes = type.ElementBytes();
         foreach (long size in shape) bytes *= size;
-        if (bytes < Smallest) return torch.empty(shape, type);
+        if (bytes < Smallest || !OperatingSystem.IsLinux()) return torch.empty(shape, type);
         nint address = Take(bytes);
         try
         {

@@ -89,7 +89,7 @@ public sealed class Parameter(string name, long[] shape, Initializer initializer
     /// <summary>Draws the start value.</summary>
     public void Initialize(Generator random, Initializer? other = null)
     {
-        Tensor tensor = torch.empty(Shape);
+        Tensor tensor = Workspace.Empty(Shape);
         (other ?? Initializer)(tensor, random);
         Value = tensor;
     }

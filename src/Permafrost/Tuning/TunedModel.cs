@@ -68,6 +68,7 @@ public sealed class TunedModel : IDisposable
             if (parameter.Trained) parameter.Parameter.Value.requires_grad = true;
             else if (FrozenType == ScalarType.BFloat16 && !InAdapter.Contains(parameter)) parameter.Parameter.FreezeAsBFloat16();
         }
+        Workspace.Trim();
     }
 
     /// <summary>The model in the middle.</summary>
