@@ -1,3 +1,4 @@
+using System.Buffers.Binary;
 using System.Runtime.InteropServices;
 
 namespace Permafrost.Kernels.Interop;
@@ -25,6 +26,7 @@ internal static class KernelLibrary
         string? file = Array.Find(places, File.Exists);
         if (file is null && given is { Length: > 0 }) throw new EngineException($"the variable PERMAFROST_NATIVE names {given}, which does not exist: unset it, or build native/ with cmake");
         if (file is null) return null;
+        if (!IsWhole(file)) throw new EngineException($"the kernels {file} are cut short or no library: delete the file and start ./permafrost, which rebuilds it");
         try
         {
             handle = NativeLibrary.Load(file);
@@ -39,5 +41,23 @@ internal static class KernelLibrary
         if (version != NativeMethods.AbiVersion)
             throw new EngineException($"the kernels {file} have interface version {version}, this program needs {NativeMethods.AbiVersion}: start through ./permafrost, which rebuilds them");
         return file;
+    }
+
+    // The loader maps a file that was cut short and ends the process when it reads what is not there. The table of an ELF file's sections is its last part.
+    private static bool IsWhole(string file)
+    {
+        Span<byte> header = stackalloc byte[64];
+        try
+        {
+            using FileStream stream = File.OpenRead(file);
+            if (stream.ReadAtLeast(header, header.Length, throwOnEndOfStream: false) < header.Length || !header.StartsWith("\u007fELF"u8)) return false;
+            ulong table = BinaryPrimitives.ReadUInt64LittleEndian(header[40..]);
+            uint bytes = (uint)BinaryPrimitives.ReadUInt16LittleEndian(header[58..]) * BinaryPrimitives.ReadUInt16LittleEndian(header[60..]);
+            return table <= (ulong)stream.Length && bytes <= (ulong)stream.Length - table;
+        }
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+        {
+            throw new EngineException($"the kernels {file} cannot be read: {error.Message.TrimEnd('.')}", error);
+        }
     }
 }
