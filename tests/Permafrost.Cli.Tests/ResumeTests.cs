@@ -70,15 +70,18 @@ public class ResumeTests
         Assert.Contains($"{newest} is damaged", result.Error, StringComparison.Ordinal);
     }
 
-    [Fact]
-    public void Refuses_a_checkpoint_of_a_newer_version()
+    [Theory]
+    [InlineData(99, "version 99", "update")]
+    [InlineData(1, "earlier version", "evaluate its adapter")]
+    public void Refuses_a_checkpoint_of_another_version(int version, params string[] words)
     {
         using var scratch = new Scratch();
         Stopped(scratch);
         string newest = RunFiles.Checkpoints(scratch["run"]).Last();
-        string manifest = Path.Combine(newest, "manifest.json");
-        File.WriteAllText(manifest, File.ReadAllText(manifest).Replace("\"checkpoint_version\": 1", "\"checkpoint_version\": 99", StringComparison.Ordinal));
-        Cli.Run("finetune", "--resume-from-checkpoint", newest).Refused(1, "version 99", "update");
+        string manifest = Path.Combine(newest, "manifest.json"), text = File.ReadAllText(manifest), changed = text.Replace("\"checkpoint_version\": 2", $"\"checkpoint_version\": {version}", StringComparison.Ordinal);
+        Assert.NotEqual(text, changed);
+        File.WriteAllText(manifest, changed);
+        Cli.Run("finetune", "--resume-from-checkpoint", newest).Refused(1, words);
     }
 
     [Fact]
