@@ -1,6 +1,6 @@
 using System.Text.Json.Nodes;
-using Permafrost.Tests.Shared;
 using Permafrost.Kernels;
+using Permafrost.Tests.Shared;
 using Permafrost.Training;
 
 namespace Permafrost.Cli.Tests;

@@ -1,5 +1,5 @@
-using Permafrost.Tests.Shared;
 using Permafrost.Kernels;
+using Permafrost.Tests.Shared;
 
 namespace Permafrost.Cli.Tests;
 

@@ -1,8 +1,8 @@
 using System.Text.RegularExpressions;
 using Permafrost.Formats.Idx;
+using Permafrost.Kernels;
 using Permafrost.Models;
 using Permafrost.Tests.Shared;
-using Permafrost.Kernels;
 
 namespace Permafrost.Cli.Tests;
 

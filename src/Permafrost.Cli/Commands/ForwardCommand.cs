@@ -3,9 +3,9 @@ using System.Text.Json.Nodes;
 using Permafrost.Cli.Terminal;
 using Permafrost.Formats;
 using Permafrost.Formats.Safetensors;
+using Permafrost.Kernels;
 using Permafrost.Models;
 using Permafrost.Nn;
-using Permafrost.Kernels;
 using Permafrost.Training;
 
 namespace Permafrost.Cli.Commands;

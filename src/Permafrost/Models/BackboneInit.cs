@@ -1,5 +1,5 @@
-using Permafrost.Nn;
 using Permafrost.Kernels;
+using Permafrost.Nn;
 
 namespace Permafrost.Models;
 

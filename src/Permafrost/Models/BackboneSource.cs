@@ -1,8 +1,8 @@
 using System.Security.Cryptography;
 using System.Text;
 using Permafrost.Formats;
-using Permafrost.Nn;
 using Permafrost.Kernels;
+using Permafrost.Nn;
 
 namespace Permafrost.Models;
 

@@ -4,8 +4,8 @@
 // unless they are asked for; and the last layer computes only the positions that are read. The token table is only read when ids are given.
 
 using Permafrost.Formats;
-using Permafrost.Nn;
 using Permafrost.Kernels;
+using Permafrost.Nn;
 
 namespace Permafrost.Models;
 

@@ -1,7 +1,7 @@
 using Permafrost.Formats;
 using Permafrost.Formats.Safetensors;
-using Permafrost.Nn;
 using Permafrost.Kernels;
+using Permafrost.Nn;
 
 namespace Permafrost.Models;
 

@@ -189,7 +189,12 @@ internal sealed class ReportPage
                 (JsonNode)new JsonObject { ["task"] = floor.Task, ["name"] = floor.Name, ["score"] = floor.Score })];
             charts.Add(new JsonObject
             {
-                ["key"] = key, ["title"] = figure.Title, ["unit"] = figure.Unit, ["percent"] = figure.IsShare, ["smooth"] = isSmooth, ["floors"] = floors,
+                ["key"] = key,
+                ["title"] = figure.Title,
+                ["unit"] = figure.Unit,
+                ["percent"] = figure.IsShare,
+                ["smooth"] = isSmooth,
+                ["floors"] = floors,
             });
         }
         var lines = new JsonArray();

@@ -1,6 +1,6 @@
 using System.Text.Json.Nodes;
-using Permafrost.Tasks;
 using Permafrost.Kernels;
+using Permafrost.Tasks;
 using Permafrost.Tuning;
 
 namespace Permafrost.Training;

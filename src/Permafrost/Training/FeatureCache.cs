@@ -1,8 +1,8 @@
 using System.Security.Cryptography;
 using System.Text;
 using Permafrost.Formats.Safetensors;
-using Permafrost.Tasks;
 using Permafrost.Kernels;
+using Permafrost.Tasks;
 
 namespace Permafrost.Training;
 

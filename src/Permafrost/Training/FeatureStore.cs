@@ -3,8 +3,8 @@ using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json.Nodes;
-using Permafrost.Tasks;
 using Permafrost.Kernels;
+using Permafrost.Tasks;
 using Permafrost.Tuning;
 
 namespace Permafrost.Training;

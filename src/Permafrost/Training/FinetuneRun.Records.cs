@@ -3,9 +3,9 @@ using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using Permafrost.Formats;
+using Permafrost.Kernels;
 using Permafrost.Models;
 using Permafrost.Tasks;
-using Permafrost.Kernels;
 
 namespace Permafrost.Training;
 

@@ -1,9 +1,9 @@
 using System.Text;
 using System.Text.Json.Nodes;
 using Permafrost.Formats;
+using Permafrost.Kernels;
 using Permafrost.Models;
 using Permafrost.Tasks;
-using Permafrost.Kernels;
 using Permafrost.Tuning;
 
 namespace Permafrost.Training;

@@ -1,5 +1,5 @@
-using Permafrost.Tasks;
 using Permafrost.Kernels;
+using Permafrost.Tasks;
 using Permafrost.Training.Optimizers;
 using Permafrost.Tuning;
 

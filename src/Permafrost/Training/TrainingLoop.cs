@@ -1,7 +1,7 @@
 using Permafrost.Formats;
+using Permafrost.Kernels;
 using Permafrost.Models;
 using Permafrost.Tasks;
-using Permafrost.Kernels;
 using Permafrost.Training.Optimizers;
 using Permafrost.Tuning;
 

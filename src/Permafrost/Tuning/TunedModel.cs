@@ -1,7 +1,7 @@
+using Permafrost.Kernels;
 using Permafrost.Models;
 using Permafrost.Nn;
 using Permafrost.Tasks;
-using Permafrost.Kernels;
 
 namespace Permafrost.Tuning;
 

@@ -1,8 +1,8 @@
 using Permafrost.Formats.Safetensors;
+using Permafrost.Kernels;
 using Permafrost.Models;
 using Permafrost.Nn;
 using Permafrost.Tests.Shared;
-using Permafrost.Kernels;
 
 namespace Permafrost.Tests.Models;
 

@@ -1,8 +1,8 @@
 using System.Text.Json.Nodes;
 using Permafrost.Formats;
+using Permafrost.Kernels;
 using Permafrost.Models;
 using Permafrost.Tests.Shared;
-using Permafrost.Kernels;
 
 namespace Permafrost.Tests.Models;
 

@@ -1,7 +1,7 @@
 using Permafrost.Formats;
+using Permafrost.Kernels;
 using Permafrost.Models;
 using Permafrost.Nn;
-using Permafrost.Kernels;
 
 namespace Permafrost.Tests.Models;
 

@@ -1,7 +1,7 @@
 using System.Text.Json.Nodes;
 using Permafrost.Formats.Safetensors;
-using Permafrost.Tests.Shared;
 using Permafrost.Kernels;
+using Permafrost.Tests.Shared;
 using Permafrost.Training.Optimizers;
 
 namespace Permafrost.Tests.Training;
