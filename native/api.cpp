@@ -163,7 +163,8 @@ int pf_product(const pf_product_args* args) {
         if (!is_type(a.y_type) || !is_activation(a.activation)) return fail("product: an unknown type or activation");
         const int64_t panels = ceiling(a.transposed ? a.inputs : a.outputs, kPanel);
         // The numbers of a bfloat16 product are done four times as fast as others.
-        products(panels, a.rows, 0.5 * a.rows * a.inputs * a.outputs, [&](int64_t begin, int64_t end, int64_t first, int64_t last) { active().product(a, begin, end, first, last); });
+        products(panels, a.rows, 0.5 * a.rows * a.inputs * a.outputs,
+                 [&](int64_t begin, int64_t end, int64_t first, int64_t last) { active().product(a, begin, end, first, last); });
         return 0;
     });
 }
@@ -196,7 +197,9 @@ int pf_matmul(const pf_matmul_args* args) {
 
 int pf_multiply(const pf_elementwise_args* args) {
     return guarded(args, "multiply", [](const pf_elementwise_args& a) {
-        pieces(a.count, kElements, static_cast<double>(a.count), [&](int64_t begin, int64_t end) { active().multiply(a.x, a.other, a.y, static_cast<Type>(a.x_type), begin, end); });
+        pieces(a.count, kElements, static_cast<double>(a.count), [&](int64_t begin, int64_t end) {
+            active().multiply(a.x, a.other, a.y, static_cast<Type>(a.x_type), begin, end);
+        });
         return 0;
     });
 }

@@ -90,7 +90,8 @@ template <int R, typename E>
 void row_tiles(const E* a, int64_t a_stride, const E* b, int64_t b_columns, int64_t columns, int64_t inner, float* c, int64_t c_stride, bool add) {
     int64_t j = 0;
     // Four vectors of columns (64 keys, 64 numbers of a head) go better as two and two than as three and one.
-    for (; j + kTileColumns * kWidth <= columns && (kTileColumns < 3 || columns - j != 4 * kWidth); j += kTileColumns * kWidth) tile<R, kTileColumns>(a, a_stride, b + j * kGroup<E>, b_columns, inner, c + j, c_stride, add);
+    for (; j + kTileColumns * kWidth <= columns && (kTileColumns < 3 || columns - j != 4 * kWidth); j += kTileColumns * kWidth)
+        tile<R, kTileColumns>(a, a_stride, b + j * kGroup<E>, b_columns, inner, c + j, c_stride, add);
     if constexpr (kTileColumns > 2)
         for (; j + 2 * kWidth <= columns; j += 2 * kWidth) tile<R, 2>(a, a_stride, b + j * kGroup<E>, b_columns, inner, c + j, c_stride, add);
     for (; j < columns; j += kWidth) tile<R, 1>(a, a_stride, b + j * kGroup<E>, b_columns, inner, c + j, c_stride, add);
@@ -406,7 +407,8 @@ void backward_of(const pf_attention_args& a, int64_t begin, int64_t end) {
                 product(k_columns + s0, size.keys, ds_packed, kBlock, size.head, queries, keys, dq + t0, size.queries, true);
             }
             for (int64_t s = 0; s < keys && s0 + s < a.keys; s++) {
-                In *to_k = static_cast<In*>(a.dk) + batch * a.k_batch + (s0 + s) * a.k_token + offset, *to_v = static_cast<In*>(a.dv) + batch * a.v_batch + (s0 + s) * a.v_token + offset;
+                In* to_k = static_cast<In*>(a.dk) + batch * a.k_batch + (s0 + s) * a.k_token + offset;
+                In* to_v = static_cast<In*>(a.dv) + batch * a.v_batch + (s0 + s) * a.v_token + offset;
                 const float *row_k = dk + s * size.head, *row_v = dv + s * size.head;
 #pragma omp simd
                 for (int64_t d = 0; d < a.head_size; d++) {

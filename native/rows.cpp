@@ -111,7 +111,9 @@ void norm_forward(const pf_norm_forward_args& a, int64_t begin, int64_t end) {
 }
 
 void norm_backward(const pf_norm_backward_args& a, float* partial, int64_t begin, int64_t end) {
-    with_type(static_cast<Type>(a.d_normed_type), [&](auto n) { with_type(static_cast<Type>(a.dy_type), [&](auto y) { norm_backward_of<decltype(n), decltype(y)>(a, partial, begin, end); }); });
+    with_type(static_cast<Type>(a.d_normed_type), [&](auto n) {
+        with_type(static_cast<Type>(a.dy_type), [&](auto y) { norm_backward_of<decltype(n), decltype(y)>(a, partial, begin, end); });
+    });
 }
 
 void multiply(const void* a, const void* b, void* result, Type type, int64_t begin, int64_t end) {
@@ -198,8 +200,10 @@ void scale(float* x, float factor, int64_t begin, int64_t end) {
 // settings: learning rate / (1 - beta1^t), sqrt(1 - beta2^t), beta1, beta2, epsilon, L2 decay, decoupled decay (1 - rate * decay), gradient scale.
 // Operation for operation what Adam.cs calls on libtorch, so that both give the same bits within rounding.
 void adam(float* p, const float* g, float* m, float* v, const double* settings, int64_t begin, int64_t end) {
-    const float step = static_cast<float>(settings[0]), correction = static_cast<float>(settings[1]), beta1 = static_cast<float>(settings[2]), beta2 = static_cast<float>(settings[3]);
-    const float epsilon = static_cast<float>(settings[4]), decay = static_cast<float>(settings[5]), shrink = static_cast<float>(settings[6]), scale = static_cast<float>(settings[7]);
+    const float step = static_cast<float>(settings[0]), correction = static_cast<float>(settings[1]);
+    const float beta1 = static_cast<float>(settings[2]), beta2 = static_cast<float>(settings[3]);
+    const float epsilon = static_cast<float>(settings[4]), decay = static_cast<float>(settings[5]);
+    const float shrink = static_cast<float>(settings[6]), scale = static_cast<float>(settings[7]);
     const float rest1 = static_cast<float>(1 - settings[2]), rest2 = static_cast<float>(1 - settings[3]);
 #pragma omp simd
     for (int64_t i = begin; i < end; i++) {

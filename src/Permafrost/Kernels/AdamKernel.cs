@@ -48,11 +48,25 @@ internal static unsafe class AdamKernel
         int count = parameters.Length;
         Tensor[] dense = [.. gradients.Select(gradient => Elementwise.As(gradient, ScalarType.Float32))];
         long[] elements = [.. parameters.Select(parameter => parameter.NumberOfElements)];
-        nint[] addresses = [.. parameters.Select(TensorExtensions.Address), .. dense.Select(TensorExtensions.Address), .. first.Select(TensorExtensions.Address), .. second.Select(TensorExtensions.Address)];
+        nint[] addresses =
+        [
+            .. parameters.Select(TensorExtensions.Address),
+            .. dense.Select(TensorExtensions.Address),
+            .. first.Select(TensorExtensions.Address),
+            .. second.Select(TensorExtensions.Address),
+        ];
         fixed (long* sizes = elements)
         fixed (nint* pointers = addresses)
         {
-            var arguments = new AdamArguments { Count = count, Elements = (nint)sizes, Parameters = (nint)pointers, Gradients = (nint)(pointers + count), First = (nint)(pointers + 2 * count), Second = (nint)(pointers + 3 * count) };
+            var arguments = new AdamArguments
+            {
+                Count = count,
+                Elements = (nint)sizes,
+                Parameters = (nint)pointers,
+                Gradients = (nint)(pointers + count),
+                First = (nint)(pointers + 2 * count),
+                Second = (nint)(pointers + 3 * count),
+            };
             for (int i = 0; i < 8; i++) arguments.Settings[i] = settings[i];
             NativeMethods.Check(NativeMethods.pf_adam(&arguments));
         }

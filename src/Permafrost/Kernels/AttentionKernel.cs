@@ -12,7 +12,9 @@ public static unsafe class AttentionKernel
         if (qkv.Dimensions != 3 || qkv.size(2) % 3 != 0) throw new ArgumentException($"self-attention wants (batch, tokens, 3 * width), not {qkv.Describe()}");
         long width = qkv.size(2) / 3;
         Check(qkv, qkv, width, settings);
-        if (!KernelSet.Takes(qkv)) return Segment.Compose(inputs => AttentionTwin.Forward(inputs[0].narrow(2, 0, width), inputs[0].narrow(2, width, width), inputs[0].narrow(2, 2 * width, width), settings), qkv);
+        if (!KernelSet.Takes(qkv))
+            return Segment.Compose(
+                inputs => AttentionTwin.Forward(inputs[0].narrow(2, 0, width), inputs[0].narrow(2, width, width), inputs[0].narrow(2, 2 * width, width), settings), qkv);
         bool grad = torch.is_grad_enabled() && qkv.requires_grad;
         if (grad && Tape.Current is null) return Segment.Run(input => input.SelfAttention(settings), qkv);
         Tensor dense = qkv.is_contiguous() ? qkv : qkv.contiguous();
@@ -27,7 +29,8 @@ public static unsafe class AttentionKernel
         if (query.Dimensions != 3 || keysAndValues.Dimensions != 3 || keysAndValues.size(2) != 2 * width || keysAndValues.size(0) != query.size(0))
             throw new ArgumentException($"queries {query.Describe()} and keys and values {keysAndValues.Describe()} do not belong together");
         Check(query, keysAndValues, width, settings);
-        if (!KernelSet.Takes(query)) return Segment.Compose(inputs => AttentionTwin.Forward(inputs[0], inputs[1].narrow(2, 0, width), inputs[1].narrow(2, width, width), settings), query, keysAndValues);
+        if (!KernelSet.Takes(query))
+            return Segment.Compose(inputs => AttentionTwin.Forward(inputs[0], inputs[1].narrow(2, 0, width), inputs[1].narrow(2, width, width), settings), query, keysAndValues);
         bool grad = torch.is_grad_enabled() && (query.requires_grad || keysAndValues.requires_grad);
         if (grad && Tape.Current is null) return Segment.Run(given => [given[0]!.CrossAttention(given[1]!, settings)], query, keysAndValues)[0];
         Tensor q = query.is_contiguous() ? query : query.contiguous(), kv = keysAndValues.is_contiguous() ? keysAndValues : keysAndValues.contiguous();
@@ -117,7 +120,8 @@ public static unsafe class AttentionKernel
         {
             if (tape.Take(output) is not { } given) return;
             Tensor dOut = Elementwise.As(given, output.dtype);
-            var gradients = held.ToDictionary(side => side.Given, side => Workspace.Empty(side.Dense.shape, side.Dense.dtype), (IEqualityComparer<Tensor>)ReferenceEqualityComparer.Instance);
+            var gradients = held.ToDictionary(
+                side => side.Given, side => Workspace.Empty(side.Dense.shape, side.Dense.dtype), (IEqualityComparer<Tensor>)ReferenceEqualityComparer.Instance);
             AttentionArguments call = Arguments();
             call.DOut = dOut.Address();
             call.Dq = q.Address(gradients[q.Given]);
@@ -140,7 +144,8 @@ public static unsafe class AttentionKernel
         long keys = k.size(1);
         if (settings.Positions is { } positions)
         {
-            if (positions.dtype != ScalarType.Int64 || !positions.HasShape(q.size(0), q.size(1))) throw new ArgumentException($"positions must be int64 and (batch, queries), not {positions.Describe()}");
+            if (positions.dtype != ScalarType.Int64 || !positions.HasShape(q.size(0), q.size(1)))
+                throw new ArgumentException($"positions must be int64 and (batch, queries), not {positions.Describe()}");
             LinearKernel.CheckDevice(q, positions, "positions");
             // Not on other devices, which would have to be waited for.
             if (positions.IsOnCpu() && positions.NumberOfElements > 0)

@@ -21,7 +21,10 @@ internal static class AttentionTwin
         return probabilities.to(v.dtype).matmul(Split(v, H)).transpose(1, 2).reshape(B, T, H * D);
     }
 
-    /// <summary>libtorch's own fused attention. Its scale is 1 / sqrt(D), and what it gives for a query that sees no key differs between versions: such a query is shown all, and gives zeros.</summary>
+    /// <summary>
+    /// libtorch's own fused attention. Its scale is 1 / sqrt(D), and what it gives for a query that sees no key differs between versions: such a query is shown all, and gives
+    /// zeros.
+    /// </summary>
     public static Tensor Library(Tensor q, Tensor k, Tensor v, AttentionSettings settings)
     {
         (long B, long T, long H, long D) = (q.size(0), q.size(1), settings.Heads, q.size(2) / settings.Heads);

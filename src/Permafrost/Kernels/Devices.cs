@@ -15,7 +15,9 @@ public static class Devices
         if (text != "cuda" && !(text.StartsWith("cuda:", StringComparison.Ordinal) && int.TryParse(text.AsSpan(5), NumberStyles.None, CultureInfo.InvariantCulture, out index)))
             throw new FormatException($"'{text}' is no device: use auto, cpu, cuda or cuda:N");
         if (Engine.CudaDevices == 0)
-            throw new FormatException($"'{text}' asks for CUDA, but {(Engine.HasCudaLibrary ? "libtorch finds no GPU here" : "this program was built with the CPU build of libtorch")} (see `permafrost env`): use cpu");
+            throw new FormatException(
+                $"'{text}' asks for CUDA, but {(Engine.HasCudaLibrary ? "libtorch finds no GPU here" : "this program was built with the CPU build of libtorch")} " +
+                "(see `permafrost env`): use cpu");
         if (index >= Engine.CudaDevices) throw new FormatException($"'{text}' does not exist: this machine has cuda:0 to cuda:{Engine.CudaDevices - 1}");
         return new Device(DeviceType.CUDA, index);
     }

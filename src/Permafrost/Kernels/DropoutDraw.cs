@@ -3,8 +3,8 @@ using System.Buffers.Binary;
 namespace Permafrost.Kernels;
 
 /// <summary>
-/// One dropout: its probability and the key of its masks. Whether an element is dropped is a function of the key, the row within the run and the element within the row, so that neither
-/// the other rows of a batch nor the number of threads changes it, and a backward pass or a second forward pass finds it again without a stored mask.
+/// One dropout: its probability and the key of its masks. Whether an element is dropped is a function of the key, the row within the run and the element within the row, so that
+/// neither the other rows of a batch nor the number of threads changes it, and a backward pass or a second forward pass finds it again without a stored mask.
 /// </summary>
 /// <param name="Probability">With which an element is dropped; 0 drops nothing.</param>
 /// <param name="Key">Of run seed, step and layer.</param>

@@ -31,7 +31,15 @@ public static unsafe class DropoutKernel
         Tensor dense = x.is_contiguous() ? x : x.contiguous(), y = Workspace.Empty(dense.shape, dense.dtype);
         long rows = dense.size(0), elements = dense.NumberOfElements;
         if (elements == 0) return y;
-        var arguments = new DropoutArguments { Rows = rows, Width = elements / rows, X = dense.Address(), Type = Elementwise.TypeCode(dense.dtype), Dropout = new NativeDropout(dropout), Y = y.Address() };
+        var arguments = new DropoutArguments
+        {
+            Rows = rows,
+            Width = elements / rows,
+            X = dense.Address(),
+            Type = Elementwise.TypeCode(dense.dtype),
+            Dropout = new NativeDropout(dropout),
+            Y = y.Address(),
+        };
         NativeMethods.Check(NativeMethods.pf_dropout_apply(&arguments));
         GC.KeepAlive(dense);
         return y;

@@ -10,8 +10,10 @@ internal static unsafe class Elementwise
     /// <summary>sum += other, in place.</summary>
     public static void AddTo(Tensor sum, Tensor other)
     {
-        if (KernelSet.Takes(sum) && other.dtype == sum.dtype && sum.is_contiguous() && other.is_contiguous() && sum.NumberOfElements == other.NumberOfElements) Call(Operation.Add, sum, other, sum);
-        else sum.add_(other);
+        if (KernelSet.Takes(sum) && other.dtype == sum.dtype && sum.is_contiguous() && other.is_contiguous() && sum.NumberOfElements == other.NumberOfElements)
+            Call(Operation.Add, sum, other, sum);
+        else
+            sum.add_(other);
     }
 
     /// <summary>a times b, contiguous tensors of one type and size.</summary>
@@ -35,7 +37,15 @@ internal static unsafe class Elementwise
 
     private static void Call(Operation operation, Tensor x, Tensor? other, Tensor y)
     {
-        var arguments = new ElementwiseArguments { Count = x.NumberOfElements, X = x.Address(), Other = other?.Address() ?? 0, Y = y.Address(), XType = TypeCode(x.dtype), YType = TypeCode(y.dtype) };
+        var arguments = new ElementwiseArguments
+        {
+            Count = x.NumberOfElements,
+            X = x.Address(),
+            Other = other?.Address() ?? 0,
+            Y = y.Address(),
+            XType = TypeCode(x.dtype),
+            YType = TypeCode(y.dtype),
+        };
         NativeMethods.Check(operation switch
         {
             Operation.Add => NativeMethods.pf_add(&arguments),

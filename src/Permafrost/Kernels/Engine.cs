@@ -12,8 +12,8 @@ public static partial class Engine
     private static volatile bool ready;
 
     /// <summary>
-    /// Asks libtorch's OpenMP threads to sleep while they wait for work: they would spin on the very cores that the kernels' threads need. Heeded where nothing of TorchSharp was used before;
-    /// <see cref="EnsureLoaded"/> does it too. A value of OMP_WAIT_POLICY that the user has set stays.
+    /// Asks libtorch's OpenMP threads to sleep while they wait for work: they would spin on the very cores that the kernels' threads need. Heeded where nothing of TorchSharp was
+    /// used before; <see cref="EnsureLoaded"/> does it too. A value of OMP_WAIT_POLICY that the user has set stays.
     /// </summary>
     public static void KeepLibtorchFromSpinning()
     {
@@ -129,9 +129,12 @@ public static partial class Engine
     private static string WayOut(string reason)
     {
         if (reason.Contains("GLIBCXX_3.4.32", StringComparison.Ordinal))
-            return "This system's libstdc++ is older than TorchSharp asks for; start through ./permafrost, whose build adapts it, or reference Permafrost's package, which does the same";
-        if (reason.Contains("GLIBCXX_", StringComparison.Ordinal) || reason.Contains("GLIBC_", StringComparison.Ordinal)) return "This system's C++ or C library is too old: Debian 12, Ubuntu 22.04 or newer is needed";
-        return "A program needs a package libtorch-cpu-linux-x64 (or its sibling for another platform or CUDA) of version 2.10.0 beside TorchSharp; start through ./permafrost, which restores it";
+            return "This system's libstdc++ is older than TorchSharp asks for; start through ./permafrost, whose build adapts it, " +
+                "or reference Permafrost's package, which does the same";
+        if (reason.Contains("GLIBCXX_", StringComparison.Ordinal) || reason.Contains("GLIBC_", StringComparison.Ordinal))
+            return "This system's C++ or C library is too old: Debian 12, Ubuntu 22.04 or newer is needed";
+        return "A program needs a package libtorch-cpu-linux-x64 (or its sibling for another platform or CUDA) of version 2.10.0 beside TorchSharp; " +
+            "start through ./permafrost, which restores it";
     }
 
     private static int CountCudaDevices()

@@ -11,7 +11,9 @@ public sealed class EngineException : Exception
 
     /// <summary>Whether an exception of TorchSharp says that memory ran out, on the host or on a device.</summary>
     public static bool IsOutOfMemory(Exception error) =>
-        error is OutOfMemoryException || error.Message.Contains("out of memory", StringComparison.OrdinalIgnoreCase) || error.Message.Contains("can't allocate memory", StringComparison.OrdinalIgnoreCase);
+        error is OutOfMemoryException
+        || error.Message.Contains("out of memory", StringComparison.OrdinalIgnoreCase)
+        || error.Message.Contains("can't allocate memory", StringComparison.OrdinalIgnoreCase);
 
     /// <summary>What libtorch said, without its C++ stack trace.</summary>
     public static string Reason(Exception error)

@@ -3,7 +3,9 @@ using Permafrost.Kernels.Interop;
 
 namespace Permafrost.Kernels;
 
-/// <summary>Which CPU kernels are used, in the whole process: those of the best instruction set that the processor has, or none, where everything is composed of libtorch's operators.</summary>
+/// <summary>
+/// Which CPU kernels are used, in the whole process: those of the best instruction set that the processor has, or none, where everything is composed of libtorch's operators.
+/// </summary>
 public static class KernelSet
 {
     /// <summary>No kernels.</summary>

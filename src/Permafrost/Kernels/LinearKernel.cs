@@ -3,8 +3,8 @@ using Permafrost.Kernels.Interop;
 namespace Permafrost.Kernels;
 
 /// <summary>
-/// activation(x W + b) with a frozen bfloat16 weight in packed form, or any float32 weight. Keeps for the gradient only what a trained parameter needs: nothing for a frozen map, the
-/// derivative for an activation, x where W itself trains.
+/// activation(x W + b) with a frozen bfloat16 weight in packed form, or any float32 weight. Keeps for the gradient only what a trained parameter needs: nothing for a frozen map,
+/// the derivative for an activation, x where W itself trains.
 /// </summary>
 public static unsafe class LinearKernel
 {
@@ -13,7 +13,8 @@ public static unsafe class LinearKernel
     /// <exception cref="EngineException">This processor does not multiply bfloat16.</exception>
     public static Tensor Pack(this Tensor weight, bool transposed = false)
     {
-        if (weight.Dimensions != 2 || weight.NumberOfElements == 0 || weight.dtype != ScalarType.Float32 || !weight.IsOnCpu()) throw new ArgumentException($"{weight.Describe()} cannot be packed; a float32 matrix on the CPU can");
+        if (weight.Dimensions != 2 || weight.NumberOfElements == 0 || weight.dtype != ScalarType.Float32 || !weight.IsOnCpu())
+            throw new ArgumentException($"{weight.Describe()} cannot be packed; a float32 matrix on the CPU can");
         return Packed(weight, transposed);
     }
 
@@ -50,7 +51,9 @@ public static unsafe class LinearKernel
         bool grad = torch.is_grad_enabled() && (x.requires_grad || weight.requires_grad || bias is { requires_grad: true });
         if (grad && Tape.Current is null) return Segment.Run(given => [given[0]!.FusedLinear(given[1]!, given[2], outputs, activation, type, outputsFirst)], x, weight, bias)[0];
         Tape? tape = grad ? Tape.Current : null;
-        return product ? PackedForward(tape, x, weight, bias, outputs, activation, type, outputsFirst) : PlainForward(tape, x, weight, bias, outputs, activation, type, outputsFirst);
+        return product
+            ? PackedForward(tape, x, weight, bias, outputs, activation, type, outputsFirst)
+            : PlainForward(tape, x, weight, bias, outputs, activation, type, outputsFirst);
     }
 
     /// <summary>The outputs from <paramref name="first"/> on, <paramref name="count"/> of them, of x W + b; of a frozen weight the others are not computed.</summary>
@@ -161,7 +164,8 @@ public static unsafe class LinearKernel
         tape is null ? (false, false, false) : (tape.Wants(x), tape.Wants(weight), tape.Wants(bias));
 
     // rows (..., inner) bfloat16 by a packed weight, or by its transpose.
-    private static Tensor Product(Tensor rows, Tensor weight, Tensor? bias, long inputs, long outputs, bool transposed, FusedActivation activation, long[] shape, ScalarType type, Tensor? slope)
+    private static Tensor Product(
+        Tensor rows, Tensor weight, Tensor? bias, long inputs, long outputs, bool transposed, FusedActivation activation, long[] shape, ScalarType type, Tensor? slope)
     {
         Tensor y = Workspace.Empty(shape, type);
         if (y.NumberOfElements == 0) return y;
@@ -190,7 +194,8 @@ public static unsafe class LinearKernel
     }
 
     private static void Matmul(
-        Tensor a, long aRow, long aColumn, Tensor b, long bRow, long bColumn, Tensor? bias, FusedActivation activation, Tensor y, Tensor? slope, long rows, long inner, long columns)
+        Tensor a, long aRow, long aColumn, Tensor b, long bRow, long bColumn, Tensor? bias, FusedActivation activation,
+        Tensor y, Tensor? slope, long rows, long inner, long columns)
     {
         if (y.NumberOfElements == 0) return;
         var arguments = new MatmulArguments
@@ -246,7 +251,8 @@ public static unsafe class LinearKernel
         Tensor columns = Workspace.Empty([inputs, stride], ScalarType.BFloat16);
         var arguments = new TransposeArguments { Rows = rows, Width = inputs, From = x.Address(), To = columns.Address(), Stride = stride };
         NativeMethods.Check(NativeMethods.pf_transpose(&arguments));
-        return Product(columns, Packed(dy.view(rows, outputs), transposed: false), null, stride, outputs, transposed: false, FusedActivation.None, [inputs, outputs], ScalarType.Float32, null);
+        Tensor packed = Packed(dy.view(rows, outputs), transposed: false);
+        return Product(columns, packed, null, stride, outputs, transposed: false, FusedActivation.None, [inputs, outputs], ScalarType.Float32, null);
     }
 
     // The product adds tokens two by two, tile registers 32 at a time: each sequence gets whole groups of them, so that padding behind it does not group them otherwise.
@@ -269,13 +275,15 @@ public static unsafe class LinearKernel
 
     private static void CheckPacked(Tensor packed, long inputs, long outputs)
     {
-        if (inputs <= 0 || outputs <= 0 || packed.Dimensions != 1 || packed.dtype != ScalarType.BFloat16 || !packed.is_contiguous() || !packed.IsOnCpu() || packed.NumberOfElements != PackedElements(inputs, outputs))
+        if (inputs <= 0 || outputs <= 0 || packed.Dimensions != 1 || packed.dtype != ScalarType.BFloat16 || !packed.is_contiguous() || !packed.IsOnCpu()
+            || packed.NumberOfElements != PackedElements(inputs, outputs))
             throw new ArgumentException($"the packed weight {packed.Describe()} does not belong to {inputs} inputs and {outputs} outputs");
     }
 
     private static void Check(Tensor x, Tensor weight, Tensor? bias, long outputs, ScalarType type, bool packed, bool outputsFirst)
     {
-        if (x.Dimensions < 1 || x.size(-1) == 0 || outputs <= 0) throw new ArgumentException($"a linear map wants at least one dimension, and at least one number in and out of a row; the input is {x.Describe()}");
+        if (x.Dimensions < 1 || x.size(-1) == 0 || outputs <= 0)
+            throw new ArgumentException($"a linear map wants at least one dimension, and at least one number in and out of a row; the input is {x.Describe()}");
         CheckFloating(x, "the input");
         if (!type.IsFloatingPoint()) throw new ArgumentException($"the result must be floating-point numbers, not {type}");
         CheckDevice(x, weight, "the weight");
@@ -284,7 +292,8 @@ public static unsafe class LinearKernel
             throw new ArgumentException($"the weight is {weight.Describe()}, not {(outputsFirst ? $"({outputs}, {x.size(-1)})" : $"({x.size(-1)}, {outputs})")}");
         CheckFloating(weight, "the weight");
         if (bias is null) return;
-        if (bias.Dimensions != 1 || bias.NumberOfElements != outputs || !bias.is_contiguous()) throw new ArgumentException($"the bias is {bias.Describe()}; it must be {outputs} numbers in a row");
+        if (bias.Dimensions != 1 || bias.NumberOfElements != outputs || !bias.is_contiguous())
+            throw new ArgumentException($"the bias is {bias.Describe()}; it must be {outputs} numbers in a row");
         CheckFloating(bias, "the bias");
         CheckDevice(x, bias, "the bias");
     }
@@ -296,6 +305,7 @@ public static unsafe class LinearKernel
 
     internal static void CheckDevice(Tensor x, Tensor other, string name)
     {
-        if (x.device_type != other.device_type || (!x.IsOnCpu() && x.device_index != other.device_index)) throw new ArgumentException($"{name} is on {other.device.Name()}, the input on {x.device.Name()}");
+        if (x.device_type != other.device_type || (!x.IsOnCpu() && x.device_index != other.device_index))
+            throw new ArgumentException($"{name} is on {other.device.Name()}, the input on {x.device.Name()}");
     }
 }

@@ -47,7 +47,9 @@ public static unsafe class NormKernel
     // Without y there is no residual, and x itself is what is normalised.
     private static (Tensor Sum, Tensor Normed) Forward(Tape? tape, Tensor x, Tensor? y, Tensor weight, Tensor bias, double epsilon, DropoutDraw dropout, ScalarType type)
     {
-        (bool wantsX, bool wantsY, bool wantsWeight, bool wantsBias) = tape is null ? (false, false, false, false) : (tape.Wants(x), tape.Wants(y), tape.Wants(weight), tape.Wants(bias));
+        (bool wantsX, bool wantsY, bool wantsWeight, bool wantsBias) = tape is null
+            ? (false, false, false, false)
+            : (tape.Wants(x), tape.Wants(y), tape.Wants(weight), tape.Wants(bias));
         Tensor stream = Elementwise.As(x, ScalarType.Float32), gain = Elementwise.As(weight, ScalarType.Float32), shift = Elementwise.As(bias, ScalarType.Float32);
         Tensor? added = y is null || y.is_contiguous() ? y : y.contiguous();
         long[] shape = stream.shape;
@@ -82,7 +84,8 @@ public static unsafe class NormKernel
         bool sumIsResult = added is not null && (wantsX || wantsY);
         if (sumIsResult) tape!.Result(sum);
         tape!.Result(normed);
-        Tensor heldSum = added is null && !ReferenceEquals(stream, x) ? tape.Own(stream) : tape.Hold(sum), heldGain = ReferenceEquals(gain, weight) ? tape.Hold(weight) : tape.Own(gain);
+        Tensor heldSum = added is null && !ReferenceEquals(stream, x) ? tape.Own(stream) : tape.Hold(sum);
+        Tensor heldGain = ReferenceEquals(gain, weight) ? tape.Hold(weight) : tape.Own(gain);
         tape.Own(statistics);
         ScalarType xType = x.dtype, yType = added?.dtype ?? ScalarType.Float32;
         tape.Add(() =>

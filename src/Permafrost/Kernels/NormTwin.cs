@@ -32,5 +32,6 @@ internal static class DropoutTwin
     public static Tensor Forward(Tensor x, DropoutDraw dropout) => dropout.Active ? Scaled(x, dropout.Factors(x.shape, x.device)) : x;
 
     // As the kernels do, a bfloat16 number is multiplied in float32 and rounded once.
-    private static Tensor Scaled(Tensor x, Tensor factors) => x.dtype is ScalarType.BFloat16 or ScalarType.Float16 ? (x.to(ScalarType.Float32) * factors).to(x.dtype) : x * factors.to(x.dtype);
+    private static Tensor Scaled(Tensor x, Tensor factors) =>
+        x.dtype is ScalarType.BFloat16 or ScalarType.Float16 ? (x.to(ScalarType.Float32) * factors).to(x.dtype) : x * factors.to(x.dtype);
 }

@@ -18,7 +18,11 @@ public static unsafe class RowsKernel
         Tensor dense = x.is_contiguous() ? x : x.contiguous(), result = Workspace.Empty([B, K, C], x.dtype);
         long bytes = C * x.ElementSize;
         ScalarType type = x.dtype;
-        for (long row = 0; row < B * K; row++) Buffer.MemoryCopy((void*)(dense.Address() + (nint)((row / K * T + picked[row]) * bytes)), (void*)(result.Address() + (nint)(row * bytes)), bytes, bytes);
+        for (long row = 0; row < B * K; row++)
+        {
+            nint source = dense.Address() + (nint)((row / K * T + picked[row]) * bytes), target = result.Address() + (nint)(row * bytes);
+            Buffer.MemoryCopy((void*)source, (void*)target, bytes, bytes);
+        }
         if (!grad || Tape.Current is not { } tape || !tape.Wants(x)) return result;
         tape.Result(result);
         tape.Add(() =>

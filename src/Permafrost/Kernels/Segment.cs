@@ -3,8 +3,8 @@ using System.Runtime.InteropServices;
 namespace Permafrost.Kernels;
 
 /// <summary>
-/// A stretch of a model that is one function to libtorch's autograd, however many layers it has: inside it the kernels record and compute the gradient themselves, since a managed autograd
-/// function costs as much as several kernels. Where there are no kernels (on a GPU, on another platform), a segment is nothing but its body.
+/// A stretch of a model that is one function to libtorch's autograd, however many layers it has: inside it the kernels record and compute the gradient themselves, since a managed
+/// autograd function costs as much as several kernels. Where there are no kernels (on a GPU, on another platform), a segment is nothing but its body.
 /// </summary>
 /// <example><code>
 /// Tensor hidden = Segment.Run(stream => block2.Forward(block1.Forward(stream)), embedded);
@@ -28,7 +28,8 @@ public static class Segment
     }
 
     /// <summary>
-    /// Keeps only what flows into <paramref name="body"/> and out of it, and runs it again when its gradient is wanted (Chen et al. 2016): less memory, a third more time, the same bits.
+    /// Keeps only what flows into <paramref name="body"/> and out of it, and runs it again when its gradient is wanted (Chen et al. 2016): less memory, a third more time, the same
+    /// bits.
     /// </summary>
     /// <param name="body">What to compute; it must give the same for the same inputs and weights.</param>
     /// <param name="inputs">What it computes on; some may be null.</param>

@@ -1,9 +1,9 @@
 namespace Permafrost.Kernels;
 
 /// <summary>
-/// What a segment's forward pass leaves for its backward pass: one entry for each kernel that was called, in order, and the tensors that those entries read. A tensor whose gradient is
-/// wanted (an input of the segment, a parameter that trains, a kernel's result) is a leaf of libtorch's autograd here, so an operator of TorchSharp between two kernels shows: what it
-/// returns is a tensor with a history, which no kernel takes.
+/// What a segment's forward pass leaves for its backward pass: one entry for each kernel that was called, in order, and the tensors that those entries read. A tensor whose
+/// gradient is wanted (an input of the segment, a parameter that trains, a kernel's result) is a leaf of libtorch's autograd here, so an operator of TorchSharp between two kernels
+/// shows: what it returns is a tensor with a history, which no kernel takes.
 /// </summary>
 internal sealed class Tape
 {
@@ -75,7 +75,8 @@ internal sealed class Tape
         if (gradients.ContainsKey(tensor)) return true;
         if (!tensor.is_leaf)
             throw new EngineException(
-                $"a tensor {tensor.Describe()} that an operator of TorchSharp computed reached a layer inside a segment, where its gradient would be lost: wrap the operator in Segment.Compose, or run these layers outside Segment.Run");
+                $"a tensor {tensor.Describe()} that an operator of TorchSharp computed reached a layer inside a segment, where its gradient would be lost: " +
+                "wrap the operator in Segment.Compose, or run these layers outside Segment.Run");
         gradients.Add(tensor, null);
         Leaves.Add(tensor);
         return true;

@@ -12,7 +12,8 @@ namespace Permafrost.Models;
 /// <param name="WantHiddenStates">Return the states between the layers too.</param>
 /// <param name="WantAttentions">Return the attention probabilities too.</param>
 public sealed record BackboneInput(
-    Tensor? InputIds = null, Tensor? InputsEmbeds = null, Tensor? AttentionMask = null, Tensor? PositionIds = null, Tensor? ReadPositions = null, bool WantHiddenStates = false, bool WantAttentions = false);
+    Tensor? InputIds = null, Tensor? InputsEmbeds = null, Tensor? AttentionMask = null, Tensor? PositionIds = null, Tensor? ReadPositions = null,
+    bool WantHiddenStates = false, bool WantAttentions = false);
 
 /// <summary>What a backbone returns.</summary>
 /// <param name="LastHiddenState">(B, T, C); (B, K, C) where positions were asked for.</param>

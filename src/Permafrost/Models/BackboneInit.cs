@@ -55,5 +55,6 @@ public static class BackboneInit
         return deviation > 0 ? torch.empty(tensor.shape).normal_(mean, deviation, random) : torch.full(tensor.shape, mean);
     }
 
-    private static Tensor Shuffle(Tensor tensor, Generator random) => tensor.reshape(-1).index_select(0, torch.randperm(tensor.NumberOfElements, ScalarType.Int64, generator: random)).view(tensor.shape);
+    private static Tensor Shuffle(Tensor tensor, Generator random) =>
+        tensor.reshape(-1).index_select(0, torch.randperm(tensor.NumberOfElements, ScalarType.Int64, generator: random)).view(tensor.shape);
 }

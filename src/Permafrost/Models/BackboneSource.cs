@@ -17,10 +17,12 @@ public sealed record BackboneSource(string Reference, HfConfig Config, string? F
     public static BackboneSource Resolve(string reference)
     {
         if (Directory.Exists(reference)) return new BackboneSource(reference, HfConfig.Load(reference), reference);
-        if (ModelRegistry.Presets.FirstOrDefault(preset => preset.Name == reference) is { } known && HubCache.Find(reference) is null) return new BackboneSource(reference, known.Config, null);
+        if (ModelRegistry.Presets.FirstOrDefault(preset => preset.Name == reference) is { } known && HubCache.Find(reference) is null)
+            return new BackboneSource(reference, known.Config, null);
         if (HubCache.Find(reference) is { } snapshot) return new BackboneSource(reference, HfConfig.Load(snapshot), snapshot);
+        string presets = string.Join(", ", ModelRegistry.Presets.Select(preset => preset.Name));
         throw new PermafrostException(
-            $"'{reference}' is no backbone: no folder of that name, no preset ({string.Join(", ", ModelRegistry.Presets.Select(preset => preset.Name))}), and not in the Hugging Face cache ({HubCache.Folder})");
+            $"'{reference}' is no backbone: no folder of that name, no preset ({presets}), and not in the Hugging Face cache ({HubCache.Folder})");
     }
 
     /// <summary>Makes the headless model with its weights.</summary>
@@ -31,8 +33,10 @@ public sealed record BackboneSource(string Reference, HfConfig Config, string? F
     /// <exception cref="UsageException">The init does not exist, or needs weights that the reference does not have.</exception>
     public Backbone Load(string init, long seed, Action<Backbone, string, Parameter>? loaded = null)
     {
-        if (BackboneInit.All.All(known => known.Name != init)) throw new UsageException($"--init {init} does not exist; there are {string.Join(", ", BackboneInit.All.Select(known => known.Name))}");
-        if (init == "random-gpt2-2021" && Config.ModelType != "gpt2") throw new UsageException($"--init random-gpt2-2021 is a scheme of gpt2, not of {Config.ModelType}; use --init random");
+        if (BackboneInit.All.All(known => known.Name != init))
+            throw new UsageException($"--init {init} does not exist; there are {string.Join(", ", BackboneInit.All.Select(known => known.Name))}");
+        if (init == "random-gpt2-2021" && Config.ModelType != "gpt2")
+            throw new UsageException($"--init random-gpt2-2021 is a scheme of gpt2, not of {Config.ModelType}; use --init random");
         if (Folder is null && BackboneInit.NeedsWeights(init))
             throw new UsageException($"'{Reference}' is a preset without weights, so --init {init} has nothing to start from; use --init random, or a model folder as --backbone");
         Architecture architecture = ModelRegistry.Find(Config);

@@ -16,14 +16,17 @@ public sealed record Gpt2Config
     /// <exception cref="PermafrostException">A key holds a value that cannot be.</exception>
     public Gpt2Config(HfConfig config)
     {
-        (VocabSize, Positions, Width) = (config.Int("vocab_size", 50257), config.Int("n_positions", 1024, alias: "max_position_embeddings"), config.Int("n_embd", 768, alias: "hidden_size"));
-        (Layers, Heads, Inner) = (config.Int("n_layer", 12, alias: "num_hidden_layers"), config.Int("n_head", 12, alias: "num_attention_heads"), config.OptionalInt("n_inner") ?? 4 * Width);
+        (VocabSize, Positions) = (config.Int("vocab_size", 50257), config.Int("n_positions", 1024, alias: "max_position_embeddings"));
+        Width = config.Int("n_embd", 768, alias: "hidden_size");
+        (Layers, Heads) = (config.Int("n_layer", 12, alias: "num_hidden_layers"), config.Int("n_head", 12, alias: "num_attention_heads"));
+        Inner = config.OptionalInt("n_inner") ?? 4 * Width;
         (EmbeddingDropout, AttentionDropout, ResidualDropout) = (config.Number("embd_pdrop", 0.1), config.Number("attn_pdrop", 0.1), config.Number("resid_pdrop", 0.1));
         (Epsilon, InitializerRange) = (config.Number("layer_norm_epsilon", 1e-5), config.Number("initializer_range", 0.02));
         (ScaleAttention, ScaleByLayer) = (config.Flag("scale_attn_weights", true), config.Flag("scale_attn_by_inverse_layer_idx", false));
         Activation = Activations.Find(config.Text("activation_function", "gelu_new")!, config.Source);
         TiedHead = config.Flag("tie_word_embeddings", true);
-        if (Layers > 10_000 || Width > 1 << 20 || Inner > 1 << 22 || Positions > 1 << 24 || VocabSize > 1 << 26) throw new PermafrostException($"{config.Source}: n_layer, n_embd, n_inner, n_positions or vocab_size is beyond anything that exists");
+        if (Layers > 10_000 || Width > 1 << 20 || Inner > 1 << 22 || Positions > 1 << 24 || VocabSize > 1 << 26)
+            throw new PermafrostException($"{config.Source}: n_layer, n_embd, n_inner, n_positions or vocab_size is beyond anything that exists");
         if (Epsilon is not (> 0 and < 1)) throw new PermafrostException($"{config.Source}: layer_norm_epsilon is {Epsilon}; it must be between 0 and 1");
         foreach (double dropout in new[] { EmbeddingDropout, AttentionDropout, ResidualDropout })
             if (dropout is not (>= 0 and < 1)) throw new PermafrostException($"{config.Source}: a dropout probability is {dropout}; it must be at least 0 and below 1");
@@ -273,8 +276,10 @@ public sealed class Gpt2Model : Backbone
         Tensor vectors = input.InputsEmbeds ?? EmbedTokens(input.InputIds ?? throw new ArgumentException("neither ids nor vectors were given", nameof(input)));
         long T = vectors.size(1);
         if (vectors.size(2) != config.Width) throw new PermafrostException($"the inputs are vectors of {vectors.size(2)} numbers, the backbone's width is {config.Width}");
-        if (input is { WantAttentions: true, ReadPositions: not null }) throw new ArgumentException("attention probabilities are those of all positions; ask for them without positions to read", nameof(input));
-        if (T > config.Positions) throw new PermafrostException($"a sequence of {T} tokens does not fit the backbone's {config.Positions} positions; shorten it or take a longer backbone");
+        if (input is { WantAttentions: true, ReadPositions: not null })
+            throw new ArgumentException("attention probabilities are those of all positions; ask for them without positions to read", nameof(input));
+        if (T > config.Positions)
+            throw new PermafrostException($"a sequence of {T} tokens does not fit the backbone's {config.Positions} positions; shorten it or take a longer backbone");
         (int hiddenStates, int attentions) = (input.WantHiddenStates ? config.Layers + 1 : 0, input.WantAttentions ? config.Layers : 0);
         Tensor[] outputs = Segment.Run(inputs => RunLayers(inputs[0]!, input), vectors);
         return new BackboneOutput(outputs[0], outputs[1..(1 + hiddenStates)], outputs[(1 + hiddenStates)..(1 + hiddenStates + attentions)]);
@@ -352,7 +357,8 @@ public sealed class Gpt2Pretrained : PretrainedModel
         RememberInputs(vectors);
         Tensor summed = inputs.TryGetValue("token_type_ids", out Tensor? types) ? vectors + model.EmbedTokens(types) : vectors;
         BackboneOutput output = model.Forward(new BackboneInput(
-            InputsEmbeds: summed, AttentionMask: inputs.GetValueOrDefault("attention_mask"), PositionIds: inputs.GetValueOrDefault("position_ids"), WantHiddenStates: true, WantAttentions: true));
+            InputsEmbeds: summed, AttentionMask: inputs.GetValueOrDefault("attention_mask"), PositionIds: inputs.GetValueOrDefault("position_ids"),
+            WantHiddenStates: true, WantAttentions: true));
 
         var outputs = new Dictionary<string, Tensor>();
         for (int i = 0; i < output.HiddenStates.Count; i++) outputs[$"hidden_states.{i}"] = output.HiddenStates[i];
@@ -391,7 +397,8 @@ public sealed class Gpt2Pretrained : PretrainedModel
         using var outer = torch.NewDisposeScope();
         Tensor ids = prompt;
         Tensor? mask = inputs.GetValueOrDefault("attention_mask"), types = inputs.GetValueOrDefault("token_type_ids");
-        if (mask is not null && !mask.ne(0).to(ScalarType.Int64).ValuesEqual(mask.eq(1).to(ScalarType.Int64))) throw new PermafrostException("attention_mask holds other numbers than 1 for tokens and 0 for padding, and tokens cannot be generated behind half a token");
+        if (mask is not null && !mask.ne(0).to(ScalarType.Int64).ValuesEqual(mask.eq(1).to(ScalarType.Int64)))
+            throw new PermafrostException("attention_mask holds other numbers than 1 for tokens and 0 for padding, and tokens cannot be generated behind half a token");
         mask = mask?.to(ScalarType.Int64);
         for (int i = 0; i < newTokens; i++)
         {
@@ -417,15 +424,22 @@ public sealed class Gpt2Pretrained : PretrainedModel
         if (inputs.TryGetValue("position_ids", out Tensor? row) && row.Dimensions == 1) inputs["position_ids"] = row.unsqueeze(0);
         Tensor? ids = inputs.GetValueOrDefault("input_ids");
         Tensor? vectors = inputs.GetValueOrDefault("inputs_embeds");
-        if (ids is null == vectors is null) throw new PermafrostException(ids is null ? "neither input_ids nor inputs_embeds is among the inputs; gpt2 needs one of them" : "both input_ids and inputs_embeds are among the inputs; give one of them");
+        if (ids is null == vectors is null)
+            throw new PermafrostException(ids is null
+                ? "neither input_ids nor inputs_embeds is among the inputs; gpt2 needs one of them"
+                : "both input_ids and inputs_embeds are among the inputs; give one of them");
         Tensor first = ids ?? vectors!;
-        if (first.Dimensions != (ids is null ? 3 : 2) || first.NumberOfElements == 0) throw new PermafrostException(ids is null ? $"inputs_embeds is {first.Describe()}; it must be (B, T, {model.Width})" : $"input_ids is {first.Describe()}; it must be (B, T)");
+        if (first.Dimensions != (ids is null ? 3 : 2) || first.NumberOfElements == 0)
+            throw new PermafrostException(ids is null
+                ? $"inputs_embeds is {first.Describe()}; it must be (B, T, {model.Width})"
+                : $"input_ids is {first.Describe()}; it must be (B, T)");
         (long B, long T) = (first.size(0), first.size(1));
         foreach (string name in new[] { "attention_mask", "position_ids", "token_type_ids", "labels" })
         {
             if (!inputs.TryGetValue(name, out Tensor? tensor)) continue;
             bool shared = name is "position_ids" or "token_type_ids" && tensor.Dimensions == 2 && tensor.size(0) == 1;
-            if (tensor.Dimensions != 2 || tensor.size(1) != T || (tensor.size(0) != B && !shared)) throw new PermafrostException($"{name} is {tensor.Describe()}; it must be (B, T) = ({B}, {T})");
+            if (tensor.Dimensions != 2 || tensor.size(1) != T || (tensor.size(0) != B && !shared))
+                throw new PermafrostException($"{name} is {tensor.Describe()}; it must be (B, T) = ({B}, {T})");
         }
         if (inputs.TryGetValue("labels", out Tensor? labels)) CheckRange("labels", labels.masked_fill(labels.eq(-100), 0), model.Settings.VocabSize);
         CheckRange("input_ids", ids, model.Settings.VocabSize);

@@ -49,7 +49,8 @@ public static class ModelRegistry
     /// <exception cref="PermafrostException">The family is not known.</exception>
     public static Architecture Find(HfConfig config) =>
         Architectures.FirstOrDefault(a => a.ModelType == config.ModelType)
-        ?? throw new PermafrostException($"{config.Source}: the model_type '{config.ModelType}' is not known; known are {string.Join(", ", Architectures.Select(a => a.ModelType))}");
+        ?? throw new PermafrostException(
+            $"{config.Source}: the model_type '{config.ModelType}' is not known; known are {string.Join(", ", Architectures.Select(a => a.ModelType))}");
 
     /// <summary>The model that a configuration's <c>architectures[0]</c> names; the headless one when it names none.</summary>
     /// <exception cref="PermafrostException">The family or the class is not known.</exception>
@@ -58,9 +59,11 @@ public static class ModelRegistry
         Architecture architecture = Find(config);
         string name = config.Architecture ?? architecture.Heads.Keys.First();
         return architecture.Heads.TryGetValue(name, out Func<HfConfig, PretrainedModel>? create) ? create(config)
-            : throw new PermafrostException($"{config.Source}: the architecture '{name}' is not known; of {config.ModelType} there are {string.Join(", ", architecture.Heads.Keys)}");
+            : throw new PermafrostException(
+                $"{config.Source}: the architecture '{name}' is not known; of {config.ModelType} there are {string.Join(", ", architecture.Heads.Keys)}");
     }
 
     private static Preset Gpt2(string name, int layers, int width, int heads) => new(name, $"GPT-2, {layers} layers of {width}, {heads} heads, 1024 positions",
-        $$"""{"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], "n_layer": {{layers}}, "n_embd": {{width}}, "n_head": {{heads}}, "n_positions": 1024, "vocab_size": 50257}""");
+        """{"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"],""" +
+        $$""" "n_layer": {{layers}}, "n_embd": {{width}}, "n_head": {{heads}}, "n_positions": 1024, "vocab_size": 50257}""");
 }

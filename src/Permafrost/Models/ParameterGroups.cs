@@ -32,7 +32,8 @@ public enum GroupName
 /// <param name="Group">The group of the parameters that match.</param>
 public sealed record GroupRule(string Pattern, GroupName Group)
 {
-    private readonly Regex regex = new("^" + Regex.Escape(Pattern).Replace(@"\{layer}", @"(?<layer>\d+)", StringComparison.Ordinal).Replace(@"\*", ".+", StringComparison.Ordinal) + "$");
+    private readonly Regex regex = new(
+        "^" + Regex.Escape(Pattern).Replace(@"\{layer}", @"(?<layer>\d+)", StringComparison.Ordinal).Replace(@"\*", ".+", StringComparison.Ordinal) + "$");
 
     /// <summary>Whether a name matches, and the layer's number in it (-1 when there is none).</summary>
     public bool Matches(string name, out int layer)

@@ -23,10 +23,13 @@ public static class WeightLoader
         foreach ((string name, Parameter parameter) in module.NamedParameters())
         {
             string stored = Candidates(name, architecture, prefix, tied).FirstOrDefault(weights.Names.Contains)
-                ?? throw new PermafrostException($"{folder}: the tensor '{name}' {TensorExtensions.FormatShape(parameter.Shape)} is missing; the weights do not belong to this config.json, or are incomplete");
+                ?? throw new PermafrostException(
+                    $"{folder}: the tensor '{name}' {TensorExtensions.FormatShape(parameter.Shape)} is missing; the weights do not belong to this config.json, or are incomplete");
             SafetensorsEntry entry = weights.Entry(stored);
             if (!entry.Shape.AsSpan().SequenceEqual(parameter.Shape))
-                throw new PermafrostException($"{folder}: the tensor '{stored}' has the shape {TensorExtensions.FormatShape(entry.Shape)}, config.json asks for {TensorExtensions.FormatShape(parameter.Shape)}");
+                throw new PermafrostException(
+                    $"{folder}: the tensor '{stored}' has the shape {TensorExtensions.FormatShape(entry.Shape)}, " +
+                    $"config.json asks for {TensorExtensions.FormatShape(parameter.Shape)}");
             if (entry.ElementType is not { } type || !type.IsFloatingPoint())
                 throw new PermafrostException($"{folder}: the tensor '{stored}' has the type {entry.Type}; weights must be F32, F16, BF16 or F64");
             using var scope = torch.NewDisposeScope();
@@ -38,7 +41,8 @@ public static class WeightLoader
         }
         string[] extra = [.. weights.Names.Where(name => !used.Contains(name) && !IsKnown(name, architecture)).Order(StringComparer.Ordinal)];
         if (extra.Length > 0)
-            throw new PermafrostException($"{folder}: {extra.Length} tensor(s) that {architecture.ModelType} does not have, the first is '{extra[0]}'; the weights do not belong to this config.json");
+            throw new PermafrostException(
+                $"{folder}: {extra.Length} tensor(s) that {architecture.ModelType} does not have, the first is '{extra[0]}'; the weights do not belong to this config.json");
     }
 
     private static IEnumerable<string> Candidates(string name, Architecture architecture, string prefix, bool tied)
@@ -51,5 +55,6 @@ public static class WeightLoader
     }
 
     private static bool IsKnown(string name, Architecture architecture) =>
-        architecture.Buffers.Any(suffix => name.EndsWith(suffix, StringComparison.Ordinal)) || architecture.HeadPrefixes.Any(head => name.StartsWith(head, StringComparison.Ordinal));
+        architecture.Buffers.Any(suffix => name.EndsWith(suffix, StringComparison.Ordinal))
+        || architecture.HeadPrefixes.Any(head => name.StartsWith(head, StringComparison.Ordinal));
 }

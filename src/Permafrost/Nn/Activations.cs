@@ -33,5 +33,6 @@ public static class Activations
     /// <summary>The function of a name.</summary>
     /// <exception cref="PermafrostException">The name is not known; <paramref name="source"/> tells where it stands.</exception>
     public static Activation Find(string name, string source) =>
-        Table.TryGetValue(name, out Activation? function) ? function : throw new PermafrostException($"{source}: the activation '{name}' is not known; known are {string.Join(", ", Table.Keys)}");
+        Table.TryGetValue(name, out Activation? function) ? function
+            : throw new PermafrostException($"{source}: the activation '{name}' is not known; known are {string.Join(", ", Table.Keys)}");
 }

@@ -42,10 +42,13 @@ public sealed class Parameter(string name, long[] shape, Initializer initializer
     /// <exception cref="InvalidOperationException">Nothing was loaded or drawn yet, or it is packed, or the new tensor has another shape.</exception>
     public Tensor Value
     {
-        get => value ?? throw new InvalidOperationException($"the parameter {Name}{TensorExtensions.FormatShape(Shape)} {(packed is null ? "was neither loaded nor initialised" : "is frozen and packed, so only its layer can use it")}");
+        get => value ?? throw new InvalidOperationException(
+            $"the parameter {Name}{TensorExtensions.FormatShape(Shape)} " +
+            (packed is null ? "was neither loaded nor initialised" : "is frozen and packed, so only its layer can use it"));
         set
         {
-            if (!value.HasShape(Shape)) throw new InvalidOperationException($"the parameter {Name} has the shape {TensorExtensions.FormatShape(Shape)}, not {TensorExtensions.FormatShape(value.shape)}");
+            if (!value.HasShape(Shape))
+                throw new InvalidOperationException($"the parameter {Name} has the shape {TensorExtensions.FormatShape(Shape)}, not {TensorExtensions.FormatShape(value.shape)}");
             if (!ReferenceEquals(this.value, value)) this.value?.Dispose();
             this.value = value.DetachFromDisposeScope();
         }

@@ -41,20 +41,25 @@ public sealed class TunedModel : IDisposable
     /// <param name="device">Where to compute.</param>
     /// <param name="frozenType">Of frozen weights that are multiplied with: float32 or bfloat16.</param>
     /// <exception cref="UsageException">The policy trains nothing, or the combination cannot be.</exception>
-    public TunedModel(Backbone backbone, TaskShape shape, Readout readout, Policy policy, bool ownTokens, double dropout, long seed, Device device, ScalarType frozenType = ScalarType.Float32)
+    public TunedModel(
+        Backbone backbone, TaskShape shape, Readout readout, Policy policy, bool ownTokens, double dropout, long seed, Device device, ScalarType frozenType = ScalarType.Float32)
     {
         (Backbone, Shape, Readout, Policy, Dropout, FrozenType) = (backbone, shape, readout, policy, dropout, frozenType);
 
         if (shape.Targets % readout.Count != 0) throw new UsageException($"--readout {readout} reads {readout.Count} tokens, which do not share {shape.Targets} answers evenly");
-        if (ownTokens && shape.FeedsVectors) throw new UsageException("--input-layer pretrained-embedding needs a task that feeds ids, and this one feeds vectors; use --input-layer new");
+        if (ownTokens && shape.FeedsVectors)
+            throw new UsageException("--input-layer pretrained-embedding needs a task that feeds ids, and this one feeds vectors; use --input-layer new");
         if (backbone.MaxPositions < shape.SequenceLength)
-            throw new PermafrostException($"sequences of {shape.SequenceLength} tokens do not fit the backbone's {backbone.MaxPositions} positions; take a longer backbone or shorter sequences");
+            throw new PermafrostException(
+                $"sequences of {shape.SequenceLength} tokens do not fit the backbone's {backbone.MaxPositions} positions; take a longer backbone or shorter sequences");
         if (readout.Count > shape.SequenceLength) throw new UsageException($"--readout {readout} reads {readout.Count} tokens, but the sequences have {shape.SequenceLength}");
         policy.CheckLayers(backbone.Layers);
         backbone.DropoutOverride = dropout;
         backbone.UseDropoutKeys(DropoutKeys);
-        if (shape.VectorSize is { } size) inputLinear = new Linear(size, backbone.Width, weightInitializer: Initializers.Orthogonal(InputGain), biasInitializer: Initializers.Zeros);
-        else if (!ownTokens) inputTable = new Embedding(shape.Vocabulary!.Value, backbone.Width, Initializers.Normal(1));
+        if (shape.VectorSize is { } size)
+            inputLinear = new Linear(size, backbone.Width, weightInitializer: Initializers.Orthogonal(InputGain), biasInitializer: Initializers.Zeros);
+        else if (!ownTokens)
+            inputTable = new Embedding(shape.Vocabulary!.Value, backbone.Width, Initializers.Normal(1));
         outputLayer = new Linear(backbone.Width, shape.Targets / readout.Count * shape.Classes);
         using (torch.no_grad()) foreach ((string name, Parameter parameter) in NewLayers()) Draw(name, parameter, seed);
         Parameters = [.. Declare(ownTokens)];
@@ -169,7 +174,8 @@ public sealed class TunedModel : IDisposable
         return positions is null ? Readout.Read(hidden, mask) : hidden;
     }
 
-    private (Tensor Inputs, Tensor? Mask) Trimmed(Tensor inputs, Tensor? mask) => mask is not null && Backbone.Causal ? WithoutPaddedTail(inputs, mask, Readout.Count) : (inputs, mask);
+    private (Tensor Inputs, Tensor? Mask) Trimmed(Tensor inputs, Tensor? mask) =>
+        mask is not null && Backbone.Causal ? WithoutPaddedTail(inputs, mask, Readout.Count) : (inputs, mask);
 
     /// <summary>(B, P, C) logits from what <see cref="Read"/> gives: the output layer alone.</summary>
     public Tensor Answer(Tensor read) => Segment.Run(given =>
@@ -210,11 +216,14 @@ public sealed class TunedModel : IDisposable
         using var noGrad = torch.no_grad();
         foreach ((string stored, Tensor tensor) in tensors)
         {
-            string name = ModelRegistry.Find(Backbone.Config).BasePrefixes.FirstOrDefault(prefix => stored.StartsWith(prefix, StringComparison.Ordinal)) is { } prefix ? stored[prefix.Length..] : stored;
+            string? prefix = ModelRegistry.Find(Backbone.Config).BasePrefixes.FirstOrDefault(candidate => stored.StartsWith(candidate, StringComparison.Ordinal));
+            string name = prefix is null ? stored : stored[prefix.Length..];
             if (!known.TryGetValue(name, out TunedParameter? parameter)) throw new PermafrostException($"{source}: the tensor '{stored}' is no parameter of this run");
             if (!InAdapter.Contains(parameter)) throw new PermafrostException($"{source}: the tensor '{stored}' is frozen under --policy {Policy}, so an adapter cannot set it");
             if (!tensor.shape.AsSpan().SequenceEqual(parameter.Parameter.Shape))
-                throw new PermafrostException($"{source}: the tensor '{stored}' has the shape {TensorExtensions.FormatShape(tensor.shape)}, this run's is {TensorExtensions.FormatShape(parameter.Parameter.Shape)}");
+                throw new PermafrostException(
+                    $"{source}: the tensor '{stored}' has the shape {TensorExtensions.FormatShape(tensor.shape)}, " +
+                    $"this run's is {TensorExtensions.FormatShape(parameter.Parameter.Shape)}");
             parameter.Parameter.Value.copy_(tensor);
             seen.Add(name);
         }

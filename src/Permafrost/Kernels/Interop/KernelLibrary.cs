@@ -3,7 +3,9 @@ using System.Runtime.InteropServices;
 
 namespace Permafrost.Kernels.Interop;
 
-/// <summary>Finds libpermafrost_kernels: $PERMAFROST_NATIVE, beside the program, or under runtimes/ as a package leaves it. A program without it computes with libtorch alone.</summary>
+/// <summary>
+/// Finds libpermafrost_kernels: $PERMAFROST_NATIVE, beside the program, or under runtimes/ as a package leaves it. A program without it computes with libtorch alone.
+/// </summary>
 internal static class KernelLibrary
 {
     internal const string Name = "permafrost_kernels";
@@ -20,11 +22,12 @@ internal static class KernelLibrary
     {
         if (!OperatingSystem.IsLinux()) return null;
         string? given = Environment.GetEnvironmentVariable("PERMAFROST_NATIVE");
-        string[] places = given is { Length: > 0 }
-            ? [given]
-            : [System.IO.Path.Combine(AppContext.BaseDirectory, FileName), System.IO.Path.Combine(AppContext.BaseDirectory, "runtimes", RuntimeInformation.RuntimeIdentifier, "native", FileName)];
+        string besideProgram = System.IO.Path.Combine(AppContext.BaseDirectory, FileName);
+        string inPackage = System.IO.Path.Combine(AppContext.BaseDirectory, "runtimes", RuntimeInformation.RuntimeIdentifier, "native", FileName);
+        string[] places = given is { Length: > 0 } ? [given] : [besideProgram, inPackage];
         string? file = Array.Find(places, File.Exists);
-        if (file is null && given is { Length: > 0 }) throw new EngineException($"the variable PERMAFROST_NATIVE names {given}, which does not exist: unset it, or build native/ with cmake");
+        if (file is null && given is { Length: > 0 })
+            throw new EngineException($"the variable PERMAFROST_NATIVE names {given}, which does not exist: unset it, or build native/ with cmake");
         if (file is null) return null;
         if (!IsWhole(file)) throw new EngineException($"the kernels {file} are cut short or no library: delete the file and start ./permafrost, which rebuilds it");
         try
@@ -33,13 +36,18 @@ internal static class KernelLibrary
         }
         catch (Exception error) when (error is DllNotFoundException or BadImageFormatException)
         {
-            throw new EngineException($"the kernels {file} cannot be loaded ({error.Message.ReplaceLineEndings(" ").Trim().TrimEnd('.')}): delete the file and start ./permafrost, which rebuilds it", error);
+            throw new EngineException(
+                $"the kernels {file} cannot be loaded ({error.Message.ReplaceLineEndings(" ").Trim().TrimEnd('.')}): " +
+                "delete the file and start ./permafrost, which rebuilds it",
+                error);
         }
         NativeLibrary.SetDllImportResolver(typeof(KernelLibrary).Assembly, static (name, _, _) => name == Name ? handle : 0);
-        if (!NativeLibrary.TryGetExport(handle, "pf_abi_version", out _)) throw new EngineException($"{file} is no library of Permafrost's kernels: delete it and start ./permafrost, which rebuilds it");
+        if (!NativeLibrary.TryGetExport(handle, "pf_abi_version", out _))
+            throw new EngineException($"{file} is no library of Permafrost's kernels: delete it and start ./permafrost, which rebuilds it");
         int version = NativeMethods.pf_abi_version();
         if (version != NativeMethods.AbiVersion)
-            throw new EngineException($"the kernels {file} have interface version {version}, this program needs {NativeMethods.AbiVersion}: start through ./permafrost, which rebuilds them");
+            throw new EngineException(
+                $"the kernels {file} have interface version {version}, this program needs {NativeMethods.AbiVersion}: start through ./permafrost, which rebuilds them");
         return file;
     }
 

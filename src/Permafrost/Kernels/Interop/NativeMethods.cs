@@ -42,7 +42,8 @@ internal static unsafe partial class NativeMethods
     [LibraryImport(Torch)] private static partial nint THSTensor_data(nint tensor);
 
     [LibraryImport(Torch)]
-    private static partial nint THSTensor_new(nint data, delegate* unmanaged[Cdecl]<nint, void> deleter, long* shape, int dimensions, sbyte type, sbyte target, int deviceType, int deviceIndex, byte requiresGrad);
+    private static partial nint THSTensor_new(
+        nint data, delegate* unmanaged[Cdecl]<nint, void> deleter, long* shape, int dimensions, sbyte type, sbyte target, int deviceType, int deviceIndex, byte requiresGrad);
 
     /// <summary>Throws the kernels' last sentence where <paramref name="status"/> says failure.</summary>
     internal static void Check(int status)

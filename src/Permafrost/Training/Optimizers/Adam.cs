@@ -3,8 +3,8 @@ using Permafrost.Kernels;
 namespace Permafrost.Training.Optimizers;
 
 /// <summary>
-/// Adam (Kingma and Ba 2015) and AdamW (Loshchilov and Hutter 2019), with the arithmetic and order of operations of torch.optim, so that trajectories agree to rounding. TorchSharp's own
-/// keeps its state by position and updates tensor by tensor; this one is saved by name and updates all tensors in one call.
+/// Adam (Kingma and Ba 2015) and AdamW (Loshchilov and Hutter 2019), with the arithmetic and order of operations of torch.optim, so that trajectories agree to rounding.
+/// TorchSharp's own keeps its state by position and updates tensor by tensor; this one is saved by name and updates all tensors in one call.
 /// </summary>
 /// <param name="groups">What is updated.</param>
 /// <param name="beta1">Decay of the gradients' running mean.</param>

@@ -17,7 +17,9 @@ public static class GradientClipping
         Tensor[] gradients = [.. parameters.Select(parameter => parameter.grad).OfType<Tensor>()];
         if (gradients.Length == 0) return 0;
         bool kernel = p == 2 && gradients.All(AdamKernel.Takes);
-        double norm = kernel ? Math.Sqrt(AdamKernel.SumSquares(gradients)) : torch.linalg.vector_norm(torch.stack(gradients.Select(gradient => torch.linalg.vector_norm(gradient, p))), p).Number();
+        double norm = kernel
+            ? Math.Sqrt(AdamKernel.SumSquares(gradients))
+            : torch.linalg.vector_norm(torch.stack(gradients.Select(gradient => torch.linalg.vector_norm(gradient, p))), p).Number();
         // float32, as PyTorch computes the factor: the last bit decides whether trajectories agree.
         float factor = (float)maxNorm / ((float)norm + 1e-6f);
         if (factor < 1 && kernel) AdamKernel.Scale(gradients, factor);

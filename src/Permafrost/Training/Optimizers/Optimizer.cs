@@ -81,8 +81,10 @@ public abstract class Optimizer : IDisposable
         foreach ((string key, Tensor tensor) in tensors)
         {
             int dot = key.LastIndexOf('.');
-            if (dot < 0 || !parameters.TryGetValue(key[..dot], out Tensor? parameter)) throw new ArgumentException($"the optimiser state '{key}' belongs to no trained parameter", nameof(tensors));
-            if (!tensor.HasShape(parameter.shape)) throw new ArgumentException($"the optimiser state '{key}' is {tensor.Describe()}, its parameter {parameter.Describe()}", nameof(tensors));
+            if (dot < 0 || !parameters.TryGetValue(key[..dot], out Tensor? parameter))
+                throw new ArgumentException($"the optimiser state '{key}' belongs to no trained parameter", nameof(tensors));
+            if (!tensor.HasShape(parameter.shape))
+                throw new ArgumentException($"the optimiser state '{key}' is {tensor.Describe()}, its parameter {parameter.Describe()}", nameof(tensors));
             Slots(key[..dot])[key[(dot + 1)..]] = tensor.to(parameter.device, copy: true).DetachFromDisposeScope();
         }
         foreach ((string name, long step) in savedSteps)
