@@ -26,6 +26,7 @@ public partial class DocumentedCommandTests
         (@"^(.*--resume-from-checkpoint runs/mine)$", "$1 --max-steps 100 --max-time 1h"),
         (@"^(.*permafrost bench)$", "$1 fpt-step --backbone gpt2-tiny --batch 1 --tokens 4 --rounds 1"),
         (@"^(.*permafrost bench) \[CASE\.\.\.\]$", "$1 door --rounds 1"),
+        (@"^(.*permafrost bench) fpt-step B16 .*$", "$1 door --rounds 1"),
         (@"\b(TASK|mytask)\b", "bit-xor"),
         (@"\bANOTHER\b", "runs/another"),
         // A verb that cannot go without arguments is mentioned, not shown.
