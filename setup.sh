@@ -58,7 +58,7 @@ require_dotnet() {
 # The kernels are optional: without them everything works on libtorch's own operators. Sets $kernel_state for the stamp.
 build_kernels() {
   local folder=${kernels%/*} missing
-  local log=$folder/build.log without='permafrost works without its own kernels, several times slower on a CPU'
+  local log=$folder/build.log without='permafrost works without its own kernels, slower on a CPU'
   missing=$(missing_tools)
   mkdir -p "$folder"
   if [ -n "$missing" ]; then
