@@ -71,10 +71,16 @@ public static unsafe class LinearKernel
         if (weight.requires_grad || bias is { requires_grad: true }) return x.FusedLinear(weight, bias, outputs, FusedActivation.None, type).Columns(first, count);
         bool packed = weight.Dimensions == 1;
         Check(x, weight, bias, outputs, type, packed, outputsFirst: false);
-        if (!packed) return x.FusedLinear(weight.narrow(1, first, count).contiguous(), bias?.narrow(0, first, count), count, FusedActivation.None, type);
+        if (!packed)
+        {
+            Tensor columns = weight.narrow(1, first, count).contiguous();
+            Tape.Current?.Own(columns);
+            return x.FusedLinear(columns, bias?.narrow(0, first, count), count, FusedActivation.None, type);
+        }
         // A panel's columns lie together: those panels that hold the part.
         long inputs = x.size(-1), from = first / Panel * Panel, size = Math.Min((first + count + Panel - 1) / Panel * Panel, outputs) - from;
         Tensor panels = weight.narrow(0, PackedElements(inputs, from), PackedElements(inputs, size));
+        Tape.Current?.Own(panels);
         Tensor y = x.FusedLinear(panels, bias?.narrow(0, from, size), size, FusedActivation.None, type);
         return from == first && size == count ? y : y.Columns(first - from, count);
     }
@@ -101,7 +107,8 @@ public static unsafe class LinearKernel
         Tensor y = Product(rows, ready, bias, inputs, outputs, transposed: false, activation, shape, type, slope);
         if (!(wantsX || wantsWeight || wantsBias)) return y;
         if (slope is not null) tape!.Own(slope);
-        Tensor? heldWeight = !wantsX ? null : ReferenceEquals(ready, weight) ? tape!.Hold(weight) : tape!.Own(ready);
+        // A weight outlives the step; only a copy of it would not.
+        Tensor? heldWeight = !wantsX ? null : ReferenceEquals(ready, weight) ? weight : tape!.Own(ready);
         Tensor? heldRows = !wantsWeight ? null : ReferenceEquals(rows, x) ? tape!.Hold(x) : tape!.Own(rows);
         tape!.Result(y);
         ScalarType xType = x.dtype;
@@ -133,7 +140,7 @@ public static unsafe class LinearKernel
         Tensor y = Elementwise.As(wide, type);
         if (!(wantsX || wantsWeight || wantsBias)) return y;
         if (slope is not null) tape!.Own(slope);
-        Tensor? heldWeight = !wantsX ? null : ReferenceEquals(matrix, weight) ? tape!.Hold(weight) : tape!.Own(matrix);
+        Tensor? heldWeight = !wantsX ? null : ReferenceEquals(matrix, weight) ? weight : tape!.Own(matrix);
         Tensor? heldRows = !wantsWeight ? null : ReferenceEquals(rows, x) ? tape!.Hold(x) : tape!.Own(rows);
         tape!.Result(y);
         ScalarType xType = x.dtype;

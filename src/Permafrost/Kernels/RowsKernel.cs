@@ -1,4 +1,5 @@
 using System.Numerics;
+using System.Runtime.InteropServices;
 
 namespace Permafrost.Kernels;
 
@@ -82,7 +83,8 @@ public static unsafe class RowsKernel
             Tensor dy = Elementwise.As(given, ScalarType.Float32);
             if (wantsTable)
             {
-                Tensor sums = torch.zeros(tableShape);
+                Tensor sums = Workspace.Empty(tableShape);
+                NativeMemory.Clear((void*)sums.Address(), (nuint)sums.ByteCount());
                 if (ids is null) sums.narrow(0, 0, T).copy_(LinearKernel.ColumnSums(dy.view(B, T * C)).view(T, C));
                 else AddRows(dy, sums, row => picked[row % picked.Length]);
                 tape.Give(table, sums);
@@ -110,6 +112,21 @@ public static unsafe class RowsKernel
             tape.Give(x, dx);
         });
         return part;
+    }
+
+    /// <summary>The same numbers in another shape.</summary>
+    public static Tensor Reshaped(this Tensor x, params long[] shape)
+    {
+        if (!torch.is_grad_enabled() || !x.requires_grad || Tape.Current is not { } tape || !tape.Wants(x)) return x.reshape(shape);
+        Tensor result;
+        using (torch.no_grad()) result = x.detach().reshape(shape);
+        tape.Result(result);
+        long[] given = x.shape;
+        tape.Add(() =>
+        {
+            if (tape.Take(result) is { } gradient) tape.Give(x, gradient.reshape(given));
+        });
+        return result;
     }
 
     private static Tensor Picked(Tensor table, Tensor? ids, long tokens) => ids is null ? table.narrow(0, 0, tokens) : Picked(table, ids);

@@ -76,6 +76,51 @@ public static class Segment
         }
     }
 
+    /// <summary>
+    /// Computes a loss and, where it is finite, adds its gradients to the parameters', as <c>backward</c> of the loss would. A training step needs nothing else of libtorch's autograd,
+    /// and without it a small step is a good deal faster.
+    /// </summary>
+    /// <param name="loss">Computes a loss of one number, from layers of <c>Permafrost.Nn</c>; other operators inside <see cref="Compose"/>.</param>
+    /// <param name="device">Where it is computed.</param>
+    /// <returns>The loss.</returns>
+    /// <exception cref="EngineException">The loss was computed by operators that are not of the layers.</exception>
+    public static double AddGradients(Func<Tensor> loss, Device device)
+    {
+        if (Tape.Current is not null || !torch.is_grad_enabled() || !KernelSet.Enabled || !device.IsCpu())
+        {
+            Tensor plain = loss();
+            double number = plain.Number();
+            if (double.IsFinite(number)) Backward(plain);
+            return number;
+        }
+        var tape = new Tape();
+        try
+        {
+            Tensor result = null!;
+            tape.Record(() =>
+            {
+                result = loss();
+                tape.Wants(result);  // refuses what the tape did not see
+            });
+            double value = result.Number();
+            if (!double.IsFinite(value)) return value;
+            Tensor?[] gradients = tape.Backward([(result, torch.ones_like(result))]);
+            for (int i = 0; i < gradients.Length; i++) if (gradients[i] is { } gradient) AddTo(tape.Leaves[i], gradient);
+            return value;
+        }
+        finally
+        {
+            tape.Release();
+        }
+    }
+
+    private static void AddTo(Tensor parameter, Tensor gradient)
+    {
+        using var noGrad = torch.no_grad();
+        if (parameter.grad is { } sum) Elementwise.AddTo(sum, gradient);
+        else parameter.grad = gradient;
+    }
+
     private static Tensor[] OnTape(Func<Tensor?[], Tensor[]> body, Tensor?[] inputs)
     {
         var tape = new Tape();

@@ -12,7 +12,7 @@ namespace Permafrost.Kernels;
 internal static unsafe class Workspace
 {
     // What is smaller is cheap enough where it is.
-    private const long Smallest = 64 << 10;
+    private const long Smallest = 16 << 10;
     private const long Slack = 16 << 20;
 
     private static readonly Lock Gate = new();

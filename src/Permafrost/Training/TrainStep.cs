@@ -27,16 +27,15 @@ public static class TrainStep
                 if (answers[i] > 0)
                 {
                     using DisposeScope scope = torch.NewDisposeScope();
-                    Tensor loss = model.Loss(model.Forward(batches[i]), batches[i].Targets);
-                    if (batches.Count > 1) loss *= answers[i] / answers.Sum();
-                    double value = loss.Number();
-                    total += value;
-                    if (!double.IsFinite(value))
+                    Batch batch = batches[i];
+                    double share = batches.Count > 1 ? answers[i] / answers.Sum() : 1;
+                    double loss = Segment.AddGradients(() => Segment.Compose(logits => model.Loss(logits[0], batch.Targets) * share, model.Forward(batch)), batch.Targets.device);
+                    total += loss;
+                    if (!double.IsFinite(loss))
                     {
                         optimizer.ZeroGrad();
-                        return (value, 0);
+                        return (loss, 0);
                     }
-                    Segment.Backward(loss);
                 }
                 // Parts of one batch drop what the whole would.
                 model.DropoutKeys.FirstRow += batches[i].Count;
@@ -56,7 +55,7 @@ public static class TrainStep
 
     private static double Answers(Batch batch)
     {
-        using var scope = torch.NewDisposeScope();
-        return batch.Targets.ne(-100).sum().Number();
+        long[] targets = batch.Targets.ToArray<long>();
+        return targets.Length - targets.AsSpan().Count(-100);
     }
 }

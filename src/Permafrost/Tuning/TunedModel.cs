@@ -178,11 +178,7 @@ public sealed class TunedModel : IDisposable
         mask is not null && Backbone.Causal ? WithoutPaddedTail(inputs, mask, Readout.Count) : (inputs, mask);
 
     /// <summary>(B, P, C) logits from what <see cref="Read"/> gives: the output layer alone.</summary>
-    public Tensor Answer(Tensor read) => Segment.Run(given =>
-    {
-        Tensor outputs = outputLayer.Forward(given);
-        return Segment.Compose(inputs => inputs[0].reshape(read.size(0), Shape.Targets, Shape.Classes), outputs);
-    }, read);
+    public Tensor Answer(Tensor read) => Segment.Run(given => outputLayer.Forward(given).Reshaped(read.size(0), Shape.Targets, Shape.Classes), read);
 
     // Tokens after the last one of the batch that counts: none that counts sees them, so they need not be computed.
     private static (Tensor Inputs, Tensor? Mask) WithoutPaddedTail(Tensor inputs, Tensor mask, int least)

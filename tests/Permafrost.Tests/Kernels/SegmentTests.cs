@@ -165,6 +165,34 @@ public class SegmentTests : IDisposable
         Assert.ThrowsAny<Exception>(() => Segment.Run(input => layers.Norm(input).add_(1), x));
     }
 
+    [Theory]
+    [MemberData(nameof(Sets))]
+    public void Gradients_without_libtorchs_autograd_are_those_of_backward(string set)
+    {
+        using IDisposable _ = KernelSets.Use(set);
+        SegmentLayers backward = new(), direct = new();
+        Segment.Backward(Segment.Run(backward.Forward, backward.Input).sum());
+        double Direct() => Segment.AddGradients(() => Segment.Compose(hidden => hidden[0].sum(), direct.Forward(direct.Input)), torch.CPU);
+        double loss = Direct();
+        Assert.Equal(backward.Forward(backward.Input).sum().Number(), loss, 1e-4 * Math.Abs(loss));
+        for (int i = 0; i < direct.Parameters.Length; i++) Assert.Equal(backward.Parameters[i].grad!.ToBytes(), direct.Parameters[i].grad!.ToBytes());
+        Direct();
+        for (int i = 0; i < direct.Parameters.Length; i++) Assert.True(direct.Parameters[i].grad!.ValuesEqual(backward.Parameters[i].grad! * 2), $"{set}: tensor {i} is not added up");
+    }
+
+    [Theory]
+    [MemberData(nameof(Sets))]
+    public void A_loss_that_is_not_finite_adds_no_gradients_and_leaves_nothing_behind(string set)
+    {
+        using IDisposable _ = KernelSets.Use(set);
+        var layers = new SegmentLayers();
+        long before = Engine.LiveTensors;
+        using (torch.NewDisposeScope())
+            Assert.True(double.IsNaN(Segment.AddGradients(() => Segment.Compose(hidden => hidden[0].sum() * double.NaN, layers.Forward(layers.Input)), torch.CPU)));
+        Assert.All(layers.Parameters, parameter => Assert.Null(parameter.grad));
+        Assert.Equal(before, Engine.LiveTensors);
+    }
+
     private static Tensor Leaf(Tensor tensor) => tensor.requires_grad_(true);
 
     private static byte[][] Bits(Func<SegmentLayers, Tensor, Tensor> run)

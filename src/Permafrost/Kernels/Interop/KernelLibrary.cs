@@ -23,7 +23,7 @@ internal static class KernelLibrary
         if (!OperatingSystem.IsLinux()) return null;
         string? given = Environment.GetEnvironmentVariable("PERMAFROST_NATIVE");
         string besideProgram = System.IO.Path.Combine(AppContext.BaseDirectory, FileName);
-        string inPackage = System.IO.Path.Combine(AppContext.BaseDirectory, "runtimes", RuntimeInformation.RuntimeIdentifier, "native", FileName);
+        string inPackage = System.IO.Path.Combine(AppContext.BaseDirectory, "runtimes", "linux-x64", "native", FileName);
         string[] places = given is { Length: > 0 } ? [given] : [besideProgram, inPackage];
         string? file = Array.Find(places, File.Exists);
         if (file is null && given is { Length: > 0 })
