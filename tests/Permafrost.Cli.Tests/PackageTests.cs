@@ -29,7 +29,7 @@ public sealed class PackageTests : IDisposable
         using Permafrost.Tuning;
         using TorchSharp;
 
-        TaskData data = TaskRegistry.Find("bit-xor").Task.Load(new TaskOptions());
+        using TaskData data = TaskRegistry.Find("bit-xor").Task.Load(new TaskOptions());
         Backbone backbone = BackboneSource.Resolve("gpt2-tiny").Load("random", seed: 0);
         using var model = new TunedModel(backbone, data.Shape, Readout.Parse(data.Shape.Readout), Policy.Parse("fpt"), ownTokens: false, dropout: 0, seed: 0, torch.CPU);
         using var adam = new Adam([new ParameterGroup([.. model.Trained.Select(parameter => (parameter.Name, parameter.Parameter.Value))])]);
