@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Globalization;
 using System.Text.Json.Nodes;
 using Permafrost.Training;
 using Spectre.Console;
@@ -64,7 +65,7 @@ internal sealed class TrainingProgress : ITrainingObserver
 
     public void Stepped(StepReport report)
     {
-        string line = FormattableString.Invariant($"loss {report.Loss:F4}  {report.TokensPerSecond:N0} tokens/s{score}");
+        string line = FormattableString.Invariant($"loss {(double.IsNaN(report.Loss) ? "-" : report.Loss.ToString("F4", CultureInfo.InvariantCulture))}  {report.TokensPerSecond:N0} tokens/s{score}");
         TimeSpan now = clock.Elapsed;
         string left = Left(report, now) is { } time ? $"  {Clock(time)} left" : "";
         if (bar is not null)

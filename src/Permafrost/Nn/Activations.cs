@@ -16,6 +16,9 @@ public static class Activations
     {
         ["gelu"] = new(FusedActivation.Gelu, x => functional.gelu(x)),
         ["gelu_python"] = new(FusedActivation.Gelu, x => functional.gelu(x)),
+        ["gelu_10"] = new(null, x => functional.gelu(x).clamp(-10, 10)),
+        ["gelu_accurate"] = new(FusedActivation.GeluTanh, x => functional.gelu(x, TorchSharp.Modules.GELU.Approximate.tanh)),
+        ["gelu_python_tanh"] = new(FusedActivation.GeluTanh, x => functional.gelu(x, TorchSharp.Modules.GELU.Approximate.tanh)),
         ["gelu_new"] = new(FusedActivation.GeluTanh, x => functional.gelu(x, TorchSharp.Modules.GELU.Approximate.tanh)),
         ["gelu_pytorch_tanh"] = new(FusedActivation.GeluTanh, x => functional.gelu(x, TorchSharp.Modules.GELU.Approximate.tanh)),
         ["gelu_fast"] = new(FusedActivation.GeluTanh, x => functional.gelu(x, TorchSharp.Modules.GELU.Approximate.tanh)),

@@ -42,7 +42,7 @@ public sealed class Mnist : TaskDefinition
     public override TaskData Load(TaskOptions options)
     {
         options.CheckSettings(Name);
-        string folder = DataHome.Find("mnist", options.DataPath);
+        string folder = WithFiles(DataHome.Find("mnist", options.DataPath));
         int side = Side(options);
         Images train = Labelled(folder, "train", side);
         long[] order = new CounterRandom("mnist/validation", 0, 0).Permutation(train.Count!.Value);
@@ -86,6 +86,13 @@ public sealed class Mnist : TaskDefinition
     {
         IdxFile images = IdxFile.Read(path);
         return images.Shape is [_, 28, 28] ? images : throw new PermafrostException($"{path} holds {string.Join("x", images.Shape)} bytes, not images of 28x28");
+    }
+
+    // torchvision, told of a root, keeps the files in root/MNIST/raw.
+    private static string WithFiles(string folder)
+    {
+        string[] places = [folder, Path.Combine(folder, "raw"), Path.Combine(folder, "MNIST", "raw")];
+        return Array.Find(places, place => Directory.Exists(place) && Directory.EnumerateFiles(place, "train-images*").Any()) ?? folder;
     }
 
     private static string FindFile(string folder, string name)

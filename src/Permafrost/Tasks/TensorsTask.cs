@@ -10,7 +10,7 @@ public sealed class TensorsTask : TaskDefinition
     public override string Name => "tensors";
 
     /// <inheritdoc/>
-    public override int Version => 1;
+    public override int Version => 2;  // 2: shares of the rows are rounded, and a share above 0 is a row at least
 
     /// <inheritdoc/>
     public override string Summary => "vectors or ids with class targets from a .safetensors file of your own";
@@ -34,8 +34,7 @@ public sealed class TensorsTask : TaskDefinition
         options.CheckSettings(Name, "vocabulary");
         string path = options.DataPath ?? throw new UsageException("--task tensors needs --data F.safetensors");
         using var file = new SafetensorsFile(path);
-        string[] known = [.. new[] { "", "validation.", "test." }.SelectMany(prefix => new[] { $"{prefix}inputs", $"{prefix}targets", $"{prefix}mask" })];
-        if (file.Entries.Keys.FirstOrDefault(name => !known.Contains(name)) is { } stray) throw new PermafrostException($"{path}: the tensor '{stray}' means nothing here; there are inputs, targets and mask, each alone or as validation.NAME and test.NAME");
+        CheckNames(file);
         Rows all = Read(file, "", null);
         long largest = all.LargestTarget;
         Rows? validation = file.Entries.ContainsKey("validation.inputs") ? Read(file, "validation.", all) : null;
@@ -59,10 +58,12 @@ public sealed class TensorsTask : TaskDefinition
 
         // What the file does not split itself is held out at random, the same for every run.
         long[] order = new CounterRandom("tensors/split", 0, 0).Permutation(all.Count!.Value);
-        int forValidation = validation is null ? (int)(order.Length * options.ValidationFraction) : 0;
-        int forTest = test is null ? (int)(order.Length * options.TestFraction) : 0;
+        int forValidation = validation is null ? Share(order.Length, options.ValidationFraction) : 0;
+        int forTest = test is null ? Share(order.Length, options.TestFraction) : 0;
+        if (forValidation + forTest >= order.Length)
+            throw new PermafrostException(
+                $"{path}: of {order.Length} row(s) {forValidation} would be held out for validation and {forTest} for the test, so that none is left to train on; lower --validation-fraction and --test-fraction");
         IExamples train = forValidation + forTest == 0 ? all : new ExampleSubset(all, [.. order[(forValidation + forTest)..].Order()]);
-        if (train.Count == 0) throw new PermafrostException($"{path}: no row is left to train on; lower --validation-fraction and --test-fraction");
         return new TaskData(shape, train, (IExamples?)validation ?? Part(all, order[..forValidation]), (IExamples?)test ?? Part(all, order[forValidation..(forValidation + forTest)]));
     }
 
@@ -70,6 +71,7 @@ public sealed class TensorsTask : TaskDefinition
     public override IExamples ReadInputs(string path, TaskShape shape, TaskOptions options)
     {
         using var file = new SafetensorsFile(path);
+        CheckNames(file);
         Tensor inputs = file.Read("inputs").DetachFromDisposeScope();
         if (inputs.dtype.IsFloatingPoint() != shape.FeedsVectors || (!shape.FeedsVectors && inputs.dtype != ScalarType.Int64) || inputs.NumberOfElements == 0)
             throw new PermafrostException($"{path}: `inputs` is {inputs.Describe()}, the run was trained on " + (shape.FeedsVectors ? $"vectors (N, T, {shape.VectorSize}) of floats" : "ids (N, T) of int64"));
@@ -77,8 +79,28 @@ public sealed class TensorsTask : TaskDefinition
             throw new PermafrostException($"{path}: `inputs` is {inputs.Describe()}, the run was trained on " + (shape.FeedsVectors ? $"vectors (N, T, {shape.VectorSize})" : "ids (N, T)"));
         if (!shape.FeedsVectors && inputs.min().Integer() < 0) throw new PermafrostException($"{path}: `inputs` holds the id {inputs.min().Integer()}; ids start at 0");
         if (!shape.FeedsVectors && inputs.max().Integer() >= shape.Vocabulary) throw new PermafrostException($"{path}: the id {inputs.max().Integer()} is beyond the {shape.Vocabulary} that the run was trained on");
+        CheckFinite(file, "inputs", inputs);
         Tensor? mask = ReadMask(file, "mask", inputs) is { } given ? given.DetachFromDisposeScope() : null;
         return new Rows(inputs.to(shape.FeedsVectors ? ScalarType.Float32 : ScalarType.Int64).DetachFromDisposeScope(), torch.full([inputs.size(0), shape.Targets], -100, ScalarType.Int64).DetachFromDisposeScope(), mask);
+    }
+
+    // What is asked for is never rounded down to nothing.
+    private static int Share(int rows, double fraction) => fraction == 0 ? 0 : Math.Max(1, (int)Math.Round(rows * fraction, MidpointRounding.AwayFromZero));
+
+    // One rule for training and prediction: a name that means nothing is a mistake, not something to pass over.
+    private static void CheckNames(SafetensorsFile file)
+    {
+        string[] known = [.. new[] { "", "validation.", "test." }.SelectMany(prefix => new[] { $"{prefix}inputs", $"{prefix}targets", $"{prefix}mask" })];
+        if (file.Entries.Keys.FirstOrDefault(name => !known.Contains(name)) is { } stray)
+            throw new PermafrostException($"{file.Path}: the tensor '{stray}' means nothing here; there are inputs, targets and mask, each alone or as validation.NAME and test.NAME");
+    }
+
+    private static void CheckFinite(SafetensorsFile file, string name, Tensor inputs)
+    {
+        if (!inputs.dtype.IsFloatingPoint() || inputs.AllFinite()) return;
+        using var scope = torch.NewDisposeScope();
+        long row = Array.IndexOf(inputs.isfinite().reshape(inputs.size(0), -1).all(1).ToArray<bool>(), false);
+        throw new PermafrostException($"{file.Path}: row {row} of `{name}` holds NaN or infinity, which nothing can be computed from; mend the row or leave it out");
     }
 
     private static ExampleSubset? Part(Rows rows, long[] indices) => indices.Length == 0 ? null : new ExampleSubset(rows, [.. indices.Order()]);
@@ -104,6 +126,7 @@ public sealed class TensorsTask : TaskDefinition
         if (inputs.Dimensions != (vectors ? 3 : 2) || (!vectors && inputs.dtype != ScalarType.Int64))
             throw new PermafrostException($"{file.Path}: `{prefix}inputs` is {inputs.Describe()}; it must be vectors (N, T, D) of floats or ids (N, T) of int64");
         if (inputs.NumberOfElements == 0) throw new PermafrostException($"{file.Path}: `{prefix}inputs` is empty ({inputs.Describe()})");
+        CheckFinite(file, $"{prefix}inputs", inputs);
         if (!vectors && inputs.min().Integer() < 0) throw new PermafrostException($"{file.Path}: `{prefix}inputs` holds the id {inputs.min().Integer()}; ids start at 0");
         Tensor targets = file.Read($"{prefix}targets");
         if (targets.dtype != ScalarType.Int64 || targets.Dimensions is not (1 or 2) || targets.size(0) != inputs.size(0))

@@ -20,7 +20,13 @@ internal static class TextInput
 
     private static IEnumerable<string> StandardInput()
     {
-        while (Console.In.ReadLine() is { } line) yield return line;
+        // Files are read without their byte order mark; a pipe hands it over.
+        bool first = true;
+        while (Console.In.ReadLine() is { } line)
+        {
+            yield return first ? line.TrimStart('\uFEFF') : line;
+            first = false;
+        }
     }
 
     private static string[] ReadFile(string path)

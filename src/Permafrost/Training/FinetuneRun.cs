@@ -11,7 +11,7 @@ namespace Permafrost.Training;
 /// <summary>What a training step reports.</summary>
 /// <param name="Step">Updates done.</param>
 /// <param name="Steps">Updates in all.</param>
-/// <param name="Loss">Mean training loss since the last report, in nats.</param>
+/// <param name="Loss">Mean training loss in nats over the steps since the last report that had answers; NaN where none had.</param>
 /// <param name="GradientNorm">Mean gradient norm before clipping, likewise.</param>
 /// <param name="LearningRate">The rate of the last update.</param>
 /// <param name="TokensPerSecond">Since the last report.</param>
@@ -67,6 +67,8 @@ public sealed partial class FinetuneRun : IDisposable
 
         IReadOnlyDictionary<string, Tensor>? start = options.InitAdapter is null ? null : AdapterFolder.ReadFile(options.InitAdapter);
         if (withData) Data = Task.Load(TaskOptions);
+        if (withData && Data!.Validation is null && options.EarlyStoppingPatience > 0)
+            throw new UsageException($"--early-stopping-patience {options.EarlyStoppingPatience} watches the validation split, and there is none here; give --validation-fraction, or leave it out");
         if (withData) _ = Steps;
         if (withData && knownShape is null && options.GroupByLength) lengths = CheckLengths(Data!.Train);
         TaskShape shape = knownShape ?? Data!.Shape;

@@ -14,11 +14,12 @@ public static class TrainStep
     /// <param name="batches">On the model's device; several have their gradients added up, each weighted by its answers, as if they were one.</param>
     /// <param name="learningRate">Of this update.</param>
     /// <param name="maxNorm">Gradients are scaled down to this norm; 0 leaves them.</param>
-    /// <returns>The mean loss in nats over all answers, and the gradients' norm before clipping.</returns>
-    public static (double Loss, double GradientNorm) Run(TunedModel model, Optimizer optimizer, IReadOnlyList<Batch> batches, double learningRate, double maxNorm)
+    /// <returns>The mean loss in nats over all answers, the gradients' norm before clipping, and how many answers counted; without any, loss and norm are 0.</returns>
+    public static (double Loss, double GradientNorm, long Answers) Run(TunedModel model, Optimizer optimizer, IReadOnlyList<Batch> batches, double learningRate, double maxNorm)
     {
         double total = 0;
-        double[] answers = [.. batches.Select(Answers)];
+        long[] answers = [.. batches.Select(Answers)];
+        long all = answers.Sum();
         model.DropoutKeys.FirstRow = 0;
         try
         {
@@ -28,13 +29,13 @@ public static class TrainStep
                 {
                     using DisposeScope scope = torch.NewDisposeScope();
                     Batch batch = batches[i];
-                    double share = batches.Count > 1 ? answers[i] / answers.Sum() : 1;
+                    double share = batches.Count > 1 ? (double)answers[i] / all : 1;
                     double loss = Segment.AddGradients(() => Segment.Compose(logits => model.Loss(logits[0], batch.Targets) * share, model.Forward(batch)), batch.Targets.device);
                     total += loss;
                     if (!double.IsFinite(loss))
                     {
                         optimizer.ZeroGrad();
-                        return (loss, 0);
+                        return (loss, 0, all);
                     }
                 }
                 // Parts of one batch drop what the whole would.
@@ -46,14 +47,14 @@ public static class TrainStep
             model.DropoutKeys.FirstRow = 0;
             if (!model.DropoutKeys.CountsForwards) model.DropoutKeys.Step++;
         }
-        if (answers.Sum() == 0) return (0, 0);
+        if (all == 0) return (0, 0, 0);
         double norm = GradientClipping.ClipNorm(model.Trained.Select(parameter => parameter.Parameter.Value), maxNorm > 0 ? maxNorm : double.PositiveInfinity);
         if (double.IsFinite(norm)) optimizer.Step(learningRate);
         optimizer.ZeroGrad();
-        return (total, norm);
+        return (total, norm, all);
     }
 
-    private static double Answers(Batch batch)
+    private static long Answers(Batch batch)
     {
         long[] targets = batch.Targets.ToArray<long>();
         return targets.Length - targets.AsSpan().Count(-100);

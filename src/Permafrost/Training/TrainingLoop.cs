@@ -87,21 +87,33 @@ internal sealed class TrainingLoop : IDisposable
             double factor = LearningRateSchedule.Factor(options.LrSchedulerType, State.Step, warmup, steps);
             waited += Step(factor);
             State.Seconds += clock.GetElapsedTime(started).TotalSeconds;
-            if (State.Step % options.LoggingSteps == 0 || State.Step == steps)
+            bool logged = State.Step % options.LoggingSteps == 0 || State.Step == steps;
+            if (logged) Report();
+            ValidateIfDue(log);
+            if (!logged && StoppedEarly) Report();
+
+            void Report()
             {
                 double speed = (State.Tokens - reportedTokens) / Math.Max(1e-9, State.Seconds - reportedSeconds);
-                var report = new StepReport(State.Step, steps, State.LossSum / State.Pending, State.NormSum / State.Pending, options.LearningRate * factor, speed);
-                log.Write(State.Step, ("train/loss", report.Loss), ("train/grad_norm", report.GradientNorm), ("lr", report.LearningRate), ("tokens_per_second", Math.Round(speed, 1)), ("data_wait", Math.Round(waited, 4)));
-                observer.Stepped(report);
-                (State.LossSum, State.NormSum, State.Pending) = (0, 0, 0);
+                WriteReport(log, options.LearningRate * factor, speed, waited);
                 (reportedSeconds, reportedTokens, waited) = (State.Seconds, State.Tokens, 0);
             }
-            ValidateIfDue(log);
             bool due = (options.SaveSteps > 0 && State.Step % options.SaveSteps == 0) || (options.SaveMinutes > 0 && clock.GetElapsedTime(savedAt).TotalMinutes >= options.SaveMinutes);
             if (due && State.Step < steps) Save(log);
         }
         Save(log);
         CheckMoved();
+    }
+
+    // Means over the steps since the last report that had answers; a step without any has no loss.
+    private void WriteReport(MetricsLog log, double rate, double speed, double waited)
+    {
+        var report = new StepReport(
+            State.Step, steps, State.Pending == 0 ? double.NaN : State.LossSum / State.Pending, State.Pending == 0 ? double.NaN : State.NormSum / State.Pending, rate, speed);
+        (string, double)[] means = State.Pending == 0 ? [] : [("train/loss", report.Loss), ("train/grad_norm", report.GradientNorm)];
+        log.Write(State.Step, [.. means, ("lr", rate), ("tokens_per_second", Math.Round(speed, 1)), ("data_wait", Math.Round(waited, 4))]);
+        observer.Stepped(report);
+        (State.LossSum, State.NormSum, State.Pending) = (0, 0, 0);
     }
 
     public void Dispose() => optimizer.Dispose();
@@ -130,13 +142,13 @@ internal sealed class TrainingLoop : IDisposable
         foreach (long[] batch in order.Step(State.Step).Chunk(options.PerDeviceTrainBatchSize))
             foreach (long[] part in batch.Chunk(run.MicroBatchSize)) batches.Add(train.Get(part).To(run.Device));
         double waited = clock.GetElapsedTime(started).TotalSeconds;
-        (double loss, double norm) = TrainStep.Run(model, optimizer, batches, factor, options.MaxGradNorm);
+        (double loss, double norm, long answers) = TrainStep.Run(model, optimizer, batches, factor, options.MaxGradNorm);
         if (!double.IsFinite(loss)) throw Diverged("loss", loss, factor);
         if (!double.IsFinite(norm)) throw Diverged("gradient norm", norm, factor);
         State.Step++;
         State.LossSum += loss;
         State.NormSum += norm;
-        State.Pending++;
+        if (answers > 0) State.Pending++;
         State.Tokens += batches.Sum(batch => batch.Tokens);
         if (norm == 0) return waited;  // no answer counted, or none depends on anything yet
         bool before = ShouldHaveMoved;

@@ -42,18 +42,21 @@ public sealed record Readout(ReadoutKind Kind, int Count = 1)
         if (Count > T) throw new PermafrostException($"--readout {this} reads {Count} tokens, but the sequences have {T}");
         if (Kind == ReadoutKind.Mean) return null;
         if (Kind == ReadoutKind.First) return mask is null ? torch.zeros([B, 1], ScalarType.Int64, device) : mask.argmax(1).view(B, 1);
-        if (mask is null && device.IsCpu())
+        if (mask is not null && Count == 1) return (mask * torch.arange(T, ScalarType.Int64, device)).argmax(1).view(B, 1);
+        // Counted on the host: padding may stand between tokens, and one call is what small steps notice.
+        long[]? tokens = mask?.to(ScalarType.Int64).ToArray<long>();
+        var places = new long[B * Count];
+        for (long row = 0; row < B; row++)
         {
-            // The same as below in one call, which small steps notice.
-            var places = new long[B * Count];
-            for (long i = 0; i < places.Length; i++) places[i] = T - Count + i % Count;
-            return Tensors.From(places, B, Count);
+            long at = T;
+            for (int k = Count - 1; k >= 0; k--)
+            {
+                do at--; while (at >= 0 && tokens is not null && tokens[row * T + at] == 0);
+                if (at < 0) throw new PermafrostException($"--readout {this} reads {Count} tokens, but a sequence has only {Count - 1 - k} that are not padding");
+                places[row * Count + k] = at;
+            }
         }
-        Tensor back = torch.arange(Count, ScalarType.Int64, device).view(1, Count) - (Count - 1);  // ..., -1, 0
-        if (mask is null) return (back + (T - 1)).expand(B, Count);
-        if (Count > 1 && mask.sum(1).min().Integer() is var shortest && shortest < Count) throw new PermafrostException($"--readout {this} reads {Count} tokens, but a sequence has only {shortest} that are not padding");
-        Tensor last = (mask * torch.arange(T, ScalarType.Int64, device)).argmax(1);  // (B)
-        return last.view(B, 1) + back;
+        return Tensors.From(places, B, Count).to(device);
     }
 
     /// <summary>(B, K, C) from hidden states (B, T, C).</summary>

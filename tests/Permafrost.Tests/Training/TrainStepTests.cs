@@ -112,7 +112,7 @@ public class TrainStepTests : IDisposable
         string[] before = Hashes();
         using var scope = torch.NewDisposeScope();
         var bad = new Batch(torch.full([2, 10, 1], double.NaN), torch.zeros([2, 5], ScalarType.Int64));
-        (double loss, _) = TrainStep.Run(model, adam, [bad], 1e-3, 1);
+        (double loss, _, _) = TrainStep.Run(model, adam, [bad], 1e-3, 1);
         Assert.True(double.IsNaN(loss));
         Assert.Equal(before, Hashes());
         Assert.Empty(adam.State().Steps);
@@ -125,8 +125,8 @@ public class TrainStepTests : IDisposable
         using var scope = torch.NewDisposeScope();
         Batch batch = examples.Get([0, 1, 2, 3]);
         model.Train(false);  // no dropout: the same gradient each time
-        (_, double free) = TrainStep.Run(model, adam, [batch], 0, 0);
-        (_, double clipped) = TrainStep.Run(model, adam, [batch], 0, 1e-3);
+        (_, double free, _) = TrainStep.Run(model, adam, [batch], 0, 0);
+        (_, double clipped, _) = TrainStep.Run(model, adam, [batch], 0, 1e-3);
         Assert.True(free > 1e-3);
         Assert.Equal(free, clipped, 1e-6 * free);
     }
@@ -134,7 +134,7 @@ public class TrainStepTests : IDisposable
     private void Step(long step)
     {
         using var scope = torch.NewDisposeScope();
-        (double loss, double norm) = TrainStep.Run(model, adam, [examples.Get([2 * step, 2 * step + 1])], 1e-4, 1);
+        (double loss, double norm, _) = TrainStep.Run(model, adam, [examples.Get([2 * step, 2 * step + 1])], 1e-4, 1);
         Assert.True(double.IsFinite(loss) && norm > 0);
     }
 

@@ -5,7 +5,7 @@ namespace Permafrost.Formats.Idx;
 
 /// <summary>
 /// An IDX file of unsigned bytes, as MNIST comes in (http://yann.lecun.com/exdb/mnist/): two zero bytes, the type 0x08, the number of dimensions,
-/// each size as a big-endian 32-bit number, then the data, last dimension fastest. A name ending in .gz is unpacked while reading.
+/// each size as a big-endian 32-bit number, then the data, last dimension fastest. What is packed by gzip, whatever its name, is unpacked while reading.
 /// </summary>
 /// <param name="Shape">Sizes along the dimensions.</param>
 /// <param name="Data">The bytes, row-major.</param>
@@ -21,7 +21,10 @@ public sealed record IdxFile(int[] Shape, byte[] Data)
         try
         {
             using FileStream file = File.OpenRead(path);
-            using Stream stream = path.EndsWith(".gz", StringComparison.OrdinalIgnoreCase) ? new GZipStream(file, CompressionMode.Decompress) : file;
+            Span<byte> magic = stackalloc byte[2];
+            bool packed = file.ReadAtLeast(magic, 2, throwOnEndOfStream: false) == 2 && magic is [0x1f, 0x8b];
+            file.Position = 0;
+            using Stream stream = packed ? new GZipStream(file, CompressionMode.Decompress) : file;
             return Read(stream, path);
         }
         catch (InvalidDataException error)

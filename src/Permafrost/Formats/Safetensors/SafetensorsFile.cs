@@ -52,6 +52,8 @@ public sealed unsafe class SafetensorsFile : IDisposable
         view.SafeMemoryMappedViewHandle.AcquirePointer(ref start);
         try
         {
+            if (new ReadOnlySpan<byte>(start, (int)Math.Min(length, 64)).StartsWith("version https://git-lfs"u8))
+                throw new PermafrostException($"{path} is a Git LFS pointer, not the file it stands for; fetch that with `git lfs pull` in its folder");
             ulong headerBytes = BinaryPrimitives.ReadUInt64LittleEndian(new ReadOnlySpan<byte>(start, 8));
             if (headerBytes > MaxHeaderBytes) throw Malformed($"its header claims {headerBytes:N0} bytes, more than the {MaxHeaderBytes:N0} allowed");
             if ((long)headerBytes > length - 8) throw Malformed($"its header claims {headerBytes:N0} bytes, but only {length - 8:N0} follow: the file is truncated");
