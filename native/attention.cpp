@@ -7,7 +7,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
-#include <memory>
+#include <new>
 #include <type_traits>
 
 #include "tiles.h"
@@ -22,6 +22,7 @@ namespace permafrost::kernels::PERMAFROST_ISA {
 namespace {
 
 constexpr int64_t kBlock = 64;
+constexpr int64_t kPart = 32;    // queries whose scores are computed at a time: the smaller part is masked as a whole more often
 constexpr float kNone = -1e30f;  // a maximum over no key yet
 
 // ---- small products: c (rows x columns) = or += a (rows x inner) b, with b packed as [inner / G][columns][G] ----
@@ -357,33 +358,54 @@ PERMAFROST_INLINE Vector factors(const Keep& keep, Bits query_keys, int64_t key)
     return hash >= keep.threshold ? all(keep.scale) : Vector{};
 }
 
-// How many of `keys` keys from s0 on any of these queries sees, in pairs: for those behind them nothing is computed.
-PERMAFROST_INLINE int64_t seen_keys(const int32_t* limits, int64_t s0, int64_t keys) {
-    const int64_t last = *std::max_element(limits, limits + kWidth);
-    return std::min(keys, round_up(std::max<int64_t>(0, last + 1 - s0), 2));
+int32_t largest(const int32_t* limits, int64_t count) { return *std::max_element(limits, limits + count); }
+int32_t smallest(const int32_t* limits, int64_t count) { return *std::min_element(limits, limits + count); }
+
+// How many of `keys` keys from s0 on any of these queries sees, rounded up: for those behind them nothing is computed.
+PERMAFROST_INLINE int64_t seen_keys(const int32_t* limits, int64_t count, int64_t s0, int64_t keys, int64_t multiple) {
+    return std::min(keys, round_up(std::max<int64_t>(0, largest(limits, count) + 1 - s0), multiple));
 }
 
-// Memory of one thread, handed out in pieces that start at cache lines.
+// Memory of one thread, handed out in pieces that start at cache lines. What is not large stays for the thread's next call, since handing it
+// out costs a tenth of attention over ten tokens, and the system would hand it out again a page at a time. Large pieces are small beside what is computed with them.
 class Scratch {
 public:
+    Scratch() = default;
+    Scratch(const Scratch&) = delete;
+    Scratch& operator=(const Scratch&) = delete;
+
     template <typename T>
     T* take(int64_t count) {
         const int64_t bytes = round_up(count * static_cast<int64_t>(sizeof(T)), 64);
-        blocks_.emplace_back(static_cast<char*>(::operator new[](static_cast<size_t>(bytes), std::align_val_t(64))));
-        std::memset(blocks_.back(), 0, static_cast<size_t>(bytes));
-        return reinterpret_cast<T*>(blocks_.back());
+        Piece& piece = pieces()[taken_++];
+        if (piece.bytes < bytes) piece.resize(bytes);
+        std::memset(piece.memory, 0, static_cast<size_t>(bytes));
+        return reinterpret_cast<T*>(piece.memory);
     }
     ~Scratch() {
-        for (int i = 0; i < blocks_.count; i++) ::operator delete[](blocks_.items[i], std::align_val_t(64));
+        for (int i = 0; i < taken_; i++)
+            if (pieces()[i].bytes > kKept) pieces()[i].resize(0);
     }
 
 private:
-    struct List {
-        char* items[24];
-        int count = 0;
-        void emplace_back(char* block) { items[count++] = block; }
-        char* back() const { return items[count - 1]; }
-    } blocks_;
+    static constexpr int64_t kKept = 512 * 1024;
+    struct Piece {
+        char* memory = nullptr;
+        int64_t bytes = 0;
+        void resize(int64_t size) {
+            ::operator delete[](memory, std::align_val_t(64));
+            memory = nullptr;
+            bytes = 0;
+            if (size > 0) memory = static_cast<char*>(::operator new[](static_cast<size_t>(size), std::align_val_t(64)));
+            bytes = size;
+        }
+        ~Piece() { resize(0); }
+    };
+    static Piece* pieces() {
+        static thread_local Piece kept[32];
+        return kept;
+    }
+    int taken_ = 0;
 };
 
 struct Sizes {
@@ -411,9 +433,6 @@ void fill_slopes(const pf_attention_args& a, const float* mask, const int32_t* l
     for (int64_t t = 0; t < padded; t++) slopes[t] = seen[std::min<int64_t>(limits[t] + 1, a.keys)] > 1 ? static_cast<float>(a.scale) : 0.0f;
 }
 
-int32_t largest(const int32_t* limits, int64_t count) { return *std::max_element(limits, limits + count); }
-int32_t smallest(const int32_t* limits, int64_t count) { return *std::min_element(limits, limits + count); }
-
 template <typename E, typename In>
 void forward_of(const pf_attention_args& a, int64_t begin, int64_t end) {
     const Sizes size(a);
@@ -426,7 +445,7 @@ void forward_of(const pf_attention_args& a, int64_t begin, int64_t end) {
     float* mask = scratch.take<float>(size.keys);
     int32_t* limits = scratch.take<int32_t>(size.queries);
     uint32_t* query_keys = scratch.take<uint32_t>(size.queries);
-    float* scores = scratch.take<float>(kBlock * kBlock);
+    float* scores = scratch.take<float>(kBlock * kPart);
     E* probabilities = scratch.take<E>(kBlock * kBlock);
     float* out = scratch.take<float>(kBlock * size.head);  // [head][kBlock]
     const float scale = static_cast<float>(a.scale);
@@ -455,39 +474,43 @@ void forward_of(const pf_attention_args& a, int64_t begin, int64_t end) {
             if (a.keys == 0 || seen < 0) std::fill(out, out + size.head * kBlock, 0.0f);
             for (int64_t s0 = 0; s0 < a.keys && s0 <= seen; s0 += kBlock) {
                 const int64_t keys = std::min(kBlock, size.keys - s0);
-                product(k + s0 * size.head, size.head, q + t0 * size.head, queries, keys, queries, size.head, scores, kBlock, false);
                 const bool cut = smallest(limits + t0, count) < s0 + keys - 1;
-                for (int64_t t = 0; t < count; t += kWidth) {
-                    const int64_t last = cut ? seen_keys(limits + t0 + t, s0, keys) : keys;
-                    const Integers limit = read<Integers>(limits + t0 + t) - static_cast<int32_t>(s0);
-                    const Vector before = read(maximum + t);
-                    Vector high = before;
-                    for (int64_t s = 0; s < last; s++) {
-                        Vector value = read(scores + s * kBlock + t) * scale + mask[s0 + s];
-                        if (cut) value = limit < static_cast<int32_t>(s) ? all(-std::numeric_limits<float>::infinity()) : value;
-                        write(value, scores + s * kBlock + t);
-                        high = value > high ? value : high;
-                    }
-                    const Vector shrink = exponential(before - high);
-                    Vector total = read(sum + t) * shrink;
-                    for (int64_t s = 0; s < last; s += 2) {
-                        Vector even = exponential(read(scores + s * kBlock + t) - high), odd = exponential(read(scores + (s + 1) * kBlock + t) - high);
-                        total += even + odd;
-                        if (drops) {
-                            const Bits keys_of = read<Bits>(query_keys + t0 + t);
-                            even *= factors(keep, keys_of, s0 + s);
-                            odd *= factors(keep, keys_of, s0 + s + 1);
+                for (int64_t part = 0; part < count; part += kPart) {
+                    const int64_t width = std::min(kPart, queries - part), reach = cut ? seen_keys(limits + t0 + part, width, s0, keys, 16) : keys;
+                    product(k + s0 * size.head, size.head, q + t0 * size.head + part * kGroup<E>, queries, reach, width, size.head, scores, kPart, false);
+                    for (int64_t t = part; t < std::min(count, part + kPart); t += kWidth) {
+                        const int64_t last = cut ? seen_keys(limits + t0 + t, kWidth, s0, reach, 2) : reach;
+                        const Integers limit = read<Integers>(limits + t0 + t) - static_cast<int32_t>(s0);
+                        float* score = scores + t - part;
+                        const Vector before = read(maximum + t);
+                        Vector high = before;
+                        for (int64_t s = 0; s < last; s++) {
+                            Vector value = read(score + s * kPart) * scale + mask[s0 + s];
+                            if (cut) value = limit < static_cast<int32_t>(s) ? all(-std::numeric_limits<float>::infinity()) : value;
+                            write(value, score + s * kPart);
+                            high = value > high ? value : high;
                         }
-                        write_packed(even, odd, probabilities, s, t);
+                        const Vector shrink = exponential(before - high);
+                        Vector total = read(sum + t) * shrink;
+                        for (int64_t s = 0; s < last; s += 2) {
+                            Vector even = exponential(read(score + s * kPart) - high), odd = exponential(read(score + (s + 1) * kPart) - high);
+                            total += even + odd;
+                            if (drops) {
+                                const Bits keys_of = read<Bits>(query_keys + t0 + t);
+                                even *= factors(keep, keys_of, s0 + s);
+                                odd *= factors(keep, keys_of, s0 + s + 1);
+                            }
+                            write_packed(even, odd, probabilities, s, t);
+                        }
+                        for (int64_t s = last; s < reach; s += 2) write_packed(Vector{}, Vector{}, probabilities, s, t);
+                        write(high, maximum + t);
+                        write(total, sum + t);
+                        const Vector one = all(1.0f);
+                        if (s0 > 0 && std::memcmp(&shrink, &one, sizeof one) != 0)
+                            for (int64_t d = 0; d < size.head; d++) write(read(out + d * kBlock + t) * shrink, out + d * kBlock + t);
                     }
-                    for (int64_t s = last; s < keys; s += 2) write_packed(Vector{}, Vector{}, probabilities, s, t);
-                    write(high, maximum + t);
-                    write(total, sum + t);
-                    const Vector one = all(1.0f);
-                    if (s0 > 0 && std::memcmp(&shrink, &one, sizeof one) != 0)
-                        for (int64_t d = 0; d < size.head; d++) write(read(out + d * kBlock + t) * shrink, out + d * kBlock + t);
+                    product(v + s0 * size.head, keys, probabilities + part * kGroup<E>, kBlock, size.head, width, reach, out + part, kBlock, s0 > 0);
                 }
-                product(v + s0 * size.head, keys, probabilities, kBlock, size.head, queries, keys, out, kBlock, s0 > 0);
             }
             // A query that sees no key has no sum: it gives zeros, and backward an exponent of minus infinity.
             for (int64_t t = 0; t < count; t += kWidth) {
@@ -522,8 +545,8 @@ void backward_of(const pf_attention_args& a, int64_t begin, int64_t end) {
     float* delta = scratch.take<float>(size.queries);
     int32_t* seen = scratch.take<int32_t>(size.keys + 1);
     float* slopes = scratch.take<float>(size.queries);
-    float* scores = scratch.take<float>(kBlock * kBlock);
-    float* d_scores = scratch.take<float>(kBlock * kBlock);
+    float* scores = scratch.take<float>(kBlock * kPart);
+    float* d_scores = scratch.take<float>(kBlock * kPart);
     E* p_block = scratch.take<E>(kBlock * kBlock);
     E* ds_block = scratch.take<E>(kBlock * kBlock);
     E* ds_packed = kGroup<E> == 1 ? ds_block : scratch.take<E>(kBlock * kBlock);
@@ -573,44 +596,48 @@ void backward_of(const pf_attention_args& a, int64_t begin, int64_t end) {
                 const int64_t queries = std::min(kBlock, size.queries - t0);
                 if (largest(limits + t0, queries) < s0) continue;
                 const bool cut = smallest(limits + t0, queries) < s0 + keys - 1;
-                product(k_rows + s0 * size.head, size.head, q_inner + t0 * size.head, queries, keys, queries, size.head, scores, kBlock, false);
-                product(v_rows + s0 * size.head, size.head, d_inner + t0 * size.head, queries, keys, queries, size.head, d_scores, kBlock, false);
-                for (int64_t t = 0; t < queries; t += kWidth) {
-                    const int64_t last = cut ? seen_keys(limits + t0 + t, s0, keys) : keys;
-                    const Vector lse = read(log_sum + t0 + t), minus = read(delta + t0 + t), slope = read(slopes + t0 + t);
-                    const Integers limit = read<Integers>(limits + t0 + t) - static_cast<int32_t>(s0);
-                    const Bits keys_of = read<Bits>(query_keys + t0 + t);
-                    // Probabilities of key s, as they were after dropout, and the gradient of its scores.
-                    const auto row = [&](int64_t s, Vector& dropped, Vector& d_score) __attribute__((always_inline)) {
-                        Vector p = exponential(read(scores + s * kBlock + t) * scale + mask[s0 + s] - lse);
-                        if (cut) p = limit < static_cast<int32_t>(s) ? Vector{} : p;
-                        d_score = read(d_scores + s * kBlock + t);
-                        dropped = p;
-                        if (drops) {
-                            const Vector factor = factors(keep, keys_of, s0 + s);
-                            dropped = p * factor;
-                            d_score *= factor;
+                for (int64_t part = 0; part < queries; part += kPart) {
+                    const int64_t width = std::min(kPart, queries - part), reach = cut ? seen_keys(limits + t0 + part, width, s0, keys, 16) : keys;
+                    const int64_t from = t0 * size.head + part * kGroup<E>;
+                    product(k_rows + s0 * size.head, size.head, q_inner + from, queries, reach, width, size.head, scores, kPart, false);
+                    product(v_rows + s0 * size.head, size.head, d_inner + from, queries, reach, width, size.head, d_scores, kPart, false);
+                    for (int64_t t = part; t < part + width; t += kWidth) {
+                        const int64_t last = cut ? seen_keys(limits + t0 + t, kWidth, s0, reach, 2) : reach;
+                        const Vector lse = read(log_sum + t0 + t), minus = read(delta + t0 + t), slope = read(slopes + t0 + t);
+                        const Integers limit = read<Integers>(limits + t0 + t) - static_cast<int32_t>(s0);
+                        const Bits keys_of = read<Bits>(query_keys + t0 + t);
+                        // Probabilities of key s, as they were after dropout, and the gradient of its scores.
+                        const auto row = [&](int64_t s, Vector& dropped, Vector& d_score) __attribute__((always_inline)) {
+                            Vector p = exponential(read(scores + s * kPart + t - part) * scale + mask[s0 + s] - lse);
+                            if (cut) p = limit < static_cast<int32_t>(s) ? Vector{} : p;
+                            d_score = read(d_scores + s * kPart + t - part);
+                            dropped = p;
+                            if (drops) {
+                                const Vector factor = factors(keep, keys_of, s0 + s);
+                                dropped = p * factor;
+                                d_score *= factor;
+                            }
+                            d_score = p * (d_score - minus) * slope;
+                        };
+                        for (int64_t s = 0; s < last; s += 2) {
+                            Vector p_even, p_odd, ds_even, ds_odd;
+                            row(s, p_even, ds_even);
+                            row(s + 1, p_odd, ds_odd);
+                            write_rows(p_even, p_odd, p_block, s, t);
+                            write_rows(ds_even, ds_odd, ds_block, s, t);
+                            if constexpr (kGroup<E> == 2) write_packed(ds_even, ds_odd, ds_packed, s, t);
                         }
-                        d_score = p * (d_score - minus) * slope;
-                    };
-                    for (int64_t s = 0; s < last; s += 2) {
-                        Vector p_even, p_odd, ds_even, ds_odd;
-                        row(s, p_even, ds_even);
-                        row(s + 1, p_odd, ds_odd);
-                        write_rows(p_even, p_odd, p_block, s, t);
-                        write_rows(ds_even, ds_odd, ds_block, s, t);
-                        if constexpr (kGroup<E> == 2) write_packed(ds_even, ds_odd, ds_packed, s, t);
+                        for (int64_t s = last; s < keys; s += 2) {
+                            write_rows(Vector{}, Vector{}, p_block, s, t);
+                            write_rows(Vector{}, Vector{}, ds_block, s, t);
+                            if constexpr (kGroup<E> == 2) write_packed(Vector{}, Vector{}, ds_packed, s, t);
+                        }
                     }
-                    for (int64_t s = last; s < keys; s += 2) {
-                        write_rows(Vector{}, Vector{}, p_block, s, t);
-                        write_rows(Vector{}, Vector{}, ds_block, s, t);
-                        if constexpr (kGroup<E> == 2) write_packed(Vector{}, Vector{}, ds_packed, s, t);
-                    }
+                    product(k_columns + s0 * size.head, keys, ds_packed + part * kGroup<E>, kBlock, size.head, width, reach, dq + t0 * size.head + part, kBlock, true);
                 }
                 product(p_block, kBlock, d_outer + t0 * size.head, size.head, keys, size.head, queries, dv, size.head, begun);
                 product(ds_block, kBlock, q_outer + t0 * size.head, size.head, keys, size.head, queries, dk, size.head, begun);
                 begun = true;
-                product(k_columns + s0 * size.head, keys, ds_packed, kBlock, size.head, queries, keys, dq + t0 * size.head, kBlock, true);
             }
             if (!begun) {
                 std::fill(dk, dk + keys * size.head, 0.0f);
