@@ -54,21 +54,25 @@ constexpr int kGroup = sizeof(E) == 2 ? 2 : 1;
 template <int R, int C>
 PERMAFROST_INLINE void tile(const float* a, int64_t a_stride, const float* b, int64_t b_columns, int64_t inner, float* c, int64_t c_stride, bool add) {
     Vector sum[R][C];
+#pragma GCC unroll 8
     for (int r = 0; r < R; r++)
-        for (int j = 0; j < C; j++) {
-            if (add) std::memcpy(&sum[r][j], c + r * c_stride + j * kWidth, sizeof(Vector));
-            else sum[r][j] = Vector{};
-        }
+#pragma GCC unroll 3
+        for (int j = 0; j < C; j++) sum[r][j] = add ? read(c + r * c_stride + j * kWidth) : Vector{};
     for (int64_t k = 0; k < inner; k++) {
         Vector row[C];
-        for (int j = 0; j < C; j++) std::memcpy(&row[j], b + k * b_columns + j * kWidth, sizeof(Vector));
+#pragma GCC unroll 3
+        for (int j = 0; j < C; j++) row[j] = read(b + k * b_columns + j * kWidth);
+#pragma GCC unroll 8
         for (int r = 0; r < R; r++) {
             const float value = a[r * a_stride + k];
+#pragma GCC unroll 3
             for (int j = 0; j < C; j++) sum[r][j] += value * row[j];
         }
     }
+#pragma GCC unroll 8
     for (int r = 0; r < R; r++)
-        for (int j = 0; j < C; j++) std::memcpy(c + r * c_stride + j * kWidth, &sum[r][j], sizeof(Vector));
+#pragma GCC unroll 3
+        for (int j = 0; j < C; j++) write(sum[r][j], c + r * c_stride + j * kWidth);
 }
 
 #if defined(__AVX512BF16__) && !defined(__AMX_BF16__)
@@ -110,7 +114,7 @@ void row_tiles(const E* a, int64_t a_stride, const E* b, int64_t b_columns, int6
     for (; j < columns; j += kWidth) tile<R, 1>(a, a_stride, b + j * kGroup<E>, b_columns, inner, c + j, c_stride, add);
 }
 
-// rows, columns, inner: multiples of 16.
+// rows, inner: multiples of 16; columns: of kWidth.
 template <typename E>
 void product(const E* a, int64_t a_stride, const E* b, int64_t b_columns, int64_t rows, int64_t columns, int64_t inner, float* c, int64_t c_stride, bool add) {
     int64_t r = 0;
@@ -476,9 +480,9 @@ void forward_of(const pf_attention_args& a, int64_t begin, int64_t end) {
                 const int64_t keys = std::min(kBlock, size.keys - s0);
                 const bool cut = smallest(limits + t0, count) < s0 + keys - 1;
                 for (int64_t part = 0; part < count; part += kPart) {
-                    const int64_t width = std::min(kPart, queries - part), reach = cut ? seen_keys(limits + t0 + part, width, s0, keys, 16) : keys;
+                    const int64_t width = std::min(kPart, round_up(count - part, kWidth)), reach = cut ? seen_keys(limits + t0 + part, width, s0, keys, 16) : keys;
                     product(k + s0 * size.head, size.head, q + t0 * size.head + part * kGroup<E>, queries, reach, width, size.head, scores, kPart, false);
-                    for (int64_t t = part; t < std::min(count, part + kPart); t += kWidth) {
+                    for (int64_t t = part; t < part + width; t += kWidth) {
                         const int64_t last = cut ? seen_keys(limits + t0 + t, kWidth, s0, reach, 2) : reach;
                         const Integers limit = read<Integers>(limits + t0 + t) - static_cast<int32_t>(s0);
                         float* score = scores + t - part;
