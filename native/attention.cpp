@@ -1,18 +1,19 @@
 // Attention that never writes the queries x keys matrix (Dao et al. 2022, "FlashAttention", algorithms 1 and 4): blocks of 64 by 64 scores, a running
 // maximum and sum forward, scores computed again backward. One head of one sequence is one thread's work, so results do not depend on threads.
 //
-// Backward works on transposed blocks (keys by queries): it needs no sums over keys, and so the blocks come out in the order in which the gradients
-// of keys and values take them.
+// Blocks are transposed, keys by queries, so that every lane of a vector is a query: maxima and sums over keys need no step across lanes, and backward the
+// blocks come out in the order in which the gradients of keys and values take them.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
-#include <memory>
+#include <new>
 #include <type_traits>
 
+#include "tiles.h"
 #include "vector_math.h"
 
-#ifdef __AVX512BF16__
+#ifdef __AVX512F__
 #include <immintrin.h>
 #endif
 
@@ -21,6 +22,7 @@ namespace permafrost::kernels::PERMAFROST_ISA {
 namespace {
 
 constexpr int64_t kBlock = 64;
+constexpr int64_t kPart = 32;    // queries whose scores are computed at a time: the smaller part is masked as a whole more often
 constexpr float kNone = -1e30f;  // a maximum over no key yet
 
 // ---- small products: c (rows x columns) = or += a (rows x inner) b, with b packed as [inner / G][columns][G] ----
@@ -33,6 +35,17 @@ constexpr int kWidth = 8, kTileRows = 4, kTileColumns = 2;
 constexpr int kWidth = 4, kTileRows = 4, kTileColumns = 2;
 #endif
 typedef float Vector __attribute__((vector_size(kWidth * sizeof(float)), aligned(4)));
+typedef int32_t Integers __attribute__((vector_size(kWidth * sizeof(float)), aligned(4)));
+typedef uint32_t Bits __attribute__((vector_size(kWidth * sizeof(float)), aligned(4)));
+
+template <typename V = Vector, typename T>
+PERMAFROST_INLINE V read(const T* from) {
+    V vector;
+    std::memcpy(&vector, from, sizeof vector);
+    return vector;
+}
+PERMAFROST_INLINE void write(Vector vector, float* to) { std::memcpy(to, &vector, sizeof vector); }
+PERMAFROST_INLINE Vector all(float x) { return Vector{} + x; }
 
 // Numbers of `inner` that lie side by side in packed memory.
 template <typename E>
@@ -41,24 +54,28 @@ constexpr int kGroup = sizeof(E) == 2 ? 2 : 1;
 template <int R, int C>
 PERMAFROST_INLINE void tile(const float* a, int64_t a_stride, const float* b, int64_t b_columns, int64_t inner, float* c, int64_t c_stride, bool add) {
     Vector sum[R][C];
+#pragma GCC unroll 8
     for (int r = 0; r < R; r++)
-        for (int j = 0; j < C; j++) {
-            if (add) std::memcpy(&sum[r][j], c + r * c_stride + j * kWidth, sizeof(Vector));
-            else sum[r][j] = Vector{};
-        }
+#pragma GCC unroll 3
+        for (int j = 0; j < C; j++) sum[r][j] = add ? read(c + r * c_stride + j * kWidth) : Vector{};
     for (int64_t k = 0; k < inner; k++) {
         Vector row[C];
-        for (int j = 0; j < C; j++) std::memcpy(&row[j], b + k * b_columns + j * kWidth, sizeof(Vector));
+#pragma GCC unroll 3
+        for (int j = 0; j < C; j++) row[j] = read(b + k * b_columns + j * kWidth);
+#pragma GCC unroll 8
         for (int r = 0; r < R; r++) {
             const float value = a[r * a_stride + k];
+#pragma GCC unroll 3
             for (int j = 0; j < C; j++) sum[r][j] += value * row[j];
         }
     }
+#pragma GCC unroll 8
     for (int r = 0; r < R; r++)
-        for (int j = 0; j < C; j++) std::memcpy(c + r * c_stride + j * kWidth, &sum[r][j], sizeof(Vector));
+#pragma GCC unroll 3
+        for (int j = 0; j < C; j++) write(sum[r][j], c + r * c_stride + j * kWidth);
 }
 
-#ifdef __AVX512BF16__
+#if defined(__AVX512BF16__) && !defined(__AMX_BF16__)
 template <int R, int C>
 PERMAFROST_INLINE void tile(const bf16* a, int64_t a_stride, const bf16* b, int64_t b_columns, int64_t inner, float* c, int64_t c_stride, bool add) {
     __m512 sum[R][C];
@@ -97,13 +114,86 @@ void row_tiles(const E* a, int64_t a_stride, const E* b, int64_t b_columns, int6
     for (; j < columns; j += kWidth) tile<R, 1>(a, a_stride, b + j * kGroup<E>, b_columns, inner, c + j, c_stride, add);
 }
 
-// columns: a multiple of 16; inner: of kGroup.
+// rows, inner: multiples of 16; columns: of kWidth.
 template <typename E>
 void product(const E* a, int64_t a_stride, const E* b, int64_t b_columns, int64_t rows, int64_t columns, int64_t inner, float* c, int64_t c_stride, bool add) {
     int64_t r = 0;
-    for (; r + kTileRows <= rows; r += kTileRows) row_tiles<kTileRows>(a + r * a_stride, a_stride, b, b_columns, columns, inner, c + r * c_stride, c_stride, add);
-    for (; r < rows; r++) row_tiles<1>(a + r * a_stride, a_stride, b, b_columns, columns, inner, c + r * c_stride, c_stride, add);
+    for (; r < rows; r += kTileRows) row_tiles<kTileRows>(a + r * a_stride, a_stride, b, b_columns, columns, inner, c + r * c_stride, c_stride, add);
 }
+
+#ifdef __AMX_BF16__
+// Tiles 0 to 3 hold 32 by 32 sums, 4 and 5 what is multiplied: 16 rows of a by 32 numbers, and the pairs of b that meet them. 6 and 7 are 4 and 5 for
+// the 16 numbers that are left where `inner` is no multiple of 32, so that nothing is read behind them.
+constexpr TileConfiguration kConfiguration = {1, 0, {}, {64, 64, 64, 64, 64, 64, 32, 64}, {16, 16, 16, 16, 16, 16, 16, 8}};
+
+// A macro, since the tiles' numbers are part of the instructions.
+#define PERMAFROST_STEP(name, A, B) \
+    template <int R, int C> \
+    PERMAFROST_INLINE void name(const bf16* a, int64_t a_stride, const bf16* b, int64_t b_columns) { \
+        _tile_loadd(A, a, a_stride * 2); \
+        _tile_loadd(B, b, b_columns * 4); \
+        _tile_dpbf16ps(0, A, B); \
+        if constexpr (C > 1) { \
+            _tile_loadd(B, b + 32, b_columns * 4); \
+            _tile_dpbf16ps(1, A, B); \
+        } \
+        if constexpr (R > 1) { \
+            _tile_loadd(A, a + 16 * a_stride, a_stride * 2); \
+            if constexpr (C > 1) { \
+                _tile_dpbf16ps(3, A, B); \
+                _tile_loadd(B, b, b_columns * 4); \
+            } \
+            _tile_dpbf16ps(2, A, B); \
+        } \
+    }
+PERMAFROST_STEP(whole_step, 4, 5)
+PERMAFROST_STEP(half_step, 6, 7)
+#undef PERMAFROST_STEP
+
+template <int R, int C>
+PERMAFROST_INLINE void sums(const bf16* a, int64_t a_stride, const bf16* b, int64_t b_columns, int64_t inner, float* c, int64_t c_stride, bool add) {
+    if (add) {
+        _tile_loadd(0, c, c_stride * 4);
+        if constexpr (C > 1) _tile_loadd(1, c + 16, c_stride * 4);
+        if constexpr (R > 1) _tile_loadd(2, c + 16 * c_stride, c_stride * 4);
+        if constexpr (R > 1 && C > 1) _tile_loadd(3, c + 16 * c_stride + 16, c_stride * 4);
+    } else {
+        _tile_zero(0);
+        _tile_zero(1);
+        _tile_zero(2);
+        _tile_zero(3);
+    }
+    int64_t k = 0;
+    for (; k + 32 <= inner; k += 32) whole_step<R, C>(a + k, a_stride, b + k * b_columns, b_columns);
+    if (k < inner) half_step<R, C>(a + k, a_stride, b + k * b_columns, b_columns);
+    _tile_stored(0, c, c_stride * 4);
+    if constexpr (C > 1) _tile_stored(1, c + 16, c_stride * 4);
+    if constexpr (R > 1) _tile_stored(2, c + 16 * c_stride, c_stride * 4);
+    if constexpr (R > 1 && C > 1) _tile_stored(3, c + 16 * c_stride + 16, c_stride * 4);
+}
+
+template <int R>
+PERMAFROST_INLINE void row_sums(const bf16* a, int64_t a_stride, const bf16* b, int64_t b_columns, int64_t columns, int64_t inner, float* c, int64_t c_stride, bool add) {
+    int64_t j = 0;
+    for (; j + 32 <= columns; j += 32) sums<R, 2>(a, a_stride, b + j * 2, b_columns, inner, c + j, c_stride, add);
+    if (j < columns) sums<R, 1>(a, a_stride, b + j * 2, b_columns, inner, c + j, c_stride, add);
+}
+
+void product(const bf16* a, int64_t a_stride, const bf16* b, int64_t b_columns, int64_t rows, int64_t columns, int64_t inner, float* c, int64_t c_stride, bool add) {
+    // GCC's intrinsics do not say that they read memory.
+    asm volatile("" ::: "memory");
+    int64_t r = 0;
+    for (; r + 32 <= rows; r += 32) row_sums<2>(a + r * a_stride, a_stride, b, b_columns, columns, inner, c + r * c_stride, c_stride, add);
+    if (r < rows) row_sums<1>(a + r * a_stride, a_stride, b, b_columns, columns, inner, c + r * c_stride, c_stride, add);
+}
+#endif
+
+// What a head's products need of the thread.
+struct Tiles {
+#ifdef __AMX_BF16__
+    TileUse use{kConfiguration};
+#endif
+};
 
 // ---- one head's queries, keys or values in the orders that the products take ----
 
@@ -126,17 +216,51 @@ void copy_rows(const In* from, int64_t stride, int64_t count, int64_t size, E* t
     std::fill(to + count * padded_size, to + padded_count * padded_size, E(0));
 }
 
-// [rows][size] to [size / G][rows][G]: for products over `size`.
-template <typename E>
-void pack_transposed(const E* rows, int64_t count, int64_t size, E* to) {
-    using Group = std::conditional_t<kGroup<E> == 2, uint32_t, float>;
-    const Group* from = reinterpret_cast<const Group*>(rows);
-    Group* out = reinterpret_cast<Group*>(to);
-    const int64_t groups = size / kGroup<E>;
-    // 16 rows at a time: what is read and what is written both stay in the first-level cache.
-    for (int64_t r = 0; r < count; r += 16)
-        for (int64_t d = 0; d < groups; d++)
-            for (int64_t i = r; i < r + 16; i++) out[d * count + i] = from[i * groups + d];
+// A group of packed numbers: four bytes of either type.
+typedef uint32_t Group __attribute__((may_alias));
+
+// to[c][r] = from[r][c]
+void transpose(const Group* from, int64_t from_stride, int64_t rows, int64_t columns, Group* to, int64_t to_stride) {
+#ifdef __AVX512F__
+    for (int64_t r = 0; r < rows; r += 16)
+        for (int64_t c = 0; c < columns; c += 16) {
+            const int64_t height = std::min<int64_t>(16, rows - r), width = std::min<int64_t>(16, columns - c);
+            const __mmask16 across = static_cast<__mmask16>((1u << width) - 1), down = static_cast<__mmask16>((1u << height) - 1);
+            __m512i x[16], y[16];
+#pragma GCC unroll 16
+            for (int i = 0; i < 16; i++) x[i] = i < height ? _mm512_maskz_loadu_epi32(across, from + (r + i) * from_stride + c) : _mm512_setzero_si512();
+#pragma GCC unroll 8
+            for (int i = 0; i < 16; i += 2) {
+                y[i] = _mm512_unpacklo_epi32(x[i], x[i + 1]);
+                y[i + 1] = _mm512_unpackhi_epi32(x[i], x[i + 1]);
+            }
+#pragma GCC unroll 4
+            for (int i = 0; i < 16; i += 4) {
+                x[i] = _mm512_unpacklo_epi64(y[i], y[i + 2]);
+                x[i + 1] = _mm512_unpackhi_epi64(y[i], y[i + 2]);
+                x[i + 2] = _mm512_unpacklo_epi64(y[i + 1], y[i + 3]);
+                x[i + 3] = _mm512_unpackhi_epi64(y[i + 1], y[i + 3]);
+            }
+            // Now 128-bit lane l of x[4i + j] is column 4l + j of rows 4i to 4i + 3.
+#pragma GCC unroll 4
+            for (int j = 0; j < 4; j++) {
+                const __m512i low0 = _mm512_shuffle_i32x4(x[j], x[4 + j], 0x44), high0 = _mm512_shuffle_i32x4(x[j], x[4 + j], 0xee);
+                const __m512i low1 = _mm512_shuffle_i32x4(x[8 + j], x[12 + j], 0x44), high1 = _mm512_shuffle_i32x4(x[8 + j], x[12 + j], 0xee);
+                y[j] = _mm512_shuffle_i32x4(low0, low1, 0x88);
+                y[4 + j] = _mm512_shuffle_i32x4(low0, low1, 0xdd);
+                y[8 + j] = _mm512_shuffle_i32x4(high0, high1, 0x88);
+                y[12 + j] = _mm512_shuffle_i32x4(high0, high1, 0xdd);
+            }
+#pragma GCC unroll 16
+            for (int i = 0; i < 16; i++)
+                if (i < width) _mm512_mask_storeu_epi32(to + (c + i) * to_stride + r, down, y[i]);
+        }
+#else
+    // A few rows at a time: what is read and what is written both stay in the first-level cache.
+    for (int64_t r = 0; r < rows; r += 8)
+        for (int64_t c = 0; c < columns; c++)
+            for (int64_t i = r; i < r + 8; i++) to[c * to_stride + i] = from[i * from_stride + c];
+#endif
 }
 
 // [rows][size] to [rows / G][size][G]: for products over rows.
@@ -156,34 +280,136 @@ void pack_rows(const E* rows, int64_t count, int64_t size, E* to) {
     }
 }
 
+// [rows][size] to a [size / G][rows][G] for every kBlock rows: for products over `size`. Blocks lie together, since tiles read 16 rows of them at once: at a
+// distance of a power of two these would all want the same few places of the first-level cache.
 template <typename E>
-void transpose(const E* rows, int64_t count, int64_t size, E* to) {
-    for (int64_t r = 0; r < count; r += 16)
-        for (int64_t d = 0; d < size; d++)
-            for (int64_t i = r; i < r + 16; i++) to[d * count + i] = rows[i * size + d];
+void pack_transposed(const E* rows, int64_t count, int64_t size, E* to) {
+    for (int64_t r = 0; r < count; r += kBlock) {
+        const int64_t height = std::min(kBlock, count - r);
+        transpose(reinterpret_cast<const Group*>(rows + r * size), size / kGroup<E>, height, size / kGroup<E>, reinterpret_cast<Group*>(to + r * size), height);
+    }
 }
 
-// Memory of one thread, handed out in pieces that start at cache lines.
+// [rows][size] to a [size][rows] for every kBlock rows, by way of `packed`, which becomes what pack_rows makes.
+template <typename E>
+void transpose_blocks(const E* rows, int64_t count, int64_t size, E* packed, E* to) {
+    pack_rows(rows, count, size, packed);
+    for (int64_t r = 0; r < count; r += kBlock) {
+        const int64_t groups = std::min(kBlock, count - r) / kGroup<E>;
+        transpose(reinterpret_cast<const Group*>(packed + r * size), size, groups, size, reinterpret_cast<Group*>(to + r * size), groups);
+    }
+}
+
+// ---- blocks of kBlock columns ----
+
+// Rows s and s + 1, from column t on, into a block [rows / G][kBlock][G].
+PERMAFROST_INLINE void write_packed(Vector even, Vector odd, float* block, int64_t s, int64_t t) {
+    write(even, block + s * kBlock + t);
+    write(odd, block + (s + 1) * kBlock + t);
+}
+
+// The same into a block [rows][kBlock].
+PERMAFROST_INLINE void write_rows(Vector even, Vector odd, float* block, int64_t s, int64_t t) { write_packed(even, odd, block, s, t); }
+
+#ifdef __AVX512BF16__
+PERMAFROST_INLINE __m512i both(Vector even, Vector odd) { return reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(reinterpret_cast<__m512>(odd), reinterpret_cast<__m512>(even))); }
+
+PERMAFROST_INLINE void write_packed(Vector even, Vector odd, bf16* block, int64_t s, int64_t t) {
+    const __m512i first = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+    // (i, i + 16) for each i.
+    const __m512i order = _mm512_or_si512(first, _mm512_slli_epi32(_mm512_add_epi32(first, _mm512_set1_epi32(16)), 16));
+    _mm512_storeu_si512(block + s * kBlock + 2 * t, _mm512_permutexvar_epi16(order, both(even, odd)));
+}
+
+PERMAFROST_INLINE void write_rows(Vector even, Vector odd, bf16* block, int64_t s, int64_t t) {
+    const __m512i halves = both(even, odd);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(block + s * kBlock + t), _mm512_castsi512_si256(halves));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(block + (s + 1) * kBlock + t), _mm512_extracti64x4_epi64(halves, 1));
+}
+#endif
+
+// to[t][d] = from[d][t] for `count` columns of [size][kBlock], of which head_size rows are wanted.
+template <typename E, typename In>
+void write_columns(const float* from, int64_t count, int64_t size, int64_t head_size, E* packed, E* rows, In* to, int64_t to_stride) {
+    for (int64_t d = 0; d < size; d += 2)
+        for (int64_t t = 0; t < count; t += kWidth) write_packed(read(from + d * kBlock + t), read(from + (d + 1) * kBlock + t), packed, d, t);
+    transpose(reinterpret_cast<const Group*>(packed), kBlock, size / kGroup<E>, round_up(count, 16), reinterpret_cast<Group*>(rows), size / kGroup<E>);
+    for (int64_t t = 0; t < count; t++)
+#pragma omp simd
+        for (int64_t d = 0; d < head_size; d++) to[t * to_stride + d] = load<In>(rows[t * size + d]);
+}
+
+// e^x within 3 ulp, exactly 1 at 0; 0 below -87.3. Above 88 it is anything. What exponential() of vector_math.h does, with a shorter polynomial.
+PERMAFROST_INLINE Vector exponential(Vector x) {
+    const Integers small = x < -87.3f;
+    const Vector bounded = small ? all(-87.3f) : x;              // a NaN stays one
+    const Vector shifted = bounded * 1.44269504f + 12582912.0f;  // 1.5 * 2^23: the sum's low bits are the rounded integer
+    const Vector n = shifted - 12582912.0f;
+    const Vector r = bounded - n * 0.693359375f + n * 2.12194440e-4f;
+    Vector p = all(8.290314030e-03f);
+    p = p * r + 4.189793081e-02f;
+    p = p * r + 1.666763570e-01f;
+    p = p * r + 4.999915019e-01f;
+    p = p * r + 9.999997453e-01f;
+    p = p * r + 1.0f;
+    const Vector result = reinterpret_cast<Vector>(reinterpret_cast<Integers>(p) + (reinterpret_cast<Integers>(shifted) << 23));
+    return small ? Vector{} : result;
+}
+
+// Keep::factor of one key for several queries.
+PERMAFROST_INLINE Vector factors(const Keep& keep, Bits query_keys, int64_t key) {
+    const Bits hash = mix(mix(static_cast<uint32_t>(key) + keep.low) ^ query_keys);
+    return hash >= keep.threshold ? all(keep.scale) : Vector{};
+}
+
+int32_t largest(const int32_t* limits, int64_t count) { return *std::max_element(limits, limits + count); }
+int32_t smallest(const int32_t* limits, int64_t count) { return *std::min_element(limits, limits + count); }
+
+// How many of `keys` keys from s0 on any of these queries sees, rounded up: for those behind them nothing is computed.
+PERMAFROST_INLINE int64_t seen_keys(const int32_t* limits, int64_t count, int64_t s0, int64_t keys, int64_t multiple) {
+    return std::min(keys, round_up(std::max<int64_t>(0, largest(limits, count) + 1 - s0), multiple));
+}
+
+// Memory of one thread, handed out in pieces that start at cache lines. What is not large stays for the thread's next call, since handing it
+// out costs a tenth of attention over ten tokens, and the system would hand it out again a page at a time. Large pieces are small beside what is computed with them.
 class Scratch {
 public:
+    Scratch() = default;
+    Scratch(const Scratch&) = delete;
+    Scratch& operator=(const Scratch&) = delete;
+
     template <typename T>
     T* take(int64_t count) {
         const int64_t bytes = round_up(count * static_cast<int64_t>(sizeof(T)), 64);
-        blocks_.emplace_back(static_cast<char*>(::operator new[](static_cast<size_t>(bytes), std::align_val_t(64))));
-        std::memset(blocks_.back(), 0, static_cast<size_t>(bytes));
-        return reinterpret_cast<T*>(blocks_.back());
+        Piece& piece = pieces()[taken_++];
+        if (piece.bytes < bytes) piece.resize(bytes);
+        std::memset(piece.memory, 0, static_cast<size_t>(bytes));
+        return reinterpret_cast<T*>(piece.memory);
     }
     ~Scratch() {
-        for (int i = 0; i < blocks_.count; i++) ::operator delete[](blocks_.items[i], std::align_val_t(64));
+        for (int i = 0; i < taken_; i++)
+            if (pieces()[i].bytes > kKept) pieces()[i].resize(0);
     }
 
 private:
-    struct List {
-        char* items[24];
-        int count = 0;
-        void emplace_back(char* block) { items[count++] = block; }
-        char* back() const { return items[count - 1]; }
-    } blocks_;
+    static constexpr int64_t kKept = 512 * 1024;
+    struct Piece {
+        char* memory = nullptr;
+        int64_t bytes = 0;
+        void resize(int64_t size) {
+            ::operator delete[](memory, std::align_val_t(64));
+            memory = nullptr;
+            bytes = 0;
+            if (size > 0) memory = static_cast<char*>(::operator new[](static_cast<size_t>(size), std::align_val_t(64)));
+            bytes = size;
+        }
+        ~Piece() { resize(0); }
+    };
+    static Piece* pieces() {
+        static thread_local Piece kept[32];
+        return kept;
+    }
+    int taken_ = 0;
 };
 
 struct Sizes {
@@ -211,93 +437,94 @@ void fill_slopes(const pf_attention_args& a, const float* mask, const int32_t* l
     for (int64_t t = 0; t < padded; t++) slopes[t] = seen[std::min<int64_t>(limits[t] + 1, a.keys)] > 1 ? static_cast<float>(a.scale) : 0.0f;
 }
 
-int32_t largest(const int32_t* limits, int64_t count) { return *std::max_element(limits, limits + count); }
-int32_t smallest(const int32_t* limits, int64_t count) { return *std::min_element(limits, limits + count); }
-
 template <typename E, typename In>
 void forward_of(const pf_attention_args& a, int64_t begin, int64_t end) {
     const Sizes size(a);
     Scratch scratch;
-    E* rows = scratch.take<E>(size.keys * size.head);
+    E* rows = scratch.take<E>(std::max(size.keys, std::max(size.queries, kBlock)) * size.head);
+    E* packed = scratch.take<E>(std::max(size.keys, kBlock) * size.head);
     E* q = scratch.take<E>(size.queries * size.head);
     E* k = scratch.take<E>(size.keys * size.head);
     E* v = scratch.take<E>(size.keys * size.head);
     float* mask = scratch.take<float>(size.keys);
     int32_t* limits = scratch.take<int32_t>(size.queries);
-    float* scores = scratch.take<float>(kBlock * kBlock);
+    uint32_t* query_keys = scratch.take<uint32_t>(size.queries);
+    float* scores = scratch.take<float>(kBlock * kPart);
     E* probabilities = scratch.take<E>(kBlock * kBlock);
-    float* out = scratch.take<float>(kBlock * size.head);
+    float* out = scratch.take<float>(kBlock * size.head);  // [head][kBlock]
     const float scale = static_cast<float>(a.scale);
+    const bool drops = a.dropout.probability > 0;
     const Keep keep(a.dropout);
+    [[maybe_unused]] const Tiles tiles;
 
     for (int64_t item = begin; item < end; item++) {
         const int64_t batch = item / a.heads, head = item % a.heads;
-        const uint32_t head_key = Keep::head_key(Keep::row_key(a.dropout, batch), head);
-        copy_rows<E>(static_cast<const In*>(a.q) + batch * a.q_batch + head * a.head_size, a.q_token, a.queries, a.head_size, q, size.queries, size.head);
-        copy_rows<E>(static_cast<const In*>(a.k) + batch * a.k_batch + head * a.head_size, a.k_token, a.keys, a.head_size, rows, size.keys, size.head);
-        pack_transposed(rows, size.keys, size.head, k);
+        copy_rows<E>(static_cast<const In*>(a.q) + batch * a.q_batch + head * a.head_size, a.q_token, a.queries, a.head_size, rows, size.queries, size.head);
+        pack_transposed(rows, size.queries, size.head, q);
+        copy_rows<E>(static_cast<const In*>(a.k) + batch * a.k_batch + head * a.head_size, a.k_token, a.keys, a.head_size, k, size.keys, size.head);
         copy_rows<E>(static_cast<const In*>(a.v) + batch * a.v_batch + head * a.head_size, a.v_token, a.keys, a.head_size, rows, size.keys, size.head);
-        pack_rows(rows, size.keys, size.head, v);
+        transpose_blocks(rows, size.keys, size.head, packed, v);
         fill_key_mask(a, batch, size.keys, mask);
         fill_limits(a, batch, size.queries, limits);
+        const uint32_t head_key = Keep::head_key(Keep::row_key(a.dropout, batch), head);
+        for (int64_t t = 0; t < size.queries; t++) query_keys[t] = Keep::query_key(head_key, t);
 
         for (int64_t t0 = 0; t0 < a.queries; t0 += kBlock) {
-            const int64_t count = std::min(kBlock, a.queries - t0);
+            const int64_t count = std::min(kBlock, a.queries - t0), queries = std::min(kBlock, size.queries - t0);
             const int32_t seen = largest(limits + t0, count);
             float maximum[kBlock], sum[kBlock];
             std::fill(maximum, maximum + kBlock, kNone);
             std::fill(sum, sum + kBlock, 0.0f);
-            std::fill(out, out + count * size.head, 0.0f);
+            if (a.keys == 0 || seen < 0) std::fill(out, out + size.head * kBlock, 0.0f);
             for (int64_t s0 = 0; s0 < a.keys && s0 <= seen; s0 += kBlock) {
-                const int64_t columns = std::min(kBlock, size.keys - s0);
-                product(q + t0 * size.head, size.head, k + s0 * kGroup<E>, size.keys, count, columns, size.head, scores, kBlock, false);
-                const bool cut = smallest(limits + t0, count) < s0 + columns - 1;
-                for (int64_t t = 0; t < count; t++) {
-                    float* score = scores + t * kBlock;
-                    const int32_t limit = limits[t0 + t] - static_cast<int32_t>(s0);
-                    float high = maximum[t];
-#pragma omp simd reduction(max : high)
-                    for (int64_t s = 0; s < columns; s++) {
-                        float value = score[s] * scale + mask[s0 + s];
-                        value = cut && s > limit ? -std::numeric_limits<float>::infinity() : value;
-                        score[s] = value;
-                        high = value > high ? value : high;
+                const int64_t keys = std::min(kBlock, size.keys - s0);
+                const bool cut = smallest(limits + t0, count) < s0 + keys - 1;
+                for (int64_t part = 0; part < count; part += kPart) {
+                    const int64_t width = std::min(kPart, round_up(count - part, kWidth)), reach = cut ? seen_keys(limits + t0 + part, width, s0, keys, 16) : keys;
+                    product(k + s0 * size.head, size.head, q + t0 * size.head + part * kGroup<E>, queries, reach, width, size.head, scores, kPart, false);
+                    for (int64_t t = part; t < part + width; t += kWidth) {
+                        const int64_t last = cut ? seen_keys(limits + t0 + t, kWidth, s0, reach, 2) : reach;
+                        const Integers limit = read<Integers>(limits + t0 + t) - static_cast<int32_t>(s0);
+                        float* score = scores + t - part;
+                        const Vector before = read(maximum + t);
+                        Vector high = before;
+                        for (int64_t s = 0; s < last; s++) {
+                            Vector value = read(score + s * kPart) * scale + mask[s0 + s];
+                            if (cut) value = limit < static_cast<int32_t>(s) ? all(-std::numeric_limits<float>::infinity()) : value;
+                            write(value, score + s * kPart);
+                            high = value > high ? value : high;
+                        }
+                        const Vector shrink = exponential(before - high);
+                        Vector total = read(sum + t) * shrink;
+                        for (int64_t s = 0; s < last; s += 2) {
+                            Vector even = exponential(read(score + s * kPart) - high), odd = exponential(read(score + (s + 1) * kPart) - high);
+                            total += even + odd;
+                            if (drops) {
+                                const Bits keys_of = read<Bits>(query_keys + t0 + t);
+                                even *= factors(keep, keys_of, s0 + s);
+                                odd *= factors(keep, keys_of, s0 + s + 1);
+                            }
+                            write_packed(even, odd, probabilities, s, t);
+                        }
+                        for (int64_t s = last; s < reach; s += 2) write_packed(Vector{}, Vector{}, probabilities, s, t);
+                        write(high, maximum + t);
+                        write(total, sum + t);
+                        const Vector one = all(1.0f);
+                        if (s0 > 0 && std::memcmp(&shrink, &one, sizeof one) != 0)
+                            for (int64_t d = 0; d < size.head; d++) write(read(out + d * kBlock + t) * shrink, out + d * kBlock + t);
                     }
-                    const float shrink = std::exp(maximum[t] - high);
-                    maximum[t] = high;
-                    float total = 0;
-#pragma omp simd reduction(+ : total)
-                    for (int64_t s = 0; s < columns; s++) {
-                        score[s] = exponential(score[s] - high);
-                        total += score[s];
-                    }
-                    sum[t] = sum[t] * shrink + total;
-                    E* probability = probabilities + t * kBlock;
-                    if (a.dropout.probability > 0) {
-                        const uint32_t key = Keep::query_key(head_key, t0 + t), first = static_cast<uint32_t>(s0);
-#pragma omp simd
-                        for (int64_t s = 0; s < columns; s++) probability[s] = from_float<E>(score[s] * keep.factor(key, first + static_cast<uint32_t>(s)));
-                    } else {
-#pragma omp simd
-                        for (int64_t s = 0; s < columns; s++) probability[s] = from_float<E>(score[s]);
-                    }
-                    if (s0 > 0 && shrink != 1.0f) {
-                        float* row = out + t * size.head;
-#pragma omp simd
-                        for (int64_t d = 0; d < size.head; d++) row[d] *= shrink;
-                    }
+                    product(v + s0 * size.head, keys, probabilities + part * kGroup<E>, kBlock, size.head, width, reach, out + part, kBlock, s0 > 0);
                 }
-                product(probabilities, kBlock, v + s0 * size.head, size.head, count, size.head, columns, out, size.head, true);
             }
-            for (int64_t t = 0; t < count; t++) {
-                // A query that sees no key has no sum: it gives zeros, and backward an exponent of minus infinity.
-                const float inverse = sum[t] == 0 ? 0.0f : 1.0f / sum[t];
-                In* to = static_cast<In*>(a.out) + ((batch * a.queries + t0 + t) * a.heads + head) * a.head_size;
-                const float* row = out + t * size.head;
-#pragma omp simd
-                for (int64_t d = 0; d < a.head_size; d++) to[d] = from_float<In>(row[d] * inverse);
+            // A query that sees no key has no sum: it gives zeros, and backward an exponent of minus infinity.
+            for (int64_t t = 0; t < count; t += kWidth) {
+                const Vector total = read(sum + t), inverse = total == 0.0f ? Vector{} : 1.0f / total;
+                for (int64_t d = 0; d < size.head; d++) write(read(out + d * kBlock + t) * inverse, out + d * kBlock + t);
+            }
+            for (int64_t t = 0; t < count; t++)
                 a.log_sum[item * a.queries + t0 + t] = sum[t] == 0 ? std::numeric_limits<float>::infinity() : maximum[t] + std::log(sum[t]);
-            }
+            In* to = static_cast<In*>(a.out) + ((batch * a.queries + t0) * a.heads + head) * a.head_size;
+            write_columns(out, count, size.head, a.head_size, packed, rows, to, a.heads * a.head_size);
         }
     }
 }
@@ -306,7 +533,9 @@ template <typename E, typename In>
 void backward_of(const pf_attention_args& a, int64_t begin, int64_t end) {
     const Sizes size(a);
     Scratch scratch;
-    E* rows = scratch.take<E>(std::max(size.keys, size.queries) * size.head);
+    const int64_t most = std::max(kBlock, std::max(size.keys, size.queries));
+    E* rows = scratch.take<E>(most * size.head);
+    E* packed = scratch.take<E>(most * size.head);
     E* k_rows = scratch.take<E>(size.keys * size.head);
     E* v_rows = scratch.take<E>(size.keys * size.head);
     E* k_columns = scratch.take<E>(size.keys * size.head);
@@ -320,22 +549,24 @@ void backward_of(const pf_attention_args& a, int64_t begin, int64_t end) {
     float* delta = scratch.take<float>(size.queries);
     int32_t* seen = scratch.take<int32_t>(size.keys + 1);
     float* slopes = scratch.take<float>(size.queries);
-    float* scores = scratch.take<float>(kBlock * kBlock);
-    float* d_scores = scratch.take<float>(kBlock * kBlock);
+    float* scores = scratch.take<float>(kBlock * kPart);
+    float* d_scores = scratch.take<float>(kBlock * kPart);
     E* p_block = scratch.take<E>(kBlock * kBlock);
     E* ds_block = scratch.take<E>(kBlock * kBlock);
-    E* ds_packed = scratch.take<E>(kBlock * kBlock);
-    float* dq = scratch.take<float>(size.queries * size.head);  // [head][queries]
+    E* ds_packed = kGroup<E> == 1 ? ds_block : scratch.take<E>(kBlock * kBlock);
+    float* dq = scratch.take<float>(round_up(size.queries, kBlock) * size.head);  // a [head][kBlock] for every kBlock queries
     float* dk = scratch.take<float>(kBlock * size.head);
     float* dv = scratch.take<float>(kBlock * size.head);
     uint32_t* query_keys = scratch.take<uint32_t>(size.queries);
     const float scale = static_cast<float>(a.scale);
+    const bool drops = a.dropout.probability > 0;
     const Keep keep(a.dropout);
+    [[maybe_unused]] const Tiles tiles;
 
     for (int64_t item = begin; item < end; item++) {
         const int64_t batch = item / a.heads, head = item % a.heads, offset = head * a.head_size;
         copy_rows<E>(static_cast<const In*>(a.k) + batch * a.k_batch + offset, a.k_token, a.keys, a.head_size, k_rows, size.keys, size.head);
-        transpose(k_rows, size.keys, size.head, k_columns);
+        transpose_blocks(k_rows, size.keys, size.head, packed, k_columns);
         copy_rows<E>(static_cast<const In*>(a.v) + batch * a.v_batch + offset, a.v_token, a.keys, a.head_size, v_rows, size.keys, size.head);
         copy_rows<E>(static_cast<const In*>(a.q) + batch * a.q_batch + offset, a.q_token, a.queries, a.head_size, rows, size.queries, size.head);
         pack_transposed(rows, size.queries, size.head, q_inner);
@@ -358,53 +589,63 @@ void backward_of(const pf_attention_args& a, int64_t begin, int64_t end) {
             }
             delta[t] = total;
         }
-        std::fill(dq, dq + size.queries * size.head, 0.0f);
+        std::fill(dq, dq + round_up(size.queries, kBlock) * size.head, 0.0f);
         const uint32_t head_key = Keep::head_key(Keep::row_key(a.dropout, batch), head);
         for (int64_t t = 0; t < size.queries; t++) query_keys[t] = Keep::query_key(head_key, t);
 
         for (int64_t s0 = 0; s0 < a.keys; s0 += kBlock) {
             const int64_t keys = std::min(kBlock, size.keys - s0);
-            std::fill(dk, dk + keys * size.head, 0.0f);
-            std::fill(dv, dv + keys * size.head, 0.0f);
+            bool begun = false;
             for (int64_t t0 = 0; t0 < a.queries; t0 += kBlock) {
                 const int64_t queries = std::min(kBlock, size.queries - t0);
                 if (largest(limits + t0, queries) < s0) continue;
                 const bool cut = smallest(limits + t0, queries) < s0 + keys - 1;
-                product(k_rows + s0 * size.head, size.head, q_inner + t0 * kGroup<E>, size.queries, keys, queries, size.head, scores, kBlock, false);
-                product(v_rows + s0 * size.head, size.head, d_inner + t0 * kGroup<E>, size.queries, keys, queries, size.head, d_scores, kBlock, false);
-                for (int64_t s = 0; s < keys; s++) {
-                    const float *score = scores + s * kBlock, *d_score = d_scores + s * kBlock;
-                    E *p_row = p_block + s * kBlock, *ds_row = ds_block + s * kBlock;
-                    const int32_t key = static_cast<int32_t>(s0 + s);
-                    const float hidden = mask[s0 + s];
-                    const float* lse = log_sum + t0;
-                    const float* minus = delta + t0;
-                    const float* slope = slopes + t0;
-                    const int32_t* limit = limits + t0;
-                    if (a.dropout.probability > 0) {
-                        const uint32_t* query_key = query_keys + t0;
-#pragma omp simd
-                        for (int64_t t = 0; t < queries; t++) {
-                            float p = exponential(score[t] * scale + hidden - lse[t]);
-                            p = cut && key > limit[t] ? 0.0f : p;
-                            const float factor = keep.factor(query_key[t], static_cast<uint32_t>(key));
-                            p_row[t] = from_float<E>(p * factor);
-                            ds_row[t] = from_float<E>(p * (d_score[t] * factor - minus[t]) * slope[t]);
+                for (int64_t part = 0; part < queries; part += kPart) {
+                    const int64_t width = std::min(kPart, queries - part), reach = cut ? seen_keys(limits + t0 + part, width, s0, keys, 16) : keys;
+                    const int64_t from = t0 * size.head + part * kGroup<E>;
+                    product(k_rows + s0 * size.head, size.head, q_inner + from, queries, reach, width, size.head, scores, kPart, false);
+                    product(v_rows + s0 * size.head, size.head, d_inner + from, queries, reach, width, size.head, d_scores, kPart, false);
+                    for (int64_t t = part; t < part + width; t += kWidth) {
+                        const int64_t last = cut ? seen_keys(limits + t0 + t, kWidth, s0, reach, 2) : reach;
+                        const Vector lse = read(log_sum + t0 + t), minus = read(delta + t0 + t), slope = read(slopes + t0 + t);
+                        const Integers limit = read<Integers>(limits + t0 + t) - static_cast<int32_t>(s0);
+                        const Bits keys_of = read<Bits>(query_keys + t0 + t);
+                        // Probabilities of key s, as they were after dropout, and the gradient of its scores.
+                        const auto row = [&](int64_t s, Vector& dropped, Vector& d_score) __attribute__((always_inline)) {
+                            Vector p = exponential(read(scores + s * kPart + t - part) * scale + mask[s0 + s] - lse);
+                            if (cut) p = limit < static_cast<int32_t>(s) ? Vector{} : p;
+                            d_score = read(d_scores + s * kPart + t - part);
+                            dropped = p;
+                            if (drops) {
+                                const Vector factor = factors(keep, keys_of, s0 + s);
+                                dropped = p * factor;
+                                d_score *= factor;
+                            }
+                            d_score = p * (d_score - minus) * slope;
+                        };
+                        for (int64_t s = 0; s < last; s += 2) {
+                            Vector p_even, p_odd, ds_even, ds_odd;
+                            row(s, p_even, ds_even);
+                            row(s + 1, p_odd, ds_odd);
+                            write_rows(p_even, p_odd, p_block, s, t);
+                            write_rows(ds_even, ds_odd, ds_block, s, t);
+                            if constexpr (kGroup<E> == 2) write_packed(ds_even, ds_odd, ds_packed, s, t);
                         }
-                    } else {
-#pragma omp simd
-                        for (int64_t t = 0; t < queries; t++) {
-                            float p = exponential(score[t] * scale + hidden - lse[t]);
-                            p = cut && key > limit[t] ? 0.0f : p;
-                            p_row[t] = from_float<E>(p);
-                            ds_row[t] = from_float<E>(p * (d_score[t] - minus[t]) * slope[t]);
+                        for (int64_t s = last; s < keys; s += 2) {
+                            write_rows(Vector{}, Vector{}, p_block, s, t);
+                            write_rows(Vector{}, Vector{}, ds_block, s, t);
+                            if constexpr (kGroup<E> == 2) write_packed(Vector{}, Vector{}, ds_packed, s, t);
                         }
                     }
+                    product(k_columns + s0 * size.head, keys, ds_packed + part * kGroup<E>, kBlock, size.head, width, reach, dq + t0 * size.head + part, kBlock, true);
                 }
-                product(p_block, kBlock, d_outer + t0 * size.head, size.head, keys, size.head, queries, dv, size.head, true);
-                product(ds_block, kBlock, q_outer + t0 * size.head, size.head, keys, size.head, queries, dk, size.head, true);
-                pack_rows(ds_block, keys, kBlock, ds_packed);
-                product(k_columns + s0, size.keys, ds_packed, kBlock, size.head, queries, keys, dq + t0, size.queries, true);
+                product(p_block, kBlock, d_outer + t0 * size.head, size.head, keys, size.head, queries, dv, size.head, begun);
+                product(ds_block, kBlock, q_outer + t0 * size.head, size.head, keys, size.head, queries, dk, size.head, begun);
+                begun = true;
+            }
+            if (!begun) {
+                std::fill(dk, dk + keys * size.head, 0.0f);
+                std::fill(dv, dv + keys * size.head, 0.0f);
             }
             for (int64_t s = 0; s < keys && s0 + s < a.keys; s++) {
                 In* to_k = static_cast<In*>(a.dk) + batch * a.k_batch + (s0 + s) * a.k_token + offset;
@@ -417,9 +658,9 @@ void backward_of(const pf_attention_args& a, int64_t begin, int64_t end) {
                 }
             }
         }
-        for (int64_t t = 0; t < a.queries; t++) {
-            In* to = static_cast<In*>(a.dq) + batch * a.q_batch + t * a.q_token + offset;
-            for (int64_t d = 0; d < a.head_size; d++) to[d] = from_float<In>(dq[d * size.queries + t]);
+        for (int64_t t0 = 0; t0 < a.queries; t0 += kBlock) {
+            In* to = static_cast<In*>(a.dq) + batch * a.q_batch + t0 * a.q_token + offset;
+            write_columns(dq + t0 * size.head, std::min(kBlock, a.queries - t0), size.head, a.head_size, packed, rows, to, a.q_token);
         }
     }
 }

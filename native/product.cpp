@@ -11,6 +11,7 @@
 #include <memory>
 #include <type_traits>
 
+#include "tiles.h"
 #include "vector_math.h"
 
 namespace permafrost::kernels::PERMAFROST_ISA {
@@ -23,21 +24,10 @@ namespace {
 // as tdpbf16ps takes them. The last rows and the last numbers of a row go through memory that zeros fill up.
 constexpr int kRows = 32, kStep = 32;  // inputs at a time
 
-struct alignas(64) TileConfiguration {
-    uint8_t palette = 1, start = 0, reserved[14] = {};
-    uint16_t bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-    uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-};
+constexpr TileConfiguration kConfiguration;
 
-// Tiles belong to the thread, and every use of them begins and ends here.
 class Tiles {
 public:
-    Tiles() {
-        const TileConfiguration configuration;
-        _tile_loadconfig(&configuration);
-    }
-    ~Tiles() { _tile_release(); }
-
     // Rows that do not fill their tiles, with zeros behind them; they are the same ones for every panel.
     const bf16* filled(const bf16* x, int count, int64_t inner) {
         if (count == kRows || count == 16) return x;
@@ -51,6 +41,7 @@ public:
     }
 
 private:
+    TileUse use_{kConfiguration};
     std::unique_ptr<bf16[]> filled_;
     const bf16* filled_from_ = nullptr;
 };

@@ -120,7 +120,9 @@ PERMAFROST_INLINE void with_activation(Activation activation, F&& f) {
 }
 
 // Wellons' lowbias32: every bit of x changes every bit of the result with a probability near a half.
-PERMAFROST_INLINE uint32_t mix(uint32_t x) {
+// Of one number, or of a vector of them.
+template <typename T>
+PERMAFROST_INLINE T mix(T x) {
     x = (x ^ (x >> 16)) * 0x7feb352du;
     x = (x ^ (x >> 15)) * 0x846ca68bu;
     return x ^ (x >> 16);
