@@ -92,6 +92,27 @@ public sealed class CasesTests : IDisposable
         Assert.Equal(file.Output, piped.Output);
     }
 
+    [SkippableFact]
+    public void The_reference_codes_table_of_expressions_is_predicted_from()
+    {
+        string[] expressions = ["[MAX 4 [SM 7 5 ] 1 ]", "[MIN 2 9 ]"];
+        Cli.Run("finetune", "--task", "listops", "--backbone", "gpt2-tiny", "--init", "random", "--set", "task_options.max_length=16", "--set", "task_options.train_examples=64",
+            "--max-steps", "2", "--output-dir", scratch["listops"]).Succeeded();
+        string lines = scratch.Write("lines.txt", string.Join('\n', expressions));
+        string table = scratch.Write("table.tsv", "Source\tTarget\n( ( ( [MAX 4 ) ( ( [SM 7 ) 5 ] ) ) 1 ] )\t4\n( ( [MIN 2 ) 9 ] )\t2\n");
+        Assert.Equal(Cli.Run("predict", scratch["listops"], "--input", lines).Succeeded().Output, Cli.Run("predict", scratch["listops"], "--input", table).Succeeded().Output);
+    }
+
+    [Fact]
+    public void A_folder_called_like_a_preset_does_not_hide_it()
+    {
+        Directory.CreateDirectory(scratch["gpt2-tiny"]);
+        var here = new CliSettings { WorkingDirectory = scratch.Path };
+        Cli.Run(here, "finetune", "--task", "bit-xor", "--backbone", "gpt2-tiny", "--init", "random", "--dry-run").Succeeded();
+        File.WriteAllText(scratch["gpt2-tiny", "adapter_config.json"], "{}");
+        Cli.Run(here, "finetune", "--task", "bit-xor", "--backbone", "./gpt2-tiny", "--init", "random", "--dry-run").Refused(1, "adapter");
+    }
+
     private static string Case(string name)
     {
         string path = Path.Combine(Repository.Shared, "cases", name + ".safetensors");

@@ -1,10 +1,11 @@
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using System.Text.RegularExpressions;
 
 namespace Permafrost.Formats;
 
 /// <summary>Reads JSON objects from files that somebody else may have written: what is wrong is found here, not at some later look-up.</summary>
-public static class JsonFile
+public static partial class JsonFile
 {
     private static readonly JsonDocumentOptions Strict = new() { AllowDuplicateProperties = false };
 
@@ -14,7 +15,7 @@ public static class JsonFile
     {
         try
         {
-            JsonNode? json = JsonNode.Parse(File.ReadAllText(path), documentOptions: Strict);
+            JsonNode? json = JsonNode.Parse(Pythons(File.ReadAllText(path)), documentOptions: Strict);
             Check(json);
             return json as JsonObject ?? throw new PermafrostException($"{path} is not a JSON object");
         }
@@ -27,6 +28,14 @@ public static class JsonFile
             throw ReadFailure.Of(path, error);
         }
     }
+
+    // Python writes numbers that JSON does not have. As texts they do no harm where nobody asks for them, and are refused as no numbers where somebody does.
+    private static string Pythons(string json) => json.Contains("NaN", StringComparison.Ordinal) || json.Contains("Infinity", StringComparison.Ordinal)
+        ? TextOrNumber().Replace(json, match => match.Groups["number"].Success ? $"\"{match.Value}\"" : match.Value)
+        : json;
+
+    [GeneratedRegex(@"""(?:[^""\\]|\\.)*""|(?<number>-?Infinity|NaN)", RegexOptions.Singleline)]
+    private static partial Regex TextOrNumber();
 
     /// <summary>A value that has to be there.</summary>
     /// <exception cref="FormatException">It is not, or is null.</exception>

@@ -15,6 +15,7 @@ public static unsafe class LinearKernel
     {
         if (weight.Dimensions != 2 || weight.NumberOfElements == 0 || weight.dtype != ScalarType.Float32 || !weight.IsOnCpu())
             throw new ArgumentException($"{weight.Describe()} cannot be packed; a float32 matrix on the CPU can");
+        RequireKernels();
         return Packed(weight, transposed);
     }
 
@@ -285,6 +286,12 @@ public static unsafe class LinearKernel
         if (inputs <= 0 || outputs <= 0 || packed.Dimensions != 1 || packed.dtype != ScalarType.BFloat16 || !packed.is_contiguous() || !packed.IsOnCpu()
             || packed.NumberOfElements != PackedElements(inputs, outputs))
             throw new ArgumentException($"the packed weight {packed.Describe()} does not belong to {inputs} inputs and {outputs} outputs");
+        RequireKernels();
+    }
+
+    private static void RequireKernels()
+    {
+        if (KernelSet.LibraryPath is null) throw new EngineException("there are no kernels here (native/ was not built), so no bfloat16 products: nothing multiplies bfloat16 weights, use float32");
     }
 
     private static void Check(Tensor x, Tensor weight, Tensor? bias, long outputs, ScalarType type, bool packed, bool outputsFirst)

@@ -16,7 +16,9 @@ public sealed record BackboneSource(string Reference, HfConfig Config, string? F
     /// <exception cref="PermafrostException">Nothing has that name.</exception>
     public static BackboneSource Resolve(string reference)
     {
-        if (Directory.Exists(reference)) return new BackboneSource(reference, HfConfig.Load(reference), reference);
+        // A folder that only happens to be called like a preset or a cached model, such as one of runs, does not hide it.
+        bool named = ModelRegistry.Presets.Any(preset => preset.Name == reference) || HubCache.Find(reference) is not null;
+        if (Directory.Exists(reference) && (!named || File.Exists(Path.Combine(reference, "config.json")))) return new BackboneSource(reference, HfConfig.Load(reference), reference);
         if (ModelRegistry.Presets.FirstOrDefault(preset => preset.Name == reference) is { } known && HubCache.Find(reference) is null)
             return new BackboneSource(reference, known.Config, null);
         if (HubCache.Find(reference) is { } snapshot) return new BackboneSource(reference, HfConfig.Load(snapshot), snapshot);

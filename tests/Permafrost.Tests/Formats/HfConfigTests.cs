@@ -28,6 +28,21 @@ public class HfConfigTests : IDisposable
         Assert.True(JsonNode.DeepEquals(JsonNode.Parse(File.ReadAllText(folder["config.json"])), JsonNode.Parse(config.ToJson())));
     }
 
+    [Fact]
+    public void Numbers_that_only_Python_writes_do_no_harm_where_nobody_reads_them()
+    {
+        HfConfig config = Load("""{"n": 3, "text": "NaN, \"Infinity\" and -Infinity", "unknown": NaN, "more": [Infinity, -Infinity], "x": NaN}""");
+        Assert.Equal((3, "NaN, \"Infinity\" and -Infinity"), (config.Int("n", 7), config.Text("text", null)));
+        Assert.Contains("\"x\" is \"NaN\", where a number is needed", Assert.Throws<PermafrostException>(() => config.Number("x", 1)).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_folder_of_an_adapter_is_called_that()
+    {
+        folder.Write("adapter_config.json", "{}");
+        Assert.Contains("holds an adapter", Assert.Throws<PermafrostException>(() => HfConfig.Load(folder.Path)).Message, StringComparison.Ordinal);
+    }
+
     [Theory]
     [InlineData("{}")]
     [InlineData("""{"architectures": []}""")]

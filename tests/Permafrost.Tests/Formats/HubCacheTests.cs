@@ -7,15 +7,15 @@ namespace Permafrost.Tests.Formats;
 [Collection(ProcessWide.Name)]
 public class HubCacheTests : IDisposable
 {
-    private static readonly string[] Variables = ["HF_HUB_CACHE", "HF_HOME"];
+    private static readonly string[] Variables = ["HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME", "PERMAFROST_TESTS_PLACE"];
 
     private readonly TemporaryFolder folder = new();
     private readonly string?[] before = [.. Variables.Select(Environment.GetEnvironmentVariable)];
 
     public HubCacheTests()
     {
+        foreach (string name in Variables) Environment.SetEnvironmentVariable(name, null);
         Environment.SetEnvironmentVariable("HF_HUB_CACHE", folder.Path);
-        Environment.SetEnvironmentVariable("HF_HOME", null);
     }
 
     public void Dispose()
@@ -35,6 +35,31 @@ public class HubCacheTests : IDisposable
         Assert.Equal(folder["home", "hub"], HubCache.Folder);
         Environment.SetEnvironmentVariable("HF_HOME", "");
         Assert.EndsWith(Path.Combine(".cache", "huggingface", "hub"), HubCache.Folder, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Older_names_homes_and_variables_count_as_for_Hugging_Faces_client()
+    {
+        string home = Environment.GetFolderPath(Environment.SpecialFolder.UserProfile);
+        Environment.SetEnvironmentVariable("HUGGINGFACE_HUB_CACHE", "/older");
+        Assert.Equal(folder.Path, HubCache.Folder);
+        Environment.SetEnvironmentVariable("HF_HUB_CACHE", null);
+        Assert.Equal("/older", HubCache.Folder);
+        Environment.SetEnvironmentVariable("HUGGINGFACE_HUB_CACHE", "~/models");
+        Assert.Equal(home + "/models", HubCache.Folder);
+        Environment.SetEnvironmentVariable("PERMAFROST_TESTS_PLACE", "/here");
+        foreach (string given in new[] { "$PERMAFROST_TESTS_PLACE/hub", "${PERMAFROST_TESTS_PLACE}/hub" })
+        {
+            Environment.SetEnvironmentVariable("HUGGINGFACE_HUB_CACHE", given);
+            Assert.Equal("/here/hub", HubCache.Folder);
+        }
+        Environment.SetEnvironmentVariable("HUGGINGFACE_HUB_CACHE", "/a/$PERMAFROST_TESTS_HAVE_NO_SUCH/b");
+        Assert.Equal("/a/$PERMAFROST_TESTS_HAVE_NO_SUCH/b", HubCache.Folder);
+        Environment.SetEnvironmentVariable("HUGGINGFACE_HUB_CACHE", null);
+        Environment.SetEnvironmentVariable("XDG_CACHE_HOME", "/caches");
+        Assert.Equal("/caches/huggingface/hub", HubCache.Folder);
+        Environment.SetEnvironmentVariable("HF_HOME", "~");
+        Assert.Equal(Path.Combine(home, "hub"), HubCache.Folder);
     }
 
     [Fact]

@@ -11,6 +11,16 @@ internal static class KernelSets
     /// <summary>Best first; <c>none</c> last.</summary>
     public static TheoryData<string> All => [.. KernelSet.Available];
 
+    /// <summary>Without <c>none</c>; where the kernels are not built, <c>none</c> alone, which <see cref="UseKernels"/> skips.</summary>
+    public static string[] WithKernels => KernelSet.Available.Count == 1 ? [KernelSet.None] : [.. KernelSet.Available.Where(set => set != KernelSet.None)];
+
+    /// <summary>Uses a set of kernels until disposed; skips the test where there is none.</summary>
+    public static IDisposable UseKernels(string name)
+    {
+        Skip.If(name == KernelSet.None, "needs the CPU kernels, which are not built here (g++, cmake and make are missing)");
+        return Use(name);
+    }
+
     /// <summary>Those that multiply packed bfloat16 weights, and <c>none</c>, which can unpack what they have packed; empty where the processor has no such products.</summary>
     public static string[] Multiplying { get; } = [.. KernelSet.Available.Where(Multiplies)];
 

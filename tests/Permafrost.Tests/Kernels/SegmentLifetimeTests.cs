@@ -9,13 +9,13 @@ public class SegmentLifetimeTests
 {
     public static TheoryData<string> Sets => KernelSets.All;
 
-    public static TheoryData<string> Kernels => [.. KernelSet.Available.Where(set => set != KernelSet.None)];
+    public static TheoryData<string> Kernels => [.. KernelSets.WithKernels];
 
     [SkippableTheory]
     [MemberData(nameof(Kernels))]
     public void A_second_gradient_is_refused_with_a_sentence(string set)
     {
-        using IDisposable _ = KernelSets.Use(set);
+        using IDisposable _ = KernelSets.UseKernels(set);
         using DisposeScope scope = torch.NewDisposeScope();
         var layers = new SegmentLayers();
         Tensor x = layers.Input.requires_grad_(true), y = Segment.Run(layers.Forward, x).sum();
@@ -30,7 +30,7 @@ public class SegmentLifetimeTests
     [MemberData(nameof(Kernels))]
     public void What_goes_wrong_on_the_way_back_surfaces_as_itself(string set)
     {
-        using IDisposable _ = KernelSets.Use(set);
+        using IDisposable _ = KernelSets.UseKernels(set);
         using DisposeScope scope = torch.NewDisposeScope();
         var layers = new SegmentLayers();
         Tensor x = layers.Input.requires_grad_(true);

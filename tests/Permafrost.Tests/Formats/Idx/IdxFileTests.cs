@@ -79,8 +79,10 @@ public class IdxFileTests : IDisposable
             if (length < packed.Length - 10) Assert.IsType<PermafrostException>(error);
             else Assert.True(error is null or PermafrostException, $"{length}: {error}");
         }
-        folder.Write("x.gz", Good);  // not gzip at all
-        Refusal.Of(path, () => IdxFile.Read(path));
+        folder.Write("x.gz", Good);  // not packed at all, and packed without the name: what counts is the content
+        Assert.Equal(Good[16..], IdxFile.Read(path).Data);
+        folder.Write("x", packed);
+        Assert.Equal(Good[16..], IdxFile.Read(folder["x"]).Data);
         byte[] flipped = [.. packed];
         for (int i = 10; i < packed.Length; i++)
         {

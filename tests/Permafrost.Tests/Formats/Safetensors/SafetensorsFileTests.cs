@@ -23,6 +23,13 @@ public class SafetensorsFileTests : IDisposable
     }
 
     [Fact]
+    public void A_pointer_of_Git_LFS_is_called_that()
+    {
+        string path = folder.Write("model.safetensors", "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 12345\n");
+        Assert.Contains("Git LFS pointer", Assert.Throws<PermafrostException>(() => new SafetensorsFile(path)).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void A_file_made_by_hand_is_read()
     {
         string path = folder.Write("a.safetensors", SafetensorsBytes.Of(
