@@ -113,6 +113,19 @@ public sealed class CasesTests : IDisposable
         Cli.Run(here, "finetune", "--task", "bit-xor", "--backbone", "./gpt2-tiny", "--init", "random", "--dry-run").Refused(1, "adapter");
     }
 
+    [SkippableFact]
+    public void An_adapter_to_start_from_without_an_output_layer_is_said_to_leave_it_at_random()
+    {
+        string run = Train("predict_typo_train");
+        Dictionary<string, Tensor> tensors = TensorFile.Read(Path.Combine(run, "adapter", "adapter_model.safetensors"));
+        string whole = TensorFile.Write(scratch["whole.safetensors"], tensors.Select(pair => (pair.Key, pair.Value)));
+        string part = TensorFile.Write(scratch["part.safetensors"], tensors.Where(pair => !pair.Key.StartsWith("output_layer", StringComparison.Ordinal)).Select(pair => (pair.Key, pair.Value)));
+        CliResult Start(string from, string name) => Cli.Run("finetune", "--task", "tensors", "--data", Case("predict_typo_train"), "--backbone", "gpt2-tiny", "--init", "random",
+            "--max-steps", "2", "--init-adapter", from, "--output-dir", scratch[name]).Succeeded();
+        Assert.DoesNotContain("at random", Start(whole, "a").Error, StringComparison.Ordinal);
+        Assert.Contains($"{part} does not hold output_layer.weight and output_layer.bias: they start at random", Start(part, "b").Error, StringComparison.Ordinal);
+    }
+
     private static string Case(string name)
     {
         string path = Path.Combine(Repository.Shared, "cases", name + ".safetensors");

@@ -47,6 +47,7 @@ public sealed partial class FinetuneRun : IDisposable
     private readonly FeatureStore features;
     private readonly IReadOnlyList<int>? lengths;
     private readonly Lazy<string> dataSha256;
+    private readonly string[] stillDrawn = [];  // of the new layers, what an adapter to start from does not hold
     private bool trained;
 
     private FinetuneRun(RunOptions options, TaskShape? knownShape, bool withData, bool wholeBackbone = false)
@@ -84,7 +85,7 @@ public sealed partial class FinetuneRun : IDisposable
         Model.Backbone.GradientCheckpointing = options.GradientCheckpointing;
         if (start is not null)
         {
-            Model.LoadAdapter(start, options.InitAdapter!, complete: false);
+            stillDrawn = [.. Model.LoadAdapter(start, options.InitAdapter!, complete: false).Where(name => name.StartsWith("input_layer.", StringComparison.Ordinal) || name.StartsWith("output_layer.", StringComparison.Ordinal))];
             foreach (Tensor tensor in start.Values) tensor.Dispose();
         }
     }
@@ -199,6 +200,7 @@ public sealed partial class FinetuneRun : IDisposable
         if (!Task.IsGenerated && !dataSha256.IsValueCreated) observer.Phase("reading the data once, to know it again");
         _ = dataSha256.Value;
         string frozenBefore = Model.FrozenSha256();
+        if (checkpoint is null && stillDrawn.Length > 0) observer.Note($"{Options.InitAdapter} does not hold {string.Join(" and ", stillDrawn)}: they start at random");
         observer.Started(this, Steps);
         Model.Train(true);
         using var loop = new TrainingLoop(this, folder, observer, stop, checkpoint, clock);

@@ -204,8 +204,9 @@ public sealed class TunedModel : IDisposable
     /// <param name="tensors">Values by name.</param>
     /// <param name="source">Names the file in errors.</param>
     /// <param name="complete">Whether every trained parameter must be among them.</param>
+    /// <returns>The names of those that are not among them and keep the values they had.</returns>
     /// <exception cref="PermafrostException">A tensor is missing, unknown, frozen here, or has another shape.</exception>
-    public void LoadAdapter(IReadOnlyDictionary<string, Tensor> tensors, string source, bool complete)
+    public IReadOnlyList<string> LoadAdapter(IReadOnlyDictionary<string, Tensor> tensors, string source, bool complete)
     {
         Dictionary<string, TunedParameter> known = Parameters.ToDictionary(parameter => parameter.Name);
         var seen = new HashSet<string>();
@@ -225,6 +226,7 @@ public sealed class TunedModel : IDisposable
         }
         string[] missing = [.. InAdapter.Select(parameter => parameter.Name).Where(name => !seen.Contains(name))];
         if (complete && missing.Length > 0) throw new PermafrostException($"{source}: {missing.Length} trained tensor(s) are missing, the first is '{missing[0]}'");
+        return missing;
     }
 
     /// <summary>SHA-256 of everything that must not change.</summary>
