@@ -12,13 +12,16 @@ namespace Permafrost.Models;
 /// <param name="Folder">Where the weights are; null for a preset.</param>
 public sealed record BackboneSource(string Reference, HfConfig Config, string? Folder)
 {
+    /// <summary>Whether a reference means a folder. One that only happens to be called like a preset or a cached model, such as one of runs, does not hide it.</summary>
+    public static bool IsFolder(string reference) =>
+        Directory.Exists(reference)
+        && (File.Exists(Path.Combine(reference, "config.json")) || (ModelRegistry.Presets.All(preset => preset.Name != reference) && HubCache.Find(reference) is null));
+
     /// <summary>Finds a backbone.</summary>
     /// <exception cref="PermafrostException">Nothing has that name.</exception>
     public static BackboneSource Resolve(string reference)
     {
-        // A folder that only happens to be called like a preset or a cached model, such as one of runs, does not hide it.
-        bool named = ModelRegistry.Presets.Any(preset => preset.Name == reference) || HubCache.Find(reference) is not null;
-        if (Directory.Exists(reference) && (!named || File.Exists(Path.Combine(reference, "config.json")))) return new BackboneSource(reference, HfConfig.Load(reference), reference);
+        if (IsFolder(reference)) return new BackboneSource(reference, HfConfig.Load(reference), reference);
         if (ModelRegistry.Presets.FirstOrDefault(preset => preset.Name == reference) is { } known && HubCache.Find(reference) is null)
             return new BackboneSource(reference, known.Config, null);
         if (HubCache.Find(reference) is { } snapshot) return new BackboneSource(reference, HfConfig.Load(snapshot), snapshot);

@@ -85,7 +85,7 @@ public sealed class TensorsTask : TaskDefinition
     }
 
     // What is asked for is never rounded down to nothing.
-    private static int Share(int rows, double fraction) => fraction == 0 ? 0 : Math.Max(1, (int)Math.Round(rows * fraction, MidpointRounding.AwayFromZero));
+    private static int Share(int rows, double fraction) => fraction == 0 ? 0 : Math.Max(1, (int)Math.Round(rows * (decimal)fraction, MidpointRounding.AwayFromZero));
 
     // One rule for training and prediction: a name that means nothing is a mistake, not something to pass over.
     private static void CheckNames(SafetensorsFile file)
@@ -97,10 +97,12 @@ public sealed class TensorsTask : TaskDefinition
 
     private static void CheckFinite(SafetensorsFile file, string name, Tensor inputs)
     {
-        if (!inputs.dtype.IsFloatingPoint() || inputs.AllFinite()) return;
+        if (!inputs.dtype.IsFloatingPoint()) return;
         using var scope = torch.NewDisposeScope();
+        inputs = inputs.to(ScalarType.Float32);  // what is computed with: a double may be beyond it
+        if (inputs.AllFinite()) return;
         long row = Array.IndexOf(inputs.isfinite().reshape(inputs.size(0), -1).all(1).ToArray<bool>(), false);
-        throw new PermafrostException($"{file.Path}: row {row} of `{name}` holds NaN or infinity, which nothing can be computed from; mend the row or leave it out");
+        throw new PermafrostException($"{file.Path}: row {row} of `{name}` holds NaN, infinity or a number beyond float32, with which nothing can be computed; mend the row or leave it out");
     }
 
     private static ExampleSubset? Part(Rows rows, long[] indices) => indices.Length == 0 ? null : new ExampleSubset(rows, [.. indices.Order()]);

@@ -68,7 +68,10 @@ public sealed partial class FinetuneRun : IDisposable
 
         IReadOnlyDictionary<string, Tensor>? start = options.InitAdapter is null ? null : AdapterFolder.ReadFile(options.InitAdapter);
         if (withData) Data = Task.Load(TaskOptions);
-        if (withData && Data!.Validation is null && options.EarlyStoppingPatience > 0)
+        // A finished run may be scored on any data.
+        if (knownShape is null && options.EarlyStoppingPatience > 0 && options.EvalSteps == 0)
+            throw new UsageException($"--early-stopping-patience {options.EarlyStoppingPatience} counts validations on the way, and --eval-steps 0 has none; give --eval-steps");
+        if (knownShape is null && withData && Data!.Validation is null && options.EarlyStoppingPatience > 0)
             throw new UsageException($"--early-stopping-patience {options.EarlyStoppingPatience} watches the validation split, and there is none here; give --validation-fraction, or leave it out");
         if (withData) _ = Steps;
         if (withData && knownShape is null && options.GroupByLength) lengths = CheckLengths(Data!.Train);
@@ -442,7 +445,7 @@ public sealed partial class FinetuneRun : IDisposable
         static string? Absolute(string? path) => path is not null && Path.Exists(path) ? RunFolder.Full(path) : path;
         return options with
         {
-            Backbone = Directory.Exists(options.Backbone) ? RunFolder.Full(options.Backbone) : options.Backbone,
+            Backbone = BackboneSource.IsFolder(options.Backbone) ? RunFolder.Full(options.Backbone) : options.Backbone,
             Data = Absolute(options.Data),
             InitAdapter = Absolute(options.InitAdapter),
             OutputDir = options.OutputDir is null ? null : RunFolder.Full(options.OutputDir),

@@ -257,8 +257,6 @@ public sealed record RunOptions
         if ((long)PerDeviceTrainBatchSize * GradientAccumulationSteps > MostExamples)
             throw new UsageException($"--per-device-train-batch-size {PerDeviceTrainBatchSize} times --gradient-accumulation-steps {GradientAccumulationSteps} is more than {MostExamples} examples an update; lower one");
         Between("--early-stopping-patience", EarlyStoppingPatience, 0, int.MaxValue);
-        if (EarlyStoppingPatience > 0 && EvalSteps == 0)
-            throw new UsageException($"--early-stopping-patience {EarlyStoppingPatience} counts validations on the way, and --eval-steps 0 has none; give --eval-steps");
         Between("--save-steps", SaveSteps, 0, int.MaxValue);
         Between("--save-minutes", SaveMinutes, 0, 1e6);
         Between("--save-total-limit", SaveTotalLimit, 1, int.MaxValue);
