@@ -311,8 +311,9 @@ public class BadRunTests(TrainedRun run) : IClassFixture<TrainedRun>
     private static CliResult Diverging(Scratch scratch, float last, string rate)
     {
         float[] values = [.. Enumerable.Range(0, 95).Select(i => MathF.Sin(i)), last];
-        string data = TensorFile.Write(scratch["data.safetensors"], ("inputs", Tensors.From(values, 16, 3, 2)), ("targets", Tensors.From([.. Enumerable.Range(0, 16).Select(i => i % 2L)], 16)));
-        return InProcess.Run("finetune", "--task", "tensors", "--data", data, "--no-shuffle", "--per-device-train-batch-size", "4", "--backbone", "gpt2-tiny", "--init", "random", "--max-steps", "50",
-            "--logging-steps", "1", "--optim", "sgd", "--max-grad-norm", "0", "--learning-rate", rate, "--dropout", "0", "--output-dir", scratch["run"]);
+        long[] targets = [.. Enumerable.Range(0, 16).Select(i => i % 2L)];
+        string data = TensorFile.Write(scratch["data.safetensors"], ("inputs", Tensors.From(values, 16, 3, 2)), ("targets", Tensors.From(targets, 16)));
+        return InProcess.Run("finetune", "--task", "tensors", "--data", data, "--no-shuffle", "--per-device-train-batch-size", "4", "--backbone", "gpt2-tiny", "--init", "random",
+            "--max-steps", "50", "--logging-steps", "1", "--optim", "sgd", "--max-grad-norm", "0", "--learning-rate", rate, "--dropout", "0", "--output-dir", scratch["run"]);
     }
 }

@@ -23,7 +23,7 @@ public sealed class CasesTests : IDisposable
     [SkippableFact]
     public void Nine_rows_at_a_tenth_have_a_row_for_validation_and_one_for_the_test()
     {
-        JsonObject results = Results(Train("split_9_rows"));
+        JsonObject results = RunFiles.Json(Train("split_9_rows"), "results.json");
         Assert.Equal(1, (int)results["metrics"]!["validation"]!["count"]!);
         Assert.Equal(1, (int)results["metrics"]!["test"]!["count"]!);
     }
@@ -32,7 +32,8 @@ public sealed class CasesTests : IDisposable
     public void Early_stopping_without_validations_is_refused()
     {
         string data = Case("split_9_rows");
-        string[] command = ["finetune", "--task", "tensors", "--data", data, "--backbone", "gpt2-tiny", "--init", "random", "--output-dir", scratch["no"], "--early-stopping-patience", "2"];
+        string[] command =
+            ["finetune", "--task", "tensors", "--data", data, "--backbone", "gpt2-tiny", "--init", "random", "--output-dir", scratch["no"], "--early-stopping-patience", "2"];
         Cli.Run([.. command, "--validation-fraction", "0"]).Refused(2, "--early-stopping-patience", "--validation-fraction");
         Cli.Run([.. command, "--eval-steps", "0"]).Refused(2, "--early-stopping-patience", "--eval-steps");
     }
@@ -61,15 +62,15 @@ public sealed class CasesTests : IDisposable
     {
         string run = Train("answers_in_2_of_50_rows", "--no-shuffle", "--per-device-train-batch-size", "8", "--max-steps", "7", "--logging-steps", "7",
             "--frozen-dtype", "float32", "--dropout", "0");
-        Assert.Equal(0.471855, Losses(run).Single(), 2e-5);
+        Assert.Equal(0.471855, RunFiles.Metric(run, "train/loss").Single(), 2e-5);
     }
 
     [SkippableFact]
     public void The_losses_before_an_early_stop_are_logged()
     {
         string run = Train("predict_typo_train", "--max-steps", "500", "--logging-steps", "400", "--eval-steps", "3", "--early-stopping-patience", "1", "--learning-rate", "0");
-        Assert.True((int)Results(run)["steps"]! < 400);
-        Assert.Single(Losses(run));
+        Assert.True((int)RunFiles.Json(run, "results.json")["steps"]! < 400);
+        Assert.Single(RunFiles.Metric(run, "train/loss"));
     }
 
     [SkippableFact]
@@ -119,7 +120,8 @@ public sealed class CasesTests : IDisposable
         string run = Train("predict_typo_train");
         Dictionary<string, Tensor> tensors = TensorFile.Read(Path.Combine(run, "adapter", "adapter_model.safetensors"));
         string whole = TensorFile.Write(scratch["whole.safetensors"], tensors.Select(pair => (pair.Key, pair.Value)));
-        string part = TensorFile.Write(scratch["part.safetensors"], tensors.Where(pair => !pair.Key.StartsWith("output_layer", StringComparison.Ordinal)).Select(pair => (pair.Key, pair.Value)));
+        foreach (string name in tensors.Keys.Where(name => name.StartsWith("output_layer", StringComparison.Ordinal)).ToArray()) tensors.Remove(name);
+        string part = TensorFile.Write(scratch["part.safetensors"], tensors.Select(pair => (pair.Key, pair.Value)));
         CliResult Start(string from, string name) => Cli.Run("finetune", "--task", "tensors", "--data", Case("predict_typo_train"), "--backbone", "gpt2-tiny", "--init", "random",
             "--max-steps", "2", "--init-adapter", from, "--output-dir", scratch[name]).Succeeded();
         Assert.DoesNotContain("at random", Start(whole, "a").Error, StringComparison.Ordinal);
@@ -136,12 +138,8 @@ public sealed class CasesTests : IDisposable
     private string Train(string name, params string[] more)
     {
         string[] length = more.Contains("--max-steps") ? [] : ["--max-steps", "12"];
-        Cli.Run(["finetune", "--task", "tensors", "--data", Case(name), "--backbone", "gpt2-tiny", "--init", "random", "--output-dir", scratch[name], .. length, .. more]).Succeeded();
+        string[] command = ["finetune", "--task", "tensors", "--data", Case(name), "--backbone", "gpt2-tiny", "--init", "random", "--output-dir", scratch[name]];
+        Cli.Run([.. command, .. length, .. more]).Succeeded();
         return scratch[name];
     }
-
-    private static JsonObject Results(string run) => JsonNode.Parse(File.ReadAllText(Path.Combine(run, "results.json")))!.AsObject();
-
-    private static double[] Losses(string run) =>
-        [.. File.ReadLines(Path.Combine(run, "metrics.jsonl")).Select(line => JsonNode.Parse(line)!.AsObject()).Where(line => line.ContainsKey("train/loss")).Select(line => (double)line["train/loss"]!)];
 }

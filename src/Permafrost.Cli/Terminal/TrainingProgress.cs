@@ -65,7 +65,8 @@ internal sealed class TrainingProgress : ITrainingObserver
 
     public void Stepped(StepReport report)
     {
-        string line = FormattableString.Invariant($"loss {(double.IsNaN(report.Loss) ? "-" : report.Loss.ToString("F4", CultureInfo.InvariantCulture))}  {report.TokensPerSecond:N0} tokens/s{score}");
+        string loss = double.IsNaN(report.Loss) ? "-" : report.Loss.ToString("F4", CultureInfo.InvariantCulture);
+        string line = FormattableString.Invariant($"loss {loss}  {report.TokensPerSecond:N0} tokens/s{score}");
         TimeSpan now = clock.Elapsed;
         string left = Left(report, now) is { } time ? $"  {Clock(time)} left" : "";
         if (bar is not null)

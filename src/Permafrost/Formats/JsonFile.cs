@@ -15,7 +15,7 @@ public static partial class JsonFile
     {
         try
         {
-            JsonNode? json = JsonNode.Parse(Pythons(File.ReadAllText(path)), documentOptions: Strict);
+            JsonNode? json = JsonNode.Parse(WithTextForNaN(File.ReadAllText(path)), documentOptions: Strict);
             Check(json);
             return json as JsonObject ?? throw new PermafrostException($"{path} is not a JSON object");
         }
@@ -30,9 +30,11 @@ public static partial class JsonFile
     }
 
     // Python writes numbers that JSON does not have. As texts they do no harm where nobody asks for them, and are refused as no numbers where somebody does.
-    private static string Pythons(string json) => json.Contains("NaN", StringComparison.Ordinal) || json.Contains("Infinity", StringComparison.Ordinal)
-        ? TextOrNumber().Replace(json, match => match.Groups["number"].Success ? $"\"{match.Value}\"" : match.Value)
-        : json;
+    private static string WithTextForNaN(string json)
+    {
+        if (!json.Contains("NaN", StringComparison.Ordinal) && !json.Contains("Infinity", StringComparison.Ordinal)) return json;
+        return TextOrNumber().Replace(json, match => match.Groups["number"].Success ? $"\"{match.Value}\"" : match.Value);
+    }
 
     [GeneratedRegex(@"""(?:[^""\\]|\\.)*""|(?<number>-?Infinity|NaN)", RegexOptions.Singleline)]
     private static partial Regex TextOrNumber();

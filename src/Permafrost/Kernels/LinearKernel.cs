@@ -291,7 +291,8 @@ public static unsafe class LinearKernel
 
     private static void RequireKernels()
     {
-        if (KernelSet.LibraryPath is null) throw new EngineException("there are no kernels here (native/ was not built), so no bfloat16 products: nothing multiplies bfloat16 weights, use float32");
+        if (KernelSet.LibraryPath is null)
+            throw new EngineException("there are no kernels here (native/ was not built), so no bfloat16 products: nothing multiplies bfloat16 weights, use float32");
     }
 
     private static void Check(Tensor x, Tensor weight, Tensor? bias, long outputs, ScalarType type, bool packed, bool outputsFirst)

@@ -77,8 +77,8 @@ public static class Segment
     }
 
     /// <summary>
-    /// Computes a loss and, where it is finite, adds its gradients to the parameters', as <c>backward</c> of the loss would. A training step needs nothing else of libtorch's autograd,
-    /// and without it a small step is a good deal faster.
+    /// Computes a loss and, where it is finite, adds its gradients to those of the parameters, as <c>backward</c> of the loss would, without a function of libtorch's autograd:
+    /// a small step notices what one costs.
     /// </summary>
     /// <param name="loss">Computes a loss of one number, from layers of <c>Permafrost.Nn</c>; other operators inside <see cref="Compose"/>.</param>
     /// <param name="device">Where it is computed.</param>

@@ -12,16 +12,19 @@ public sealed record Activation(FusedActivation? Fused, Func<Tensor, Tensor> Fun
 /// <summary>Activation functions by the names that Hugging Face's configurations use (transformers activations.py, ACT2FN).</summary>
 public static class Activations
 {
+    private static readonly Activation Gelu = new(FusedActivation.Gelu, x => functional.gelu(x));
+    private static readonly Activation GeluTanh = new(FusedActivation.GeluTanh, x => functional.gelu(x, TorchSharp.Modules.GELU.Approximate.tanh));
+
     private static readonly Dictionary<string, Activation> Table = new()
     {
-        ["gelu"] = new(FusedActivation.Gelu, x => functional.gelu(x)),
-        ["gelu_python"] = new(FusedActivation.Gelu, x => functional.gelu(x)),
+        ["gelu"] = Gelu,
+        ["gelu_python"] = Gelu,
         ["gelu_10"] = new(null, x => functional.gelu(x).clamp(-10, 10)),
-        ["gelu_accurate"] = new(FusedActivation.GeluTanh, x => functional.gelu(x, TorchSharp.Modules.GELU.Approximate.tanh)),
-        ["gelu_python_tanh"] = new(FusedActivation.GeluTanh, x => functional.gelu(x, TorchSharp.Modules.GELU.Approximate.tanh)),
-        ["gelu_new"] = new(FusedActivation.GeluTanh, x => functional.gelu(x, TorchSharp.Modules.GELU.Approximate.tanh)),
-        ["gelu_pytorch_tanh"] = new(FusedActivation.GeluTanh, x => functional.gelu(x, TorchSharp.Modules.GELU.Approximate.tanh)),
-        ["gelu_fast"] = new(FusedActivation.GeluTanh, x => functional.gelu(x, TorchSharp.Modules.GELU.Approximate.tanh)),
+        ["gelu_accurate"] = GeluTanh,
+        ["gelu_python_tanh"] = GeluTanh,
+        ["gelu_new"] = GeluTanh,
+        ["gelu_pytorch_tanh"] = GeluTanh,
+        ["gelu_fast"] = GeluTanh,
         ["quick_gelu"] = new(null, x => x * (x * 1.702).sigmoid()),
         ["relu"] = new(FusedActivation.Relu, x => functional.relu(x)),
         ["relu6"] = new(null, x => functional.relu6(x)),

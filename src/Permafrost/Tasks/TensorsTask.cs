@@ -62,9 +62,12 @@ public sealed class TensorsTask : TaskDefinition
         int forTest = test is null ? Share(order.Length, options.TestFraction) : 0;
         if (forValidation + forTest >= order.Length)
             throw new PermafrostException(
-                $"{path}: of {order.Length} row(s) {forValidation} would be held out for validation and {forTest} for the test, so that none is left to train on; lower --validation-fraction and --test-fraction");
+                $"{path}: of {order.Length} row(s) {forValidation} would be held out for validation and {forTest} for the test, so that none is left to train on; " +
+                "lower --validation-fraction and --test-fraction");
         IExamples train = forValidation + forTest == 0 ? all : new ExampleSubset(all, [.. order[(forValidation + forTest)..].Order()]);
-        return new TaskData(shape, train, (IExamples?)validation ?? Part(all, order[..forValidation]), (IExamples?)test ?? Part(all, order[forValidation..(forValidation + forTest)]));
+        return new TaskData(
+            shape, train, (IExamples?)validation ?? Part(path, all, order[..forValidation], "validation"),
+            (IExamples?)test ?? Part(path, all, order[forValidation..(forValidation + forTest)], "test"));
     }
 
     /// <inheritdoc/>
@@ -92,7 +95,8 @@ public sealed class TensorsTask : TaskDefinition
     {
         string[] known = [.. new[] { "", "validation.", "test." }.SelectMany(prefix => new[] { $"{prefix}inputs", $"{prefix}targets", $"{prefix}mask" })];
         if (file.Entries.Keys.FirstOrDefault(name => !known.Contains(name)) is { } stray)
-            throw new PermafrostException($"{file.Path}: the tensor '{stray}' means nothing here; there are inputs, targets and mask, each alone or as validation.NAME and test.NAME");
+            throw new PermafrostException(
+                $"{file.Path}: the tensor '{stray}' means nothing here; there are inputs, targets and mask, each alone or as validation.NAME and test.NAME");
     }
 
     private static void CheckFinite(SafetensorsFile file, string name, Tensor inputs)
@@ -102,10 +106,19 @@ public sealed class TensorsTask : TaskDefinition
         inputs = inputs.to(ScalarType.Float32);  // what is computed with: a double may be beyond it
         if (inputs.AllFinite()) return;
         long row = Array.IndexOf(inputs.isfinite().reshape(inputs.size(0), -1).all(1).ToArray<bool>(), false);
-        throw new PermafrostException($"{file.Path}: row {row} of `{name}` holds NaN, infinity or a number beyond float32, with which nothing can be computed; mend the row or leave it out");
+        throw new PermafrostException(
+            $"{file.Path}: row {row} of `{name}` holds NaN, infinity or a number beyond float32, with which nothing can be computed; mend the row or leave it out");
     }
 
-    private static ExampleSubset? Part(Rows rows, long[] indices) => indices.Length == 0 ? null : new ExampleSubset(rows, [.. indices.Order()]);
+    private static ExampleSubset? Part(string path, Rows rows, long[] indices, string split)
+    {
+        if (indices.Length == 0) return null;
+        if (!rows.HasAnswer(indices))
+            throw new PermafrostException(
+                $"{path}: none of the {indices.Length} row(s) held out for {split} has an answer that counts, so nothing could be scored; " +
+                $"give the split as {split}.inputs and {split}.targets, or hold out none with --{split}-fraction 0");
+        return new ExampleSubset(rows, [.. indices.Order()]);
+    }
 
     // (N, T) int64 of ones and zeros; null where there is none.
     private static Tensor? ReadMask(SafetensorsFile file, string name, Tensor inputs)
@@ -171,6 +184,12 @@ public sealed class TensorsTask : TaskDefinition
         public int Length => (int)inputs.size(1);
 
         public int Targets => (int)targets.size(1);
+
+        public bool HasAnswer(long[] indices)
+        {
+            using var scope = torch.NewDisposeScope();
+            return targets.index_select(0, Tensors.From(indices)).ne(-100).any().Integer() != 0;
+        }
 
         public long LargestTarget { get; } = Math.Max(0, targets.max().Integer());
 

@@ -72,7 +72,8 @@ public sealed partial class FinetuneRun : IDisposable
         if (knownShape is null && options.EarlyStoppingPatience > 0 && options.EvalSteps == 0)
             throw new UsageException($"--early-stopping-patience {options.EarlyStoppingPatience} counts validations on the way, and --eval-steps 0 has none; give --eval-steps");
         if (knownShape is null && withData && Data!.Validation is null && options.EarlyStoppingPatience > 0)
-            throw new UsageException($"--early-stopping-patience {options.EarlyStoppingPatience} watches the validation split, and there is none here; give --validation-fraction, or leave it out");
+            throw new UsageException(
+                $"--early-stopping-patience {options.EarlyStoppingPatience} watches the validation split, and there is none here; give --validation-fraction, or leave it out");
         if (withData) _ = Steps;
         if (withData && knownShape is null && options.GroupByLength) lengths = CheckLengths(Data!.Train);
         TaskShape shape = knownShape ?? Data!.Shape;
@@ -88,7 +89,8 @@ public sealed partial class FinetuneRun : IDisposable
         Model.Backbone.GradientCheckpointing = options.GradientCheckpointing;
         if (start is not null)
         {
-            stillDrawn = [.. Model.LoadAdapter(start, options.InitAdapter!, complete: false).Where(name => name.StartsWith("input_layer.", StringComparison.Ordinal) || name.StartsWith("output_layer.", StringComparison.Ordinal))];
+            HashSet<string> left = [.. Model.LoadAdapter(start, options.InitAdapter!, complete: false)];
+            stillDrawn = [.. Model.Parameters.Where(p => p.Group is GroupName.Input or GroupName.Output && left.Contains(p.Name)).Select(p => p.Name)];
             foreach (Tensor tensor in start.Values) tensor.Dispose();
         }
     }

@@ -101,6 +101,9 @@ internal sealed class TrainingLoop : IDisposable
             bool due = (options.SaveSteps > 0 && State.Step % options.SaveSteps == 0) || (options.SaveMinutes > 0 && clock.GetElapsedTime(savedAt).TotalMinutes >= options.SaveMinutes);
             if (due && State.Step < steps) Save(log);
         }
+        // A run that went on between a step and its validation, and stops by that one, has losses that no step reports any more.
+        double last = LearningRateSchedule.Factor(options.LrSchedulerType, Math.Max(0, State.Step - 1), warmup, steps);
+        if (State.Pending > 0) WriteReport(log, options.LearningRate * last, State.Tokens / Math.Max(1e-9, State.Seconds), waited);
         Save(log);
         CheckMoved();
     }

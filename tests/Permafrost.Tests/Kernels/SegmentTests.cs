@@ -177,7 +177,8 @@ public class SegmentTests : IDisposable
         Assert.Equal(backward.Forward(backward.Input).sum().Number(), loss, 1e-4 * Math.Abs(loss));
         for (int i = 0; i < direct.Parameters.Length; i++) Assert.Equal(backward.Parameters[i].grad!.ToBytes(), direct.Parameters[i].grad!.ToBytes());
         Direct();
-        for (int i = 0; i < direct.Parameters.Length; i++) Assert.True(direct.Parameters[i].grad!.ValuesEqual(backward.Parameters[i].grad! * 2), $"{set}: tensor {i} is not added up");
+        for (int i = 0; i < direct.Parameters.Length; i++)
+            Assert.True(direct.Parameters[i].grad!.ValuesEqual(backward.Parameters[i].grad! * 2), $"{set}: tensor {i} is not added up");
     }
 
     [Theory]

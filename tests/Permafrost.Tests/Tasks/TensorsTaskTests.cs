@@ -21,6 +21,28 @@ public class TensorsTaskTests : IDisposable
     private string Data => folder["data.safetensors"];
 
     [Fact]
+    public void Doubles_beyond_float32_are_refused_by_row()
+    {
+        Save(("inputs", torch.full([2, 1, 1], 1e300, ScalarType.Float64)), ("targets", Tensors.From([0L, 1])));
+        Assert.Contains("row 0 of `inputs`", Refusal.Of(Data, () => Load(Replay)), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_share_is_rounded_as_it_is_written()
+    {
+        Save(("inputs", torch.zeros([100, 1, 1])), ("targets", torch.zeros([100], ScalarType.Int64)));
+        TaskData data = Load(new TaskOptions(Data, ValidationFraction: 0.145, TestFraction: 0.29));
+        Assert.Equal((15, 29, 56), (data.Validation!.Count, data.Test!.Count, data.Train.Count));
+    }
+
+    [Fact]
+    public void A_split_held_out_without_any_answer_is_refused()
+    {
+        Save(("inputs", torch.zeros([50, 1, 1])), ("targets", torch.full([50], -100, ScalarType.Int64).index_fill_(0, Tensors.From([0L]), 1)));
+        Assert.Contains("--validation-fraction 0", Refusal.Of(Data, () => Load(new TaskOptions(Data))), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void Vectors_with_one_target_each_are_read_in_order()
     {
         Save(("inputs", torch.arange(12, ScalarType.Float32).view(2, 3, 2)), ("targets", Tensors.From([0L, 4])));

@@ -21,6 +21,44 @@ public class FinetuneRunTests : IDisposable
     }
 
     [Fact]
+    public void A_run_on_a_preset_behind_a_folder_opens_again()
+    {
+        string before = Environment.CurrentDirectory;
+        Directory.CreateDirectory(tiny["gpt2-tiny"]);
+        Environment.CurrentDirectory = Path.GetDirectoryName(tiny["gpt2-tiny"])!;
+        try
+        {
+            (RunFolder folder, _) = tiny.Train(tiny.Options with { Backbone = "gpt2-tiny", MaxSteps = 1 });
+            FinetuneRun.Open(folder.Path, withData: false).Dispose();
+        }
+        finally
+        {
+            Environment.CurrentDirectory = before;
+        }
+    }
+
+    [Fact]
+    public void A_run_with_patience_is_opened_on_data_without_validation()
+    {
+        Tensor inputs = torch.arange(8, ScalarType.Float32).view(8, 1, 1), targets = Tensors.From([0L, 1, 0, 1, 0, 1, 0, 1]);
+        RunOptions options = tiny.On(("inputs", inputs), ("targets", targets), ("validation.inputs", inputs), ("validation.targets", targets));
+        options = options with { EarlyStoppingPatience = 2, EvalSteps = 2 };
+        (RunFolder folder, _) = tiny.Train(options);
+        SafetensorsWriter.Write(tiny["other.safetensors"], [KeyValuePair.Create("inputs", inputs), KeyValuePair.Create("targets", targets)]);
+        FinetuneRun.Open(folder.Path, withData: true, saved => saved with { Data = tiny["other.safetensors"] }).Dispose();
+    }
+
+    [Fact]
+    public void A_saved_run_with_patience_and_no_eval_steps_still_opens()
+    {
+        (RunFolder folder, _) = tiny.Train(tiny.Options with { MaxSteps = 1 });
+        string text = File.ReadAllText(folder.Config);
+        File.WriteAllText(folder.Config, text.Replace("early_stopping_patience: 0", "early_stopping_patience: 3", StringComparison.Ordinal));
+        Assert.Contains("early_stopping_patience: 3", File.ReadAllText(folder.Config), StringComparison.Ordinal);
+        FinetuneRun.Open(folder.Path, withData: false).Dispose();
+    }
+
+    [Fact]
     public void A_run_on_gpt2_tiny_leaves_frozen_weights_alone_and_writes_all_its_files()
     {
         RunOptions options = tiny.Options with { Backbone = "gpt2-tiny", MaxSteps = 3, EvalSteps = 2, Floors = true };

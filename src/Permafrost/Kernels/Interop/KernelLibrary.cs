@@ -24,7 +24,7 @@ internal static class KernelLibrary
         string? given = Environment.GetEnvironmentVariable("PERMAFROST_NATIVE");
         string besideProgram = System.IO.Path.Combine(AppContext.BaseDirectory, FileName);
         string inPackage = System.IO.Path.Combine(AppContext.BaseDirectory, "runtimes", "linux-x64", "native", FileName);
-        string[] places = given is { Length: > 0 } ? [given] : [besideProgram, inPackage];
+        string[] places = given is { Length: > 0 } ? [given] : RuntimeInformation.ProcessArchitecture == Architecture.X64 ? [besideProgram, inPackage] : [besideProgram];
         string? file = Array.Find(places, File.Exists);
         if (file is null && given is { Length: > 0 })
             throw new EngineException($"the variable PERMAFROST_NATIVE names {given}, which does not exist: unset it, or build native/ with cmake");
