@@ -119,12 +119,12 @@ public sealed class ReportPageTests : IDisposable
         tab.SetDefaultTimeout((float)CliSettings.Patience.TotalMilliseconds);
         await tab.GotoAsync(new Uri(page).AbsoluteUri);
 
-        // Four lines in whatever font the system has, not a letter a line. On a phone the scores are cards instead of rows, where a name has the whole width.
+        // Rows; on a phone the scores are cards instead, where a name has the whole width.
         double[] heights = await tab.Locator("tbody tr").EvaluateAllAsync<double[]>("rows => rows.filter(row => getComputedStyle(row).display === 'table-row').map(row => row.getBoundingClientRect().height)");
         Assert.Equal(width > 860 ? 8 : 4, heights.Length);
-        Assert.All(heights, height => Assert.InRange(height, 20, 150));
+        Assert.All(heights, height => Assert.InRange(height, 20, 120));
         double[] names = await tab.Locator("tbody th .name").EvaluateAllAsync<double[]>("names => names.map(name => name.getBoundingClientRect().height)");
-        Assert.All(names, height => Assert.InRange(height, 10, 90));
+        Assert.All(names, height => Assert.InRange(height, 10, 75));
         Assert.True(await tab.EvaluateAsync<int>("document.documentElement.scrollWidth") <= width);
 
         // Every floor has its score beside the plot, clear of the curves and of the other scores, and its name below.
