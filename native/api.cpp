@@ -85,10 +85,12 @@ double work_of(int64_t count, const int64_t* elements) {
 
 // Heads of sequences: a few at a time, since each call has scratch memory to clear.
 template <typename F>
-void heads_of(const pf_attention_args& a, double work, F&& body) {
-    const int64_t items = a.batch * a.heads;
-    pieces(items, std::max<int64_t>(1, items / (4 * threads())), work * items * a.queries * a.keys * a.head_size, body);
+void heads_of(const pf_attention_args& a, int64_t heads, double work, F&& body) {
+    const int64_t items = a.batch * heads;
+    pieces(items, std::max<int64_t>(1, items / (4 * threads())), work * a.batch * a.heads * a.queries * a.keys * a.head_size, body);
 }
+
+bool shares_heads(const pf_attention_args& a) { return a.key_heads > 0 && a.heads % a.key_heads == 0; }
 
 // Panels of columns are shared out, and rows too where there are fewer panels than threads.
 template <typename F>
@@ -142,16 +144,16 @@ int pf_norm_backward(const pf_norm_backward_args* args) {
 
 int pf_attention_forward(const pf_attention_args* args) {
     return guarded(args, "attention", [](const pf_attention_args& a) {
-        if (!is_type(a.type)) return fail("attention: an unknown type");
-        heads_of(a, 4.0, [&](int64_t begin, int64_t end) { active().attention_forward(a, begin, end); });
+        if (!is_type(a.type) || !shares_heads(a)) return fail("attention: an unknown type, or heads that do not share");
+        heads_of(a, a.heads, 4.0, [&](int64_t begin, int64_t end) { active().attention_forward(a, begin, end); });
         return 0;
     });
 }
 
 int pf_attention_backward(const pf_attention_args* args) {
     return guarded(args, "attention's gradient", [](const pf_attention_args& a) {
-        if (!is_type(a.type)) return fail("attention's gradient: an unknown type");
-        heads_of(a, 10.0, [&](int64_t begin, int64_t end) { active().attention_backward(a, begin, end); });
+        if (!is_type(a.type) || !shares_heads(a)) return fail("attention's gradient: an unknown type, or heads that do not share");
+        heads_of(a, a.key_heads, 10.0, [&](int64_t begin, int64_t end) { active().attention_backward(a, begin, end); });
         return 0;
     });
 }

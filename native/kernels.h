@@ -21,7 +21,8 @@ constexpr int64_t kPanel = PF_PANEL;
 constexpr int64_t round_up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
 constexpr int64_t packed_elements(int64_t inputs, int64_t outputs) { return round_up(inputs, 16) * round_up(outputs, 16); }
 
-// What one instruction set offers. Ranges [begin, end) are vectors, elements, panels, or for attention batch * heads, so that callers can share the work out.
+// What one instruction set offers. Ranges [begin, end) are vectors, elements, panels, or for attention batch * heads
+// (backward batch * key_heads), so that callers can share the work out.
 struct Kernels {
     const char* name;
     void (*norm_forward)(const pf_norm_forward_args&, int64_t begin, int64_t end);

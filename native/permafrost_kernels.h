@@ -16,7 +16,7 @@ extern "C" {
 #define PF_API __attribute__((visibility("default")))
 
 /* Raised whenever anything below changes; C# refuses a library with another number. */
-#define PF_ABI_VERSION 5
+#define PF_ABI_VERSION 7
 
 enum { PF_FLOAT32 = 0, PF_BFLOAT16 = 1 };
 enum { PF_NONE = 0, PF_GELU_TANH = 1, PF_GELU = 2, PF_RELU = 3 };
@@ -41,7 +41,7 @@ typedef struct {
 } pf_dropout;
 
 /* sum = x + dropout(y); normed = (sum - mean) * rstd * weight + bias over vectors of `width`. `rows` sequences of `tokens` vectors. y and sum may be null
- * together: then x itself is normalised. */
+ * together: then x itself is normalised. Without a bias it is a root mean square norm: the mean counts as 0. */
 typedef struct {
     int64_t size;
     int64_t rows, tokens, width;
@@ -50,7 +50,7 @@ typedef struct {
     int64_t y_type;
     pf_dropout dropout;
     const float* weight;
-    const float* bias;
+    const float* bias; /* null for a root mean square norm */
     double epsilon;
     float* sum;
     void* normed;
@@ -64,6 +64,7 @@ PF_API int pf_norm_forward(const pf_norm_forward_args* args);
 typedef struct {
     int64_t size;
     int64_t rows, tokens, width;
+    int64_t centred; /* 0 for a root mean square norm */
     const float* sum;
     const float* mean;
     const float* rstd;
@@ -80,24 +81,28 @@ typedef struct {
 } pf_norm_backward_args;
 PF_API int pf_norm_backward(const pf_norm_backward_args* args);
 
-/* softmax(scale q k^T + mask) v, T x S never written. Element (b, t, h, d) of q lies at q[b * q_batch + t * q_token + h * head_size + d]; k, v alike.
- * A query that sees no key gives zeros. */
+/* softmax(scale q k^T + bias + mask) v, T x S never written. Element (b, t, h, d) of q lies at q[b * q_batch + t * q_token + h * head_size + d]; k, v alike, where
+ * heads / key_heads neighbouring heads of q share one of theirs. A query that sees no key gives zeros. */
 typedef struct {
     int64_t size;
-    int64_t batch, heads, queries, keys, head_size;
+    int64_t batch, heads, key_heads, queries, keys, head_size;
     const void *q, *k, *v;
     int64_t q_batch, q_token, k_batch, k_token, v_batch, v_token;
     void* out; /* (batch, queries, heads, head_size), contiguous */
     int64_t type;
     double scale;
-    int64_t causal;
-    const int64_t* positions; /* (batch, queries): what a causal query sees ends here; null: 0, 1, 2, ... */
-    const uint8_t* key_mask;  /* (batch, keys), 0 hides a key; may be null */
+    int64_t before, after;      /* how many keys before and after its own position a query sees; negative: all */
+    const int64_t* positions;   /* (batch, queries): the queries' positions among the keys; null: 0, 1, 2, ... */
+    const uint8_t* key_mask;    /* (batch, keys), 0 hides a key; may be null */
+    const uint8_t* seen_by_all; /* (batch, keys), not 0: a key that every query sees, wherever it stands; may be null */
+    const float* bias;          /* (heads, bias_columns): column bias_zero + position of the query - key; may be null */
+    int64_t bias_columns, bias_zero;
     pf_dropout dropout;
     float* log_sum; /* (batch, heads, queries) */
     /* Backward only; gradients have the strides of what they belong to. */
     const void* d_out;
     void *dq, *dk, *dv;
+    float* d_bias; /* (batch, heads, bias_columns) */
 } pf_attention_args;
 PF_API int pf_attention_forward(const pf_attention_args* args);
 PF_API int pf_attention_backward(const pf_attention_args* args);

@@ -52,12 +52,17 @@ void norm_forward_of(const pf_norm_forward_args& a, int64_t begin, int64_t end) 
             }
             x = sum;
         }
-        const float mean = sum_of(width, [x](int64_t i) { return x[i]; }) / static_cast<float>(width);
+        const float mean = a.bias == nullptr ? 0.0f : sum_of(width, [x](int64_t i) { return x[i]; }) / static_cast<float>(width);
         const float variance = sum_of(width, [x, mean](int64_t i) { return (x[i] - mean) * (x[i] - mean); }) / static_cast<float>(width);
         const float rstd = 1.0f / std::sqrt(variance + static_cast<float>(a.epsilon));
         a.mean[row] = mean;
         a.rstd[row] = rstd;
         N* normed = static_cast<N*>(a.normed) + row * width;
+        if (a.bias == nullptr) {
+#pragma omp simd
+            for (int64_t i = 0; i < width; i++) normed[i] = from_float<N>(x[i] * rstd * a.weight[i]);
+            continue;
+        }
 #pragma omp simd
         for (int64_t i = 0; i < width; i++) normed[i] = from_float<N>((x[i] - mean) * rstd * a.weight[i] + a.bias[i]);
     }
@@ -73,7 +78,7 @@ void norm_backward_of(const pf_norm_backward_args& a, float* partial, int64_t be
         const N* g = a.d_normed == nullptr ? zeros.get() : static_cast<const N*>(a.d_normed) + row * width;
         const float mean = a.mean[row], rstd = a.rstd[row];
         const float* w = a.weight;
-        const float c1 = sum_of(width, [=](int64_t i) { return to_float(g[i]) * w[i]; }) / static_cast<float>(width);
+        const float c1 = a.centred == 0 ? 0.0f : sum_of(width, [=](int64_t i) { return to_float(g[i]) * w[i]; }) / static_cast<float>(width);
         const float c2 = sum_of(width, [=](int64_t i) { return to_float(g[i]) * w[i] * ((x[i] - mean) * rstd); }) / static_cast<float>(width);
         if (partial != nullptr) {
 #pragma omp simd

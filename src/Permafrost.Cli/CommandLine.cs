@@ -4,12 +4,13 @@ using System.CommandLine.Parsing;
 using System.Runtime.InteropServices;
 using Permafrost.Cli.Commands;
 using Permafrost.Cli.Terminal;
+using Permafrost.Formats;
 using Permafrost.Kernels;
-using Permafrost.Training;
+using Permafrost.Runs;
 
 namespace Permafrost.Cli;
 
-/// <summary>The verbs, and how failures become one sentence and an exit code (DESIGN section 5).</summary>
+/// <summary>The verbs, and how failures become one sentence and an exit code.</summary>
 internal static partial class CommandLine
 {
     private const int Interrupted = 130;
@@ -19,19 +20,21 @@ internal static partial class CommandLine
     // Linux's raw number: Slurm sends it ahead of the end of a job.
     private const int Sigusr1 = 10;
 
-    public static Command Root()
+    /// <param name="stop">What signals ask of the command that runs.</param>
+    public static Command Root(StopRequest stop)
     {
         // Where a terminal is narrower, the program's lines are better broken by it than words by us.
         var help = new HelpAction();
         help.MaxWidth = Math.Max(help.MaxWidth, 60);
         // Not a RootCommand: that one calls itself after the program's file.
         var root = new Command("permafrost", "Freeze a sequence model, train a sliver of it, and compute on anything.") { new HelpOption { Action = help }, new VersionOption() };
-        root.Add(QuickstartCommand.Create());
-        root.Add(FinetuneCommand.Create());
+        root.Add(QuickstartCommand.Create(stop));
+        root.Add(FinetuneCommand.Create(stop));
         root.Add(EvaluateCommand.Create());
         root.Add(PredictCommand.Create());
         root.Add(ForwardCommand.Create());
-        root.Add(FloorsCommand.Create());
+        root.Add(TokenizerCommand.Create());
+        root.Add(BaselinesCommand.Create());
         root.Add(CompareCommand.Create());
         root.Add(ReportCommand.Create());
         root.Add(LsCommand.Create());
@@ -42,14 +45,11 @@ internal static partial class CommandLine
         return root;
     }
 
-    /// <summary>What signals ask of the command that runs now.</summary>
-    public static StopRequest Stop { get; private set; } = new();
-
     public static int Run(string[] arguments)
     {
         using var stop = new StopRequest();
-        Stop = stop;
         bool cleansUp = false;
+        Command? verb = null;
         void OnSignal(PosixSignalContext context)
         {
             // The second Ctrl-C ends the process at once.
@@ -66,17 +66,25 @@ internal static partial class CommandLine
         try
         {
             // A shell cannot pass one on; whoever else starts the program can, and no file has such a name.
-            if (arguments.FirstOrDefault(argument => argument.Contains('\0', StringComparison.Ordinal)) is { } impossible) throw new UsageException($"the argument '{impossible}' holds a null character");
+            if (arguments.FirstOrDefault(argument => argument.Contains('\0', StringComparison.Ordinal)) is { } impossible)
+                throw new UsageException($"the argument '{impossible}' holds a null character");
             // No response files: an argument that starts with @ means itself.
-            ParseResult parsed = Root().Parse(arguments.Length == 0 ? ["--help"] : [.. arguments.Select(WithDashes)], new ParserConfiguration { ResponseFileTokenReplacer = null });
+            string[] words = arguments.Length == 0 ? ["--help"] : [.. arguments.Select(WithDashes)];
+            ParseResult parsed = Root(stop).Parse(words, new ParserConfiguration { ResponseFileTokenReplacer = null });
+            verb = parsed.CommandResult.Command;
             if (parsed.Errors.Count > 0) return Fail(Sentence(parsed, arguments), 2);
             if (Empty(parsed) is { } empty) return Fail($"{empty} is empty; see `permafrost {Verb(parsed)}--help`", 2);
             Volatile.Write(ref cleansUp, parsed.CommandResult.Command.Name is "finetune" or "quickstart" or "bench");
             return parsed.InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null }, stop.Token).GetAwaiter().GetResult();
         }
+        catch (StoppedException stopped)
+        {
+            string how = stopped.Folder is { } folder ? $"; go on with: permafrost finetune --resume-from-checkpoint {ShellWord.Quoted(folder)}" : "";
+            return Fail(OptionWords.AsFlags(stopped.Message) + how, stopped.ExitCode);
+        }
         catch (PermafrostException error)
         {
-            return Fail(error.Message, error.ExitCode);
+            return Fail(OptionWords.AsFlags(error.Message, verb), error.ExitCode);
         }
         catch (OperationCanceledException)
         {
@@ -109,7 +117,11 @@ internal static partial class CommandLine
         catch (Exception error) when (Environment.GetEnvironmentVariable("PERMAFROST_TRACE") != "1")
         {
             // A defect of ours: still one sentence, and a way to see more.
-            return Fail($"internal error ({error.GetType().Name}: {error.Message.ReplaceLineEndings(" ").TrimEnd('.')}); please report it with the command and the output of `permafrost env` (PERMAFROST_TRACE=1 shows where)", 1);
+            string message = error.Message.ReplaceLineEndings(" ").TrimEnd('.');
+            return Fail(
+                $"internal error ({error.GetType().Name}: {message}); " +
+                "please report it with the command and the output of `permafrost env` (PERMAFROST_TRACE=1 shows where)",
+                1);
         }
     }
 
@@ -134,10 +146,11 @@ internal static partial class CommandLine
     // The first option or argument whose value is the empty text, which no verb has a use for; a run's own options say themselves what it means to them.
     private static string? Empty(ParseResult parsed)
     {
+        bool isFinetune = parsed.CommandResult.Command.Name == "finetune";
         foreach (SymbolResult result in parsed.CommandResult.Children)
         {
             if (result.Tokens.All(token => token.Value.Length > 0)) continue;
-            if (result is OptionResult option && !OptionTable.All.Any(field => field.Flag == option.Option.Name && parsed.CommandResult.Command.Name == "finetune")) return option.Option.Name;
+            if (result is OptionResult option && !(isFinetune && OptionTable.All.Any(field => $"--{field.Dashed}" == option.Option.Name))) return option.Option.Name;
             if (result is ArgumentResult argument) return argument.Argument.Name;
         }
         return null;
@@ -157,14 +170,19 @@ internal static partial class CommandLine
         Command command = parsed.CommandResult.Command;
         if (parsed.UnmatchedTokens.Count == 0)
         {
-            if (command.Subcommands.Count > 0) return $"`permafrost {Verb(parsed).TrimEnd()}` needs one of {string.Join(", ", command.Subcommands.Select(verb => verb.Name))}{help}";
+            if (command.Subcommands.Count > 0)
+                return $"`permafrost {Verb(parsed).TrimEnd()}` needs one of {string.Join(", ", command.Subcommands.Select(verb => verb.Name))}{help}";
             // The library's own words, as one sentence: "Argument 'x' not recognized. Must be one of: 'a' 'b'".
             string[] words = parsed.Errors[0].Message.Split(['\n', '\r', '\t'], StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
-            return (words.Length == 1 ? words[0].TrimEnd('.') : $"{words[0].Replace(". Must be", "; it must be", StringComparison.Ordinal)} {string.Join(", ", words[1..])}").Replace(". ", "; ", StringComparison.Ordinal) + help;
+            string said = words.Length == 1 ? words[0].TrimEnd('.')
+                : $"{words[0].Replace(". Must be", "; it must be", StringComparison.Ordinal)} {string.Join(", ", words[1..])}";
+            return said.Replace(". ", "; ", StringComparison.Ordinal) + help;
         }
         string word = parsed.UnmatchedTokens[0];
         if (arguments.FirstOrDefault(argument => argument.StartsWith("--", StringComparison.Ordinal) && argument.EndsWith("=" + word, StringComparison.Ordinal)) is { } given)
             return $"{given[..^(word.Length + 1)]}: '{word}' is not true or false{help}";
+        if (word.StartsWith("--", StringComparison.Ordinal) && OptionTable.Find(word[2..].Split('.', '=')[0].Replace('-', '_')) is { IsMap: true } map)
+            return $"the option '{word}' does not exist; write --set {map.Key}.NAME=VALUE";
         return word.StartsWith('-')
             ? $"the option '{word}' does not exist{Spelling.Hint(word, command.Options.Where(option => !option.Hidden).Select(option => option.Name), help)}"
             : command.Subcommands.Count > 0
@@ -175,7 +193,8 @@ internal static partial class CommandLine
     private static string Verb(ParseResult parsed)
     {
         var names = new List<string>();
-        for (SymbolResult? result = parsed.CommandResult; result is CommandResult command && command.Parent is not null; result = result.Parent) names.Insert(0, command.Command.Name);
+        for (SymbolResult? result = parsed.CommandResult; result is CommandResult command && command.Parent is not null; result = result.Parent)
+            names.Insert(0, command.Command.Name);
         return names.Count == 0 ? "" : string.Join(' ', names) + " ";
     }
 }

@@ -6,7 +6,7 @@ public class PermafrostException : Exception
     /// <summary>An error with its one sentence. Line breaks and other control characters, which names in hostile files may hold, become spaces.</summary>
     public PermafrostException(string message, Exception? inner = null) : base(string.Concat(message.Select(c => char.IsControl(c) ? ' ' : c)), inner) { }
 
-    /// <summary>The process's exit code for this error (DESIGN section 5).</summary>
+    /// <summary>The process's exit code for this error.</summary>
     public virtual int ExitCode => 1;
 }
 

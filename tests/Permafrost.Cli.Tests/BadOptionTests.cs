@@ -194,7 +194,7 @@ public class BadOptionTests
     [InlineData("show run", "")]
     [InlineData("evaluate", "RUN")]
     [InlineData("compare nowhere", "OTHER")]
-    [InlineData("floors", "TASK")]
+    [InlineData("baselines", "TASK")]
     public void An_empty_value_is_refused(string line, string mention) => InProcess.Run([.. line.Split(' '), ""]).Refused(2, mention, "is empty");
 
     [Fact]

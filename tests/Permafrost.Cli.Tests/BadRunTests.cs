@@ -1,14 +1,13 @@
 using System.Text.Json.Nodes;
 using Permafrost.Kernels;
-using Permafrost.Tests.Shared;
-using Permafrost.Training;
+using Permafrost.Runs;
 
 namespace Permafrost.Cli.Tests;
 
 /// <summary>Folders that cannot be written, runs that are damaged, models that are not known, losses that are no number.</summary>
 public class BadRunTests(TrainedRun run) : IClassFixture<TrainedRun>
 {
-    private static readonly string[] Sound = ["finetune", "--task", "bit-xor", "--backbone", "gpt2-tiny", "--init", "random", "--max-steps", "2", "--no-floors"];
+    private static readonly string[] Sound = ["finetune", "--task", "bit-xor", "--backbone", "gpt2-tiny", "--init", "random", "--max-steps", "2", "--no-baselines"];
 
     [Fact]
     public void A_folder_that_cannot_be_written_is_named_before_anything_is_computed()
@@ -33,7 +32,7 @@ public class BadRunTests(TrainedRun run) : IClassFixture<TrainedRun>
         Assert.Equal(Scratch.Files(run.Folder).Length, Scratch.Files(copy).Length);
     }
 
-    [SkippableFact]
+    [Fact]
     public void A_result_that_cannot_be_written_is_named_with_its_option()
     {
         using var tensors = torch.NewDisposeScope();
@@ -66,14 +65,14 @@ public class BadRunTests(TrainedRun run) : IClassFixture<TrainedRun>
         Assert.DoesNotContain("in use", result.Error, StringComparison.Ordinal);
     }
 
-    [SkippableFact]
+    [Fact]
     public void A_read_only_file_system_is_named()
     {
         using var scratch = new Scratch();
         run.Copy(scratch);
         var settings = new CliSettings { WorkingDirectory = scratch.Path };
         const string ReadOnly = "mount --bind copy copy && mount -o remount,bind,ro copy";
-        Skip.If(Cli.Shell(settings, $"unshare -Urm bash -c '{ReadOnly}'").ExitCode != 0, "needs a read-only folder of its own, and may not mount one here (unshare -Urm mount --bind)");
+        Assert.SkipWhen(Cli.Shell(settings, $"unshare -Urm bash -c '{ReadOnly}'").ExitCode != 0, "needs a read-only folder of its own, and may not mount one here (unshare -Urm mount --bind)");
         Cli.Shell(settings, $"unshare -Urm bash -c '{ReadOnly} && permafrost finetune --resume-from-checkpoint copy'").Refused(1, "copy cannot be written", "Read-only file system");
         CliResult report = Cli.Shell(settings, $"unshare -Urm bash -c '{ReadOnly} && permafrost report copy --output copy/page.html'");
         Assert.DoesNotContain("space", report.Error, StringComparison.Ordinal);
@@ -205,9 +204,9 @@ public class BadRunTests(TrainedRun run) : IClassFixture<TrainedRun>
         InProcess.Run("show", "run", copy).Refused(1, file, "damaged");
         InProcess.Run("compare", run.Folder, copy).Refused(1, file, "damaged");
         JsonNode row = Assert.Single(JsonNode.Parse(InProcess.Run("ls", "runs", "--runs-dir", scratch.Path, "--json").Succeeded().Output)!.AsArray())!;
-        Assert.Equal("damaged", (string?)row["test accuracy"]);
+        Assert.Equal("damaged", (string?)row["test score"]);
         string said = InProcess.Run("report", copy, "--output", scratch["page.html"]).Succeeded().Output;
-        Assert.Contains("metrics.test.accuracy is no share from 0 to 1", said, StringComparison.Ordinal);
+        Assert.Contains("metrics.test.accuracy is not a share from 0 to 1", said, StringComparison.Ordinal);
         Assert.DoesNotContain("\u221e", File.ReadAllText(scratch["page.html"]), StringComparison.Ordinal);
     }
 
@@ -236,7 +235,7 @@ public class BadRunTests(TrainedRun run) : IClassFixture<TrainedRun>
         Assert.Contains(copy, rows.Select(row => (string?)row!["run"]));
     }
 
-    [SkippableTheory]
+    [Theory]
     [InlineData("{\"model_type\": \"mamba\"}", "mamba", "gpt2")]
     [InlineData("{}", "model_type")]
     [InlineData("[]", "JSON object")]
@@ -278,7 +277,7 @@ public class BadRunTests(TrainedRun run) : IClassFixture<TrainedRun>
         InProcess.Run("show", "backbone", scratch.Path).Refused(1, scratch.Path, "config.json");
     }
 
-    [SkippableFact]
+    [Fact]
     public void Sequences_longer_than_the_positions_are_refused()
     {
         using var scratch = new Scratch();

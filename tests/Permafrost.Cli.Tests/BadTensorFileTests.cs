@@ -1,5 +1,4 @@
 using Permafrost.Kernels;
-using Permafrost.Tests.Shared;
 
 namespace Permafrost.Cli.Tests;
 
@@ -38,7 +37,7 @@ public class BadTensorFileTests
         Assert.Empty(Scratch.Left(scratch["run"]));
     }
 
-    [SkippableTheory]
+    [Theory]
     [InlineData("truncated", "truncated")]
     [InlineData("oversized header", "header")]
     [InlineData("overlapping", "overlap")]
@@ -57,7 +56,7 @@ public class BadTensorFileTests
         Assert.False(File.Exists(scratch["out.safetensors"]));
     }
 
-    [SkippableTheory]
+    [Theory]
     [InlineData("missing", "h.1.ln_2.bias")]
     [InlineData("extra", "h.7.ln_1.weight")]
     [InlineData("shape", "ln_f.weight")]
@@ -130,7 +129,7 @@ public class BadTensorFileTests
         Assert.Empty(Scratch.Left(scratch["run"]));
     }
 
-    [SkippableTheory]
+    [Theory]
     [InlineData("unknown", "h.0.attn.c_attn.wight")]
     [InlineData("frozen", "h.0.attn.c_attn.weight")]
     [InlineData("shape", "output_layer.bias")]
@@ -145,7 +144,7 @@ public class BadTensorFileTests
         Finetune(scratch, Data(scratch), "--backbone", Repository.Fixture("gpt2_a"), "--init-adapter", path).Refused(1, path, mention);
     }
 
-    [SkippableTheory]
+    [Theory]
     [InlineData("unknown input", "input_idz")]
     [InlineData("no input", "input_ids")]
     [InlineData("ids beyond the table", "80")]

@@ -1,5 +1,5 @@
 using System.Text.Json.Nodes;
-using Permafrost.Tests.Shared;
+using Permafrost.Kernels;
 
 namespace Permafrost.Cli.Tests;
 
@@ -10,7 +10,7 @@ public sealed class CasesTests : IDisposable
 
     public void Dispose() => scratch.Dispose();
 
-    [SkippableFact]
+    [Fact]
     public void A_stray_name_is_refused_by_prediction_as_by_training()
     {
         string run = Train("predict_typo_train");
@@ -20,7 +20,7 @@ public sealed class CasesTests : IDisposable
         Cli.Run("finetune", "--task", "tensors", "--data", wrong, "--backbone", "gpt2-tiny", "--init", "random", "--output-dir", scratch["no"]).Refused(1, "'attention_mask'");
     }
 
-    [SkippableFact]
+    [Fact]
     public void Nine_rows_at_a_tenth_have_a_row_for_validation_and_one_for_the_test()
     {
         JsonObject results = RunFiles.Json(Train("split_9_rows"), "results.json");
@@ -28,7 +28,7 @@ public sealed class CasesTests : IDisposable
         Assert.Equal(1, (int)results["metrics"]!["test"]!["count"]!);
     }
 
-    [SkippableFact]
+    [Fact]
     public void Early_stopping_without_validations_is_refused()
     {
         string data = Case("split_9_rows");
@@ -38,7 +38,7 @@ public sealed class CasesTests : IDisposable
         Cli.Run([.. command, "--eval-steps", "0"]).Refused(2, "--early-stopping-patience", "--eval-steps");
     }
 
-    [SkippableFact]
+    [Fact]
     public void Shares_that_leave_nothing_to_train_on_are_refused()
     {
         string data = TensorFile.Write(scratch["two.safetensors"], ("inputs", torch.randn(2, 4, 3)), ("targets", torch.zeros(2, ScalarType.Int64)));
@@ -46,7 +46,7 @@ public sealed class CasesTests : IDisposable
             .Refused(1, data, "1 would be held out for validation and 1 for the test", "--validation-fraction");
     }
 
-    [SkippableFact]
+    [Fact]
     public void A_row_that_is_not_finite_is_named_and_refused()
     {
         string run = Train("predict_typo_train");
@@ -57,7 +57,7 @@ public sealed class CasesTests : IDisposable
         Cli.Run("finetune", "--task", "tensors", "--data", data, "--backbone", "gpt2-tiny", "--init", "random", "--output-dir", scratch["no"]).Refused(1, data, "row 17");
     }
 
-    [SkippableFact]
+    [Fact]
     public void A_logged_loss_is_the_mean_over_the_steps_that_had_answers()
     {
         string run = Train("answers_in_2_of_50_rows", "--no-shuffle", "--per-device-train-batch-size", "8", "--max-steps", "7", "--logging-steps", "7",
@@ -65,7 +65,7 @@ public sealed class CasesTests : IDisposable
         Assert.Equal(0.471855, RunFiles.Metric(run, "train/loss").Single(), 2e-5);
     }
 
-    [SkippableFact]
+    [Fact]
     public void The_losses_before_an_early_stop_are_logged()
     {
         string run = Train("predict_typo_train", "--max-steps", "500", "--logging-steps", "400", "--eval-steps", "3", "--early-stopping-patience", "1", "--learning-rate", "0");
@@ -73,7 +73,7 @@ public sealed class CasesTests : IDisposable
         Assert.Single(RunFiles.Metric(run, "train/loss"));
     }
 
-    [SkippableFact]
+    [Fact]
     public void Last_tokens_are_those_that_are_no_padding_wherever_it_stands()
     {
         string run = Train("mask_hole_train", "--readout", "last:2");
@@ -81,11 +81,11 @@ public sealed class CasesTests : IDisposable
         Assert.Equal(a.Output, b.Output);
     }
 
-    [SkippableFact]
+    [Fact]
     public void A_byte_order_mark_and_carriage_returns_on_standard_input_are_no_part_of_the_text()
     {
         string text = Path.Combine(Repository.Shared, "cases", "listops_bom_crlf.txt");
-        Skip.IfNot(File.Exists(text), $"needs the small inputs that once went wrong: {text} is not there");
+        Assert.SkipUnless(File.Exists(text), $"needs the small inputs that once went wrong: {text} is not there");
         Cli.Run("finetune", "--task", "listops", "--backbone", "gpt2-tiny", "--init", "random", "--set", "task_options.max_length=16", "--set", "task_options.train_examples=64",
             "--max-steps", "2", "--output-dir", scratch["listops"]).Succeeded();
         CliResult file = Cli.Run("predict", scratch["listops"], "--input", text).Succeeded();
@@ -93,7 +93,7 @@ public sealed class CasesTests : IDisposable
         Assert.Equal(file.Output, piped.Output);
     }
 
-    [SkippableFact]
+    [Fact]
     public void The_reference_codes_table_of_expressions_is_predicted_from()
     {
         string[] expressions = ["[MAX 4 [SM 7 5 ] 1 ]", "[MIN 2 9 ]"];
@@ -114,7 +114,7 @@ public sealed class CasesTests : IDisposable
         Cli.Run(here, "finetune", "--task", "bit-xor", "--backbone", "./gpt2-tiny", "--init", "random", "--dry-run").Refused(1, "adapter");
     }
 
-    [SkippableFact]
+    [Fact]
     public void An_adapter_to_start_from_without_an_output_layer_is_said_to_leave_it_at_random()
     {
         string run = Train("predict_typo_train");
@@ -131,7 +131,7 @@ public sealed class CasesTests : IDisposable
     private static string Case(string name)
     {
         string path = Path.Combine(Repository.Shared, "cases", name + ".safetensors");
-        Skip.IfNot(File.Exists(path), $"needs the small inputs that once went wrong: {path} is not there");
+        Assert.SkipUnless(File.Exists(path), $"needs the small inputs that once went wrong: {path} is not there");
         return path;
     }
 

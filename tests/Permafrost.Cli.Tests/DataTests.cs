@@ -6,14 +6,14 @@ namespace Permafrost.Cli.Tests;
 /// <summary>`data`: listing, checking and fetching, from servers that behave and servers that do not.</summary>
 public class DataTests
 {
-    [SkippableFact]
+    [Fact]
     public void Verify_knows_the_published_files()
     {
         CliResult result = Cli.Run("data", "verify", "mnist", "--data", MnistFiles.Folder).Succeeded();
         Assert.Equal(MnistFiles.All.Select(name => $"ok         {Path.Combine(MnistFiles.Folder, name)}"), result.Lines);
     }
 
-    [SkippableTheory]
+    [Theory]
     [InlineData("flipped")]
     [InlineData("truncated")]
     [InlineData("missing")]
@@ -46,7 +46,7 @@ public class DataTests
         }
     }
 
-    [SkippableFact]
+    [Fact]
     public void Verify_accepts_unpacked_files()
     {
         using var scratch = new Scratch();
@@ -57,7 +57,29 @@ public class DataTests
         Assert.True((bool)Cli.Run("data", "verify", "mnist", "--data", folder, "--json").Succeeded().Json["ok"]!);
     }
 
-    [SkippableFact]
+    [Theory]
+    [InlineData("plain, called .gz")]
+    [InlineData("packed, without .gz")]
+    [InlineData("plain, without .gz")]
+    public void Files_are_told_by_their_content(string what)
+    {
+        using var scratch = new Scratch();
+        string folder = scratch["data", "mnist"];
+        Directory.CreateDirectory(scratch["data"]);
+        Directory.Move(MnistFiles.Linked(scratch), folder);
+        byte[] packed = File.ReadAllBytes(Path.Combine(folder, MnistFiles.TestLabels));
+        using var plain = new MemoryStream();
+        using (var unpacked = new GZipStream(new MemoryStream(packed), CompressionMode.Decompress)) unpacked.CopyTo(plain);
+        MnistFiles.Replace(folder, MnistFiles.TestLabels, null);
+        string name = what.EndsWith("called .gz", StringComparison.Ordinal) ? MnistFiles.TestLabels : MnistFiles.TestLabels[..^3];
+        File.WriteAllBytes(Path.Combine(folder, name), what.StartsWith("plain", StringComparison.Ordinal) ? plain.ToArray() : packed);
+        JsonObject verified = Cli.Run("data", "verify", "mnist", "--data", folder, "--json").Succeeded().Json;
+        Assert.Equal("ok", (string?)verified["files"]![name]);
+        // Nothing is missing, so nothing is asked for.
+        Assert.Equal([folder], Cli.Run(Home(scratch), "data", "fetch", "mnist", "--from", "http://127.0.0.1:1").Succeeded().Lines);
+    }
+
+    [Fact]
     public void Fetch_keeps_what_a_good_server_sends()
     {
         using var scratch = new Scratch();
@@ -85,7 +107,7 @@ public class DataTests
         Cli.Run(Home(scratch), "data", "verify", "mnist").Succeeded();
     }
 
-    [SkippableTheory]
+    [Theory]
     [InlineData("garbage")]
     [InlineData("404")]
     [InlineData("500")]
@@ -129,7 +151,7 @@ public class DataTests
         Cli.Run(Home(scratch), "data", "where", "mnist").Refused(1, "mnist", "permafrost data fetch mnist");
     }
 
-    [SkippableFact]
+    [Fact]
     public void Fetch_keeps_the_good_files_before_a_bad_one_and_goes_on_from_there()
     {
         using var scratch = new Scratch();

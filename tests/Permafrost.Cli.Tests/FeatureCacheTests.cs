@@ -23,6 +23,6 @@ public class FeatureCacheTests
         Assert.DoesNotContain("computing features", results[2].Error, StringComparison.Ordinal);
 
         void Run(int i) => results[i] = Cli.Run(new CliSettings { Environment = new Dictionary<string, string?> { ["PERMAFROST_HOME"] = scratch["home"] } },
-            "finetune", "--task", "tensors", "--data", scratch["data.safetensors"], "--backbone", "gpt2-tiny", "--init", "random", "--policy", "output", "--max-steps", "20", "--no-floors", "--output-dir", scratch[$"{i}"]).Succeeded();
+            "finetune", "--task", "tensors", "--data", scratch["data.safetensors"], "--backbone", "gpt2-tiny", "--init", "random", "--policy", "output", "--feature-cache", "disk", "--max-steps", "20", "--no-baselines", "--output-dir", scratch[$"{i}"]).Succeeded();
     }
 }

@@ -2,7 +2,6 @@ using System.Text.RegularExpressions;
 using System.Xml.Linq;
 using Permafrost.Cli.Figures;
 using Permafrost.Studies;
-using Permafrost.Tests.Shared;
 using SkiaSharp;
 
 namespace Permafrost.Cli.Tests;
@@ -44,7 +43,7 @@ public sealed partial class FigureTests : IDisposable
         Assert.Contains("Training loss (nats)", Words(folder, "training-loss"));
         Assert.Contains("Gradient norm (before clipping)", Words(folder, "gradient-norm"));
         Assert.Contains("Validation accuracy (%)", Words(folder, "validation-accuracy"));
-        Assert.Contains("floor: linear on the inputs 50.30\u00a0%", Words(folder, "validation-accuracy"));
+        Assert.Contains("baseline: linear on the inputs 50.30\u00a0%", Words(folder, "validation-accuracy"));
     }
 
     [Fact]
@@ -67,7 +66,7 @@ public sealed partial class FigureTests : IDisposable
     public void Names_that_no_font_or_file_system_likes_stay_whole_and_harmless()
     {
         const string Evil = "<script>alert(1)<script>]]>{{data}}\"'&", Foreign = "日本語 🧊";
-        string a = samples.Add("a", task: Evil, floors: "\"majority\":0.5");
+        string a = samples.Add("a", task: Evil, baselines: "\"majority\":0.5");
         string b = samples.Add("b", task: Foreign), c = samples.Add("c", task: new string('w', 55));
         foreach (string key in new[] { "eval/../../x", "eval/" + Evil, "eval/語", "eval/言" })
             File.AppendAllText(Path.Combine(a, "metrics.jsonl"), $"{{\"step\":300,{System.Text.Json.JsonSerializer.Serialize(key)}:1}}\n");

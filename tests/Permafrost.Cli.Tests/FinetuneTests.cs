@@ -10,7 +10,7 @@ public class FinetuneTests(TrainedRun run) : IClassFixture<TrainedRun>
     public void The_run_folder_is_complete()
     {
         string[] names = [.. Scratch.Left(run.Folder).Select(file => Path.GetRelativePath(run.Folder, file)).Order(StringComparer.Ordinal)];
-        string[] always = ["adapter/adapter_config.json", "adapter/adapter_model.safetensors", "command.txt", "config.yaml", "env.json", "metrics.jsonl", "predictions.jsonl", "report.html", "results.json"];
+        string[] always = ["adapter/adapter_config.json", "adapter/adapter_model.safetensors", "command.txt", "config.yaml", "env.json", "history.json", "metrics.jsonl", "predictions.jsonl", "report.html", "results.json"];
         Assert.Equal(always, names.Where(name => !name.StartsWith("checkpoint-", StringComparison.Ordinal) && !name.StartsWith("events.", StringComparison.Ordinal)));
         Assert.Contains("checkpoint-30/manifest.json", names);
         Assert.Single(names, name => name.StartsWith("events.out.tfevents.", StringComparison.Ordinal));
@@ -49,7 +49,7 @@ public class FinetuneTests(TrainedRun run) : IClassFixture<TrainedRun>
             Assert.InRange((double)metrics["loss"]!, 0, 2);
             Assert.Equal(1000, (long)metrics["count"]!);
         }
-        Assert.InRange((double)results["floors"]!["majority"]!, 0.4, 0.6);
+        Assert.InRange((double)results["baselines"]!["trivial"]!["majority"]!, 0.4, 0.6);
     }
 
     [Fact]
@@ -97,17 +97,17 @@ public class FinetuneTests(TrainedRun run) : IClassFixture<TrainedRun>
         Assert.Equal(RunFiles.Adapter(run.Folder), RunFiles.Adapter(scratch["again"]));
         Assert.Equal(File.ReadAllText(Path.Combine(run.Folder, "predictions.jsonl")), File.ReadAllText(scratch["again", "predictions.jsonl"]));
         JsonObject first = RunFiles.Json(run.Folder, "results.json");
-        foreach (string key in new[] { "metrics", "floors", "parameters", "backbone_sha256" }) Assert.True(JsonNode.DeepEquals(first[key], again.Json[key]), key);
+        foreach (string key in new[] { "metrics", "baselines", "parameters", "backbone_sha256" }) Assert.True(JsonNode.DeepEquals(first[key], again.Json[key]), key);
         Assert.Equal(
-            File.ReadAllLines(Path.Combine(run.Folder, "config.yaml")).Where(line => !line.StartsWith('#') && !line.StartsWith("output_dir", StringComparison.Ordinal)),
-            File.ReadAllLines(scratch["again", "config.yaml"]).Where(line => !line.StartsWith('#') && !line.StartsWith("output_dir", StringComparison.Ordinal)));
+            File.ReadAllLines(Path.Combine(run.Folder, "config.yaml")).Where(line => !line.StartsWith('#') && !line.TrimStart().StartsWith("output_dir", StringComparison.Ordinal)),
+            File.ReadAllLines(scratch["again", "config.yaml"]).Where(line => !line.StartsWith('#') && !line.TrimStart().StartsWith("output_dir", StringComparison.Ordinal)));
     }
 
     [Fact]
     public void The_weights_of_the_best_validation_are_kept()
     {
         using var scratch = new Scratch();
-        JsonObject results = Cli.Run("finetune", "--config", Path.Combine(run.Folder, "config.yaml"), "--load-best-model-at-end", "--eval-steps", "5", "--learning-rate", "0.03", "--no-floors", "--output-dir", scratch["best"], "--json").Succeeded().Json;
+        JsonObject results = Cli.Run("finetune", "--config", Path.Combine(run.Folder, "config.yaml"), "--load-best-model-at-end", "--eval-steps", "5", "--learning-rate", "0.03", "--no-baselines", "--output-dir", scratch["best"], "--json").Succeeded().Json;
         double[] accuracies = RunFiles.Metric(scratch["best"], "eval/accuracy");
         Assert.True(accuracies.Length > 5);
         Assert.Equal(accuracies.Max(), (double)results["metrics"]!["validation"]!["accuracy"]!);
@@ -118,7 +118,7 @@ public class FinetuneTests(TrainedRun run) : IClassFixture<TrainedRun>
     public void Another_seed_gives_other_weights()
     {
         using var scratch = new Scratch();
-        Cli.Run("finetune", "--config", Path.Combine(run.Folder, "config.yaml"), "--seed", "8", "--no-floors", "--output-dir", scratch["other"]).Succeeded();
+        Cli.Run("finetune", "--config", Path.Combine(run.Folder, "config.yaml"), "--seed", "8", "--no-baselines", "--output-dir", scratch["other"]).Succeeded();
         Assert.NotEqual(RunFiles.Adapter(run.Folder), RunFiles.Adapter(scratch["other"]));
         Assert.Equal((string?)RunFiles.Json(run.Folder, "results.json")["backbone_sha256"], (string?)RunFiles.Json(scratch["other"], "results.json")["backbone_sha256"]);
     }
@@ -136,11 +136,11 @@ public class FinetuneTests(TrainedRun run) : IClassFixture<TrainedRun>
     }
 
     [Fact]
-    public void The_result_is_shown_with_its_floors()
+    public void The_result_is_shown_with_its_baselines()
     {
         string shown = Cli.Run("show", "run", run.Folder).Succeeded().Output;
         Assert.Equal(shown, run.Result.Output);
-        foreach (string part in new[] { "validation", "test", "floor: most frequent class", "parameters", run.Folder }) Assert.Contains(part, shown, StringComparison.Ordinal);
+        foreach (string part in new[] { "validation", "test", "baseline: most frequent class", "parameters", run.Folder }) Assert.Contains(part, shown, StringComparison.Ordinal);
         Assert.True(JsonNode.DeepEquals(RunFiles.Json(run.Folder, "results.json"), Cli.Run("show", "run", run.Folder, "--json").Succeeded().Json));
     }
 
@@ -188,7 +188,7 @@ public class FinetuneTests(TrainedRun run) : IClassFixture<TrainedRun>
     public void The_default_folder_names_task_backbone_policy_and_seed()
     {
         using var scratch = new Scratch();
-        Cli.Run(new CliSettings { WorkingDirectory = scratch.Path }, "finetune", "--task", "bit-xor", "--backbone", "gpt2-tiny", "--init", "random", "--max-steps", "3", "--no-floors", "--policy", "input,output", "--seed", "5").Succeeded();
+        Cli.Run(new CliSettings { WorkingDirectory = scratch.Path }, "finetune", "--task", "bit-xor", "--backbone", "gpt2-tiny", "--init", "random", "--max-steps", "3", "--no-baselines", "--policy", "input,output", "--seed", "5").Succeeded();
         string folder = Assert.Single(Directory.GetDirectories(scratch["runs"]));
         Assert.Matches(@"^bit-xor-gpt2-tiny-input_output-s5-\d{8}-\d{6}$", Path.GetFileName(folder));
         Assert.True(File.Exists(Path.Combine(folder, "results.json")));

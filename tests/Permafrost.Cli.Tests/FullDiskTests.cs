@@ -3,10 +3,10 @@ namespace Permafrost.Cli.Tests;
 /// <summary>A disk that fills up, and has room again.</summary>
 public class FullDiskTests
 {
-    private const string Training = "permafrost finetune --task bit-xor --backbone gpt2-tiny --init random --per-device-train-batch-size 2 --eval-steps 0 --no-floors --no-score-test --feature-cache memory --max-time 1h";
+    private const string Training = "permafrost finetune --task bit-xor --backbone gpt2-tiny --init random --per-device-train-batch-size 2 --eval-steps 0 --no-baselines --no-score-test --feature-cache memory --max-time 1h";
 
     // 4 MB take two checkpoints of 1.6 MB, but not the third before the first is gone; or somebody else fills the disk between two checkpoints.
-    [SkippableTheory]
+    [Theory]
     [InlineData("4m", "--logging-steps 1000 --save-steps 20", "", "disk/run/checkpoint-60")]
     [InlineData("8m", "--policy output --logging-steps 1 --save-steps 100", "(for i in $(seq 3000); do if compgen -G \"disk/run/checkpoint-*[0-9]\" > /dev/null; then cat /dev/zero > disk/other; break; fi; sleep 0.05; done) 2> /dev/null &", "disk/run/")]
     public void A_training_on_a_disk_that_fills_up_ends_in_a_sentence_and_goes_on_when_there_is_room(string size, string flags, string meanwhile, string file)
@@ -14,7 +14,7 @@ public class FullDiskTests
         using var scratch = new Scratch();
         Directory.CreateDirectory(scratch["disk"]);
         var settings = new CliSettings { WorkingDirectory = scratch.Path };
-        Skip.If(Cli.Shell(settings, "unshare -Urm mount -t tmpfs none disk").ExitCode != 0, "needs a small disk of its own, and may not mount one here (unshare -Urm mount -t tmpfs)");
+        Assert.SkipWhen(Cli.Shell(settings, "unshare -Urm mount -t tmpfs none disk").ExitCode != 0, "needs a small disk of its own, and may not mount one here (unshare -Urm mount -t tmpfs)");
         CliResult result = Cli.Shell(settings, $$"""
             unshare -Urm bash -c '
             mount -t tmpfs -o size={{size}} none disk

@@ -7,7 +7,7 @@ namespace Permafrost.Cli.Tests;
 /// <summary>The MNIST task on real digits, and on files that are none.</summary>
 public class MnistTests
 {
-    [SkippableFact]
+    [Fact]
     public void Learns_and_answers_packed_image_files()
     {
         using var scratch = new Scratch();
@@ -16,8 +16,8 @@ public class MnistTests
         Assert.Equal(200, (long)results["metrics"]!["test"]!["count"]!);
         Assert.Equal(100, (long)results["metrics"]!["validation"]!["count"]!);
         // The most frequent digit, and a linear classifier that has seen 900 images.
-        Assert.InRange((double)results["floors"]!["majority"]!, 0.05, 0.2);
-        Assert.InRange((double)results["floors"]!["linear"]!, 0.5, 0.95);
+        Assert.InRange((double)results["baselines"]!["trivial"]!["majority"]!, 0.05, 0.2);
+        Assert.InRange((double)results["baselines"]!["trivial"]!["linear"]!, 0.5, 0.95);
 
         string images = Path.Combine(MnistFiles.Folder, MnistFiles.TestImages);
         CliResult predicted = Cli.Run("predict", scratch["run"], "--input", images, "--json", "--per-device-eval-batch-size", "250").Succeeded();
@@ -37,7 +37,7 @@ public class MnistTests
         Assert.Equal(own.Select(line => (string?)line["target"]), labels.Take(200).Select(label => label.ToString()));
     }
 
-    [SkippableFact]
+    [Fact]
     public void Unpacked_files_and_the_other_reading_will_do()
     {
         using var scratch = new Scratch();
@@ -48,13 +48,13 @@ public class MnistTests
             using (FileStream plain = File.Create(Path.Combine(data, name[..^3]))) packed.CopyTo(plain);
             File.Delete(Path.Combine(data, name));
         }
-        JsonObject results = Train(scratch, data, "--task", "mnist@paper", "--max-steps", "2", "--no-floors", "--json").Json;
+        JsonObject results = Train(scratch, data, "--task", "mnist@paper", "--max-steps", "2", "--no-baselines", "--json").Json;
         Assert.Equal("mnist@paper", (string?)results["task"]);
         Assert.Equal(64, (long)results["parameters"]!["position_rows_used"]!);
         Assert.Equal(20, Cli.Run("predict", scratch["run"], "--input", Path.Combine(data, MnistFiles.TestImages[..^3])).Succeeded().Lines.Length);
     }
 
-    [SkippableFact]
+    [Fact]
     public void Everything_of_the_real_folder_is_read_and_found_through_PERMAFROST_DATA()
     {
         var settings = new CliSettings { Environment = new Dictionary<string, string?> { ["PERMAFROST_DATA"] = Path.GetDirectoryName(MnistFiles.Folder) } };
@@ -66,7 +66,7 @@ public class MnistTests
     public void Data_that_is_nowhere_says_how_to_get_it() =>
         Cli.Run("finetune", "--task", "mnist", "--backbone", "gpt2-tiny", "--init", "random", "--dry-run").Refused(1, "mnist", "permafrost data fetch mnist", "--data");
 
-    [SkippableTheory]
+    [Theory]
     [InlineData(MnistFiles.TestLabels, "truncated")]
     [InlineData(MnistFiles.TrainLabels, "flipped")]
     [InlineData(MnistFiles.TestImages, "no gzip")]
@@ -101,11 +101,11 @@ public class MnistTests
         Assert.Empty(Scratch.Left(scratch["run"]));
     }
 
-    [SkippableFact]
+    [Fact]
     public void Predicting_from_something_else_is_refused()
     {
         using var scratch = new Scratch();
-        Train(scratch, MnistFiles.Small(scratch, train: 40, test: 10), "--max-steps", "2", "--no-floors");
+        Train(scratch, MnistFiles.Small(scratch, train: 40, test: 10), "--max-steps", "2", "--no-baselines");
         string labels = Path.Combine(MnistFiles.Folder, MnistFiles.TestLabels);
         InProcess.Run("predict", scratch["run"], "--input", labels).Refused(1, labels, "28x28");
         InProcess.Run("predict", scratch["run"], "--input", scratch["nothing.gz"]).Refused(1, scratch["nothing.gz"], "does not exist");

@@ -1,3 +1,4 @@
+using System.Text;
 using System.Text.Json.Nodes;
 
 namespace Permafrost.Cli.Tests;
@@ -88,6 +89,28 @@ public class PredictTests(TrainedRun run) : IClassFixture<TrainedRun>
         using var scratch = new Scratch();
         Cli.Run(new CliSettings { Input = "0110110001\n0\n" }, "predict", run.Folder, "--input", "-", "--output", scratch["out.jsonl"]).Refused(1, "standard input, line 2: '0'");
         Cli.Run("predict", run.Folder, "--input", "-").Refused(1, "standard input holds no input");
+        Assert.False(File.Exists(scratch["out.jsonl"]));
+    }
+
+    [Fact]
+    public void Standard_input_in_UTF_16_is_read_as_a_file_in_UTF_16_is()
+    {
+        using var scratch = new Scratch();
+        string text = scratch["utf16.txt"];
+        File.WriteAllText(text, "0110110001\r\n1111100000\r\n", Encoding.Unicode);
+        CliResult file = Cli.Run("predict", run.Folder, "--input", text).Succeeded();
+        Assert.Equal(2, file.Lines.Length);
+        string line = $"permafrost predict '{run.Folder}' --input - < '{text}'";
+        Assert.Equal(file.Output, Cli.Shell(new CliSettings(), line).Succeeded().Output);
+    }
+
+    [Fact]
+    public void Input_that_is_no_UTF_8_is_refused_with_its_line()
+    {
+        using var scratch = new Scratch();
+        string path = scratch["latin1.txt"];
+        File.WriteAllBytes(path, [.. "0110110001\n011011000"u8, 0xe9, (byte)'\n']);
+        InProcess.Run("predict", run.Folder, "--input", path, "--output", scratch["out.jsonl"]).Refused(1, $"{path}:2: ", "UTF-8");
         Assert.False(File.Exists(scratch["out.jsonl"]));
     }
 }

@@ -78,7 +78,7 @@ public class RandomCommandLineTests(TrainedRun run) : IClassFixture<TrainedRun>
         string[] flags =
         [
             "--json", "--help", "--dropout", "0.5", "--max-steps", "2", "--seed", "3", "--policy", "attn[-1]", "--policy", "output", "--readout", "mean", "--set", "task_options.length=3", "--set", "dropout=0", "--threads", "1",
-            "--learning_rate", "0.1", "--optim", "sgd", "--no-shuffle", "--shuffle", "--floors", "--gradients", "all", "--generate", "3", "--num-classes", "2", "--test-fraction", "0.5", "--device", "cpu", "--eval-steps", "0",
+            "--learning_rate", "0.1", "--optim", "sgd", "--no-shuffle", "--shuffle", "--baselines", "--gradients", "all", "--generate", "3", "--num-classes", "2", "--test-fraction", "0.5", "--device", "cpu", "--eval-steps", "0",
         ];
         var words = new List<string>(starts[random.Next(starts.Length)]);
         bool trains = words is ["finetune", ..];

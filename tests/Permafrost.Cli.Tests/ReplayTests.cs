@@ -1,14 +1,13 @@
 using System.Text.Json.Nodes;
 using Permafrost.Formats.Safetensors;
 using Permafrost.Kernels;
-using Permafrost.Tests.Shared;
 
 namespace Permafrost.Cli.Tests;
 
 /// <summary>Twenty training steps of the paper's own code (kzl/universal-computation), replayed through files and flags alone.</summary>
 public class ReplayTests
 {
-    [SkippableTheory]
+    [Theory]
     [InlineData("fpt_bitxor", "clip")]
     [InlineData("fpt_bitxor", "noclip")]
     [InlineData("fpt_image", "clip")]
@@ -24,7 +23,7 @@ public class ReplayTests
         Assert.True(JsonNode.DeepEquals(result.Json, RunFiles.Json(replay.Folder, "results.json")), "--json prints what results.json holds");
     }
 
-    [SkippableFact]
+    [Fact]
     public void Flags_may_be_written_with_underscores()
     {
         using var replay = new Replay("fpt_bitxor", "clip");
@@ -34,7 +33,7 @@ public class ReplayTests
         replay.Check();
     }
 
-    [SkippableFact]
+    [Fact]
     public void Flags_may_be_written_with_an_equals_sign()
     {
         using var replay = new Replay("fpt_tokens", "noclip");
@@ -49,7 +48,7 @@ public class ReplayTests
         replay.Check();
     }
 
-    [SkippableFact]
+    [Fact]
     public void A_YAML_file_says_the_same_as_flags()
     {
         using var replay = new Replay("fpt_image", "clip");
@@ -64,7 +63,7 @@ public class ReplayTests
         replay.Check();
     }
 
-    [SkippableFact]
+    [Fact]
     public void Flags_win_over_set_and_set_wins_over_the_file()
     {
         using var replay = new Replay("fpt_bitxor", "noclip");
@@ -77,7 +76,7 @@ public class ReplayTests
         replay.Check();
     }
 
-    [SkippableFact]
+    [Fact]
     public void Rows_of_the_test_split_are_scored_after_the_last_step()
     {
         using var replay = new Replay("fpt_bitxor", "clip");

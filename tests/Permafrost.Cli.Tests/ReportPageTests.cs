@@ -1,7 +1,7 @@
 using Microsoft.Playwright;
 using Permafrost.Cli.Figures;
 using Permafrost.Studies;
-using Permafrost.Tests.Shared;
+
 
 namespace Permafrost.Cli.Tests;
 
@@ -14,11 +14,11 @@ public sealed class ReportPageTests : IDisposable
 
     public void Dispose() => samples.Dispose();
 
-    [SkippableFact]
+    [Fact]
     public async Task Page_can_be_read_hovered_switched_and_shrunk_without_an_error_or_a_request()
     {
-        Skip.IfNot(File.Exists(Chromium), $"needs a browser: {Chromium} is not there (apt-get install chromium)");
-        Skip.IfNot(RunReport.HasCharts, NoUPlot);
+        Assert.SkipUnless(File.Exists(Chromium), $"needs a browser: {Chromium} is not there (apt-get install chromium)");
+        Assert.SkipUnless(RunReport.HasCharts, NoUPlot);
         const string Evil = "</script><script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\">";
         string page = samples.At("report.html");
         InProcess.Run("report", samples.Add("a", command: Evil), samples.Add("b", seed: 1), samples.Add("c" + Evil.Replace('/', '|'), task: "listops", accuracy: null), "--output", page).Succeeded();
@@ -98,16 +98,16 @@ public sealed class ReportPageTests : IDisposable
         Assert.Empty(complaints);
     }
 
-    [SkippableTheory]
+    [Theory]
     [InlineData(1400, ColorScheme.Light)]
     [InlineData(390, ColorScheme.Dark)]
-    public async Task Names_of_runs_and_of_floors_can_be_read_on_wide_and_narrow_screens(int width, ColorScheme colours)
+    public async Task Names_of_runs_and_of_baselines_can_be_read_on_wide_and_narrow_screens(int width, ColorScheme colours)
     {
-        Skip.IfNot(File.Exists(Chromium), $"needs a browser: {Chromium} is not there (apt-get install chromium)");
-        Skip.IfNot(RunReport.HasCharts, NoUPlot);
-        // Two floors almost alike, one that lies in the curves, one at the lower end; and more options that differ than fit beside each other.
-        (string Task, string Floor)[] floors = [("bit-memory", "82.46"), ("listops", "80.30"), ("bit-xor", "79.50"), ("families-of-proteins-by-their-first-residues", "1.25")];
-        string[] runs = [.. floors.Select(floor => samples.Add(floor.Task, floor.Task, floors: $"\"root\":{floor.Floor}e-2"))];
+        Assert.SkipUnless(File.Exists(Chromium), $"needs a browser: {Chromium} is not there (apt-get install chromium)");
+        Assert.SkipUnless(RunReport.HasCharts, NoUPlot);
+        // Two baselines almost alike, one that lies in the curves, one at the lower end; and more options that differ than fit beside each other.
+        (string Task, string Baseline)[] baselines = [("bit-memory", "82.46"), ("listops", "80.30"), ("bit-xor", "79.50"), ("families-of-proteins-by-their-first-residues", "1.25")];
+        string[] runs = [.. baselines.Select(baseline => samples.Add(baseline.Task, baseline.Task, baselines: $"\"root\":{baseline.Baseline}e-2"))];
         foreach (string run in runs)
             File.AppendAllText(Path.Combine(run, "config.yaml"), string.Concat(Enumerable.Range(0, 9).Select(i => $"data_{i}: /srv/a-folder-with-a-name-of-many-words/{Path.GetFileName(run)}/rows.csv\n")));
         string page = samples.At("names.html");
@@ -127,37 +127,37 @@ public sealed class ReportPageTests : IDisposable
         Assert.All(names, height => Assert.InRange(height, 10, 75));
         Assert.True(await tab.EvaluateAsync<int>("document.documentElement.scrollWidth") <= width);
 
-        // Every floor has its score beside the plot, clear of the curves and of the other scores, and its name below.
+        // Every baseline has its score beside the plot, clear of the curves and of the other scores, and its name below.
         ILocator chart = tab.Locator(".chart", new() { HasText = "Validation accuracy" });
         LocatorBoundingBoxResult card = (await chart.BoundingBoxAsync())!, plot = (await chart.Locator(".u-over").BoundingBoxAsync())!;
         double above = plot.Y - 10;
-        Assert.Equal(floors.Select(floor => floor.Floor + " %"), await chart.Locator(".floor-mark").AllTextContentsAsync());
-        foreach (ILocator mark in await chart.Locator(".floor-mark").AllAsync())
+        Assert.Equal(baselines.Select(baseline => baseline.Baseline + " %"), await chart.Locator(".baseline-mark").AllTextContentsAsync());
+        foreach (ILocator mark in await chart.Locator(".baseline-mark").AllAsync())
         {
             LocatorBoundingBoxResult box = (await mark.BoundingBoxAsync())!;
-            Assert.True(box.X >= plot.X + plot.Width && box.X + box.Width <= card.X + card.Width, "a floor's score is not beside the plot");
-            Assert.True(box.Y >= above && box.Y + box.Height <= plot.Y + plot.Height + 10, "two floors' scores overlap, or one leaves the plot");
+            Assert.True(box.X >= plot.X + plot.Width && box.X + box.Width <= card.X + card.Width, "a baseline's score is not beside the plot");
+            Assert.True(box.Y >= above && box.Y + box.Height <= plot.Y + plot.Height + 10, "two baselines' scores overlap, or one leaves the plot");
             above = box.Y + box.Height - 0.5;
         }
-        Assert.Equal(floors.Select(floor => $"{floor.Task} floor: first operator and the digits directly under it {floor.Floor} %"), await chart.Locator(".floor-key li").AllTextContentsAsync());
-        foreach (ILocator row in await chart.Locator(".floor-key li").AllAsync())
+        Assert.Equal(baselines.Select(baseline => $"{baseline.Task} baseline: first operator and the digits directly under it {baseline.Baseline} %"), await chart.Locator(".baseline-key li").AllTextContentsAsync());
+        foreach (ILocator row in await chart.Locator(".baseline-key li").AllAsync())
         {
             LocatorBoundingBoxResult box = (await row.BoundingBoxAsync())!;
-            Assert.True(box.Y >= plot.Y + plot.Height && box.Y + box.Height <= card.Y + card.Height && box.X + box.Width <= card.X + card.Width, "a floor's name is not under the plot");
+            Assert.True(box.Y >= plot.Y + plot.Height && box.Y + box.Height <= card.Y + card.Height && box.X + box.Width <= card.X + card.Width, "a baseline's name is not under the plot");
         }
 
-        // A hidden run takes the floor of its task with it.
+        // A hidden run takes the baseline of its task with it.
         await tab.Locator(".key").First.ClickAsync();
-        await Assertions.Expect(chart.Locator(".floor-mark")).ToHaveTextAsync(["80.30 %", "79.50 %", "1.25 %"]);
+        await Assertions.Expect(chart.Locator(".baseline-mark")).ToHaveTextAsync(["80.30 %", "79.50 %", "1.25 %"]);
     }
 
-    [SkippableTheory]
+    [Theory]
     [InlineData(1400, ColorScheme.Light)]
     [InlineData(1000, ColorScheme.Light)]
     [InlineData(390, ColorScheme.Dark)]
     public async Task A_page_without_uPlot_shows_figures_that_can_be_read_on_wide_and_narrow_screens(int width, ColorScheme colours)
     {
-        Skip.IfNot(File.Exists(Chromium), $"needs a browser: {Chromium} is not there (apt-get install chromium)");
+        Assert.SkipUnless(File.Exists(Chromium), $"needs a browser: {Chromium} is not there (apt-get install chromium)");
         string page = samples.At("figures.html");
         RunReport.Write(page, [samples.Add("a"), samples.Add("b", seed: 1), samples.Add("c", task: "listops", accuracy: null)], new ReportOptions { Interactive = false, Draw = FigureFiles.ForPage });
 
@@ -224,7 +224,7 @@ public sealed class ReportPageTests : IDisposable
     [Fact]
     public void Verb_ends_in_a_sentence_when_there_is_nothing_to_report()
     {
-        InProcess.Run("report", samples.At("nowhere"), "--output", samples.At("r.html")).Refused(1, "nowhere", "is no folder");
+        InProcess.Run("report", samples.At("nowhere"), "--output", samples.At("r.html")).Refused(1, "nowhere", "is not a folder");
         InProcess.Run("report").Refused(2);
         InProcess.Run("report", samples.Add("a"), "--output", samples.Parent).Refused(2, "is a folder");
         Assert.False(File.Exists(samples.At("r.html")));

@@ -8,7 +8,7 @@ public class ResumeTests
     private static readonly string[] Training =
     [
         "finetune", "--task", "bit-xor", "--backbone", "gpt2-tiny", "--init", "random", "--per-device-train-batch-size", "4", "--logging-steps", "7",
-        "--eval-steps", "60", "--save-steps", "10", "--no-floors",
+        "--eval-steps", "60", "--save-steps", "10", "--no-baselines",
     ];
 
     [Theory]
@@ -78,7 +78,7 @@ public class ResumeTests
         using var scratch = new Scratch();
         Stopped(scratch);
         string newest = RunFiles.Checkpoints(scratch["run"]).Last();
-        string manifest = Path.Combine(newest, "manifest.json"), text = File.ReadAllText(manifest), changed = text.Replace("\"checkpoint_version\": 2", $"\"checkpoint_version\": {version}", StringComparison.Ordinal);
+        string manifest = Path.Combine(newest, "manifest.json"), text = File.ReadAllText(manifest), changed = text.Replace("\"checkpoint_version\": 3", $"\"checkpoint_version\": {version}", StringComparison.Ordinal);
         Assert.NotEqual(text, changed);
         File.WriteAllText(manifest, changed);
         Cli.Run("finetune", "--resume-from-checkpoint", newest).Refused(1, words);

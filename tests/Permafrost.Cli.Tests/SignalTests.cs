@@ -1,5 +1,4 @@
 using System.Text.Json.Nodes;
-using Permafrost.Tests.Shared;
 
 namespace Permafrost.Cli.Tests;
 
@@ -10,7 +9,7 @@ public class SignalTests
     private static readonly string[] Training =
     [
         "finetune", "--task", "bit-xor", "--backbone", "gpt2-tiny", "--init", "random", "--per-device-train-batch-size", "4", "--logging-steps", "1",
-        "--eval-steps", "0", "--save-steps", "0", "--save-minutes", "0", "--no-floors",
+        "--eval-steps", "0", "--save-steps", "0", "--save-minutes", "0", "--no-baselines",
     ];
 
     [Theory]
@@ -33,7 +32,7 @@ public class SignalTests
         Assert.NotEmpty(RunFiles.Metric(scratch["run"], "train/loss"));
 
         JsonNode row = Assert.Single(JsonNode.Parse(InProcess.Run("ls", "runs", "--runs-dir", scratch.Path, "--json").Succeeded().Output)!.AsArray())!;
-        Assert.Equal((scratch["run"], "unfinished"), ((string?)row["run"], (string?)row["test accuracy"]));
+        Assert.Equal((scratch["run"], "unfinished"), ((string?)row["run"], (string?)row["test score"]));
         InProcess.Run("evaluate", scratch["run"]).Refused(1, scratch["run"], "did not finish");
         InProcess.Run("show", "run", scratch["run"]).Refused(1, scratch["run"], "did not finish");
         InProcess.Run("predict", scratch["run"], "--input", "-").Refused(1, scratch["run"], "did not finish");
@@ -95,7 +94,7 @@ public class SignalTests
     public void What_has_nothing_to_save_ends_soon(int signal, int exitCode, string mention)
     {
         // Measuring these takes a minute, and looks at no token.
-        using CliProcess process = Cli.Start(new CliSettings(), "floors", "bit-memory");
+        using CliProcess process = Cli.Start(new CliSettings(), "baselines", "bit-memory");
         process.WaitFor(() => process.CatchesSignals, "began");
         process.Signal(signal);
         process.WaitForExit(CliSettings.Patience).Failed(exitCode, mention);

@@ -14,7 +14,7 @@ public static class Repository
     public static string Fixture(params string[] parts)
     {
         string path = Path.Combine([Shared, "fixtures", .. parts]);
-        Skip.IfNot(File.Exists(path) || Directory.Exists(path), $"needs the golden fixtures: {path} is not there (set PERMAFROST_SHARED)");
+        Assert.SkipUnless(File.Exists(path) || Directory.Exists(path), $"needs the golden fixtures: {path} is not there (set PERMAFROST_SHARED)");
         return path;
     }
 
@@ -22,7 +22,7 @@ public static class Repository
     public static string Data(params string[] parts)
     {
         string path = Path.Combine([Environment.GetEnvironmentVariable("PERMAFROST_DATA") is { Length: > 0 } given ? given : Path.Combine(Shared, "data"), .. parts]);
-        Skip.IfNot(File.Exists(path) || Directory.Exists(path), $"needs the data sets: {path} is not there (set PERMAFROST_DATA)");
+        Assert.SkipUnless(File.Exists(path) || Directory.Exists(path), $"needs the data sets: {path} is not there (set PERMAFROST_DATA)");
         return path;
     }
 

@@ -20,9 +20,9 @@ public sealed class SampleRun : IDisposable
     /// <param name="policy">The policy.</param>
     /// <param name="seed">The seed.</param>
     /// <param name="accuracy">Test accuracy; null for a run that did not finish.</param>
-    /// <param name="floors">The floors, as the inside of a JSON object.</param>
+    /// <param name="baselines">The baselines, as the inside of a JSON object.</param>
     /// <param name="command">What command.txt says.</param>
-    public string Add(string name, string task = "bit-xor", string policy = "fpt", int seed = 0, double? accuracy = 0.97, string floors = "\"majority\":0.494,\"linear\":0.503", string command = "permafrost finetune --task bit-xor")
+    public string Add(string name, string task = "bit-xor", string policy = "fpt", int seed = 0, double? accuracy = 0.97, string baselines = "\"majority\":0.494,\"linear\":0.503", string command = "permafrost finetune --task bit-xor")
     {
         string folder = At(name);
         Directory.CreateDirectory(folder);
@@ -45,7 +45,7 @@ public sealed class SampleRun : IDisposable
             {"task":{{Json(task)}},"task_version":1,"backbone":"gpt2-mini","backbone_sha256":"84","init":"random","policy":{{Json(policy)}},"seed":{{seed}},"steps":200,"learning_rate":0.001,
              "parameters":{"total":16288514,"trained":267778,"trained_percent":1.644,"unused":12865792,"position_rows_used":10},
              "metrics":{"validation":{"accuracy":0.96,"loss":0.1,"count":1000},"test":{"accuracy":{{score}},"loss":0.09,"count":1000} },
-             "floors":{ {{floors}} },"frozen_unchanged":true,"seconds":89.9,"tokens_per_second":3559.2,"peak_memory_bytes":339697664}
+             "baselines":{"trivial":{ {{baselines}} },"strong":{} },"frozen_unchanged":true,"seconds":89.9,"tokens_per_second":3559.2,"peak_memory_bytes":339697664}
             """);
         return folder;
     }

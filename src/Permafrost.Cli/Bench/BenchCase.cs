@@ -1,46 +1,48 @@
 using System.Globalization;
 using System.Text.RegularExpressions;
-using Permafrost.Training;
+using Permafrost.Runs;
 
 namespace Permafrost.Cli.Bench;
 
-/// <summary>One thing that is measured.</summary>
+/// <summary>One case of the benchmark: a kind of work, and its size.</summary>
 /// <param name="Kind">One of <see cref="Kinds"/>.</param>
 /// <param name="Batch">Examples at a time; 0 where there are none.</param>
-/// <param name="Tokens">Tokens an example.</param>
+/// <param name="Tokens">The number of tokens in an example.</param>
 internal sealed partial record BenchCase(string Kind, int Batch = 0, int Tokens = 0)
 {
-    /// <summary>What is measured where nothing is named, in this order.</summary>
+    /// <summary>The cases that are measured where none is named, in this order.</summary>
     public static IReadOnlyList<BenchCase> All { get; } =
     [
         new("fpt-step", 16, 64), new("fpt-step", 2, 512), new("fpt-step", 1, 1024), new("fpt-step", 4, 10),
         new("fpt-step-float32", 16, 64), new("full-step", 16, 64), new("forward", 16, 64), new("predict", 1, 64), new("predict", 64, 64),
         new("tiny", 16, 10), new("load"), new("startup"), new("door"),
+        new("fpt-step-bert", 32, 32), new("fpt-step-bert", 32, 128),
+        new("embed", 32, 32), new("embed", 32, 128), new("embed", 1, 16), new("embed-mixed", 256), new("wordpiece"),
     ];
 
     public static IReadOnlyList<string> Kinds { get; } = [.. All.Select(known => known.Kind).Distinct()];
 
-    public string Name => Batch == 0 ? Kind : $"{Kind} B{Batch} T{Tokens}";
+    public string Name => Batch == 0 ? Kind : Tokens == 0 ? $"{Kind} B{Batch}" : $"{Kind} B{Batch} T{Tokens}";
 
     /// <summary>Whether it is a computation on examples, which has FLOPs and a ceiling.</summary>
-    public bool Computes => Batch > 0;
+    public bool Computes => Batch > 0 && Tokens > 0;
 
-    /// <summary>What the measuring processes call it.</summary>
+    /// <summary>The name of the kind in commands to the measuring processes.</summary>
     public string StepKind => Kind is "fpt-step-float32" or "tiny" ? "fpt-step" : Kind;
 
     /// <summary>The backbone, where it is not the run's: steps of the tiny one are bound by calls and by waking threads, not by products.</summary>
-    public string? OwnBackbone => Kind == "tiny" ? "gpt2-tiny" : null;
+    public string? OwnBackbone => Kind switch { "tiny" => "gpt2-tiny", "fpt-step-bert" => "all-MiniLM-L6-v2", _ => null };
 
     /// <summary>The products with weights it needs: forward, those for the gradient of their inputs, those for the gradient of the weights.</summary>
     public IReadOnlyList<string> Passes => Kind switch
     {
         "full-step" => ["forward", "input", "weight"],
-        "fpt-step" or "fpt-step-float32" or "tiny" => ["forward", "input"],
+        "fpt-step" or "fpt-step-float32" or "fpt-step-bert" or "tiny" => ["forward", "input"],
         _ => ["forward"],
     };
 
     /// <summary>The cases that words such as <c>fpt-step B4 T10 load</c> name, quoted or not: a kind alone means all its usual sizes.</summary>
-    /// <exception cref="UsageException">A word is no case.</exception>
+    /// <exception cref="UsageException">A word is not a case.</exception>
     public static IReadOnlyList<BenchCase> Parse(IEnumerable<string> words, int? batch, int? tokens)
     {
         var chosen = new List<(string Kind, int? Batch, int? Tokens)>();

@@ -11,10 +11,29 @@ internal sealed class BenchFolders : IDisposable
     public string Of(string backbone)
     {
         if (folders.TryGetValue(backbone, out string? known)) return known;
+        if (Models.BackboneSource.Resolve(backbone).Folder is { } there) return there;
         string folder = folders[backbone] = Directory.CreateTempSubdirectory("permafrost-bench-").FullName;
         using BenchProcess writer = new BenchSide(BenchSide.Own).Start();
         writer.Ask(new JsonObject { ["cmd"] = "save", ["backbone"] = backbone, ["folder"] = folder });
         return folder;
+    }
+
+    /// <summary>A file that is gone when the benchmark ends.</summary>
+    public string File(string name)
+    {
+        if (!folders.TryGetValue("", out string? folder)) folder = folders[""] = Directory.CreateTempSubdirectory("permafrost-bench-").FullName;
+        return Path.Combine(folder, name);
+    }
+
+    /// <summary>The model file that ONNX Runtime reads, written by its own worker.</summary>
+    /// <exception cref="PermafrostException">The package that holds it is not here.</exception>
+    public string OnnxModel()
+    {
+        string file = File("model.onnx");
+        if (System.IO.File.Exists(file)) return file;
+        using BenchProcess writer = new BenchSide(BenchSide.Onnx).Start();
+        writer.Ask(new JsonObject { ["cmd"] = "extract", ["file"] = file });
+        return file;
     }
 
     public void Dispose()

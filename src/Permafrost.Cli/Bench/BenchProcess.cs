@@ -25,23 +25,33 @@ internal sealed class BenchProcess : IDisposable
         return new BenchProcess(side.Name, Start(program, arguments, side.IsPassive));
     }
 
-    /// <summary>How this program is started.</summary>
+    /// <summary>The command that starts this program.</summary>
     public static (string Program, string[] Arguments) OwnCommand(params string[] arguments)
     {
         string program = Environment.ProcessPath!;
         return IsHost(program) ? (program, [Path.Combine(AppContext.BaseDirectory, "Permafrost.Cli.dll"), .. arguments]) : (program, arguments);
     }
 
-    /// <summary>How another build of this program is started: its dll by the .NET that runs this one, anything else by itself.</summary>
+    /// <summary>The command that starts another build of this program: a dll runs on the .NET that runs this one, anything else by itself.</summary>
     public static (string Program, string[] Arguments) OtherCommand(string path, params string[] arguments)
     {
         if (!path.EndsWith(".dll", StringComparison.OrdinalIgnoreCase)) return (path, arguments);
         return (IsHost(Environment.ProcessPath!) ? Environment.ProcessPath! : "dotnet", [path, .. arguments]);
     }
 
-    /// <summary>How a side's worker is started.</summary>
+    /// <summary>The command that starts a side's worker.</summary>
+    /// <exception cref="PermafrostException">It is ONNX Runtime's, which is not built.</exception>
     public static (string Program, string[] Arguments) WorkerCommand(BenchSide side) =>
-        side.Program is { } other ? OtherCommand(other, OwnWorker) : OwnCommand(side.IsOurs ? OwnWorker : PeerWorker);
+        side.Kind == BenchSide.Onnx ? OtherCommand(OnnxWorker()) : side.Program is { } other ? OtherCommand(other, OwnWorker) : OwnCommand(side.IsOurs ? OwnWorker : PeerWorker);
+
+    // Built beside this program, of a project of its own.
+    private static string OnnxWorker()
+    {
+        string path = Path.GetFullPath(Path.Combine(AppContext.BaseDirectory, "..", "..", "Permafrost.Bench", "release", "Permafrost.Bench.dll"));
+        return File.Exists(path)
+            ? path
+            : throw new PermafrostException($"{path} is not there, the program that runs ONNX Runtime; build it with `dotnet build -c Release bench/Permafrost.Bench`");
+    }
 
     /// <summary>Seconds from starting a program to its end; what it prints is thrown away.</summary>
     public static double Time((string Program, string[] Arguments) command, string input = "")
@@ -67,7 +77,7 @@ internal sealed class BenchProcess : IDisposable
         }
         catch (IOException)
         {
-            line = null;  // it is gone: the pipe is closed
+            line = null;  // the process has ended, and the pipe is closed
         }
         if (line is null) throw new PermafrostException($"the measuring process '{name}' ended without an answer");
         try
@@ -77,7 +87,7 @@ internal sealed class BenchProcess : IDisposable
         }
         catch (Exception error) when (error is JsonException or InvalidOperationException)
         {
-            throw new PermafrostException($"the measuring process '{name}' answered '{line}', which is no JSON object");
+            throw new PermafrostException($"the measuring process '{name}' answered '{line}', which is not a JSON object");
         }
     }
 
@@ -90,7 +100,7 @@ internal sealed class BenchProcess : IDisposable
         }
         catch (Exception error) when (error is InvalidOperationException or IOException)
         {
-            // It is gone already.
+            // The process has ended already.
         }
         process.Dispose();
     }

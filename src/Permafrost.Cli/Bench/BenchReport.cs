@@ -6,11 +6,12 @@ using Spectre.Console;
 
 namespace Permafrost.Cli.Bench;
 
-/// <summary>Results for people, one table for each kind of case, and as CSV.</summary>
+/// <summary>Results as tables, one for each kind of case, and as CSV.</summary>
 internal static class BenchReport
 {
     private static readonly (string Key, string Title)[] Ratios =
-        [("bf16", "bf16"), ("float32", "float32"), ("bf16_passive", "bf16*"), ("float32_passive", "float32*"), ("torchsharp", "TorchSharp alone"), ("against", "the other build")];
+        [("bf16", "bf16"), ("float32", "float32"), ("bf16_passive", "bf16*"), ("float32_passive", "float32*"),
+            ("onnx", "ONNX Runtime"), ("torchsharp", "TorchSharp alone"), ("against", "the other build")];
 
     public static void Print(IReadOnlyList<JsonObject> cases)
     {
@@ -41,6 +42,8 @@ internal static class BenchReport
         Output.Write(table);
         foreach (JsonObject one in cases)
         {
+            if (one["sentences_per_second"] is { } sentences)
+                Output.Line($"{one["case"]}: {sentences} sentences a second; lowest cosine with the peer's embeddings {one["lowest_cosine"]}");
             if (one["steps_per_second"] is { } steps) Output.Line($"{one["case"]} is {one["backbone"]}: {steps} steps a second");
             if (one["version_seconds"] is { } version) Output.Line($"with libtorch loaded; `permafrost --version`, which does not need it: {Seconds((double)version)}");
         }
@@ -53,6 +56,15 @@ internal static class BenchReport
             if (door["nanoseconds_per_add" + suffix] is { } add) Output.Line($"door{who}: {add} ns a call (one addition of two numbers, from C#)");
             if (door["nanoseconds_per_segment" + suffix] is { } segment) Output.Line($"door{who}: {segment} ns a segment with next to nothing in it, forward and backward");
         }
+    }
+
+    /// <summary>Writes a ratio into a result, with its interval where there is one.</summary>
+    public static void AddRatio(JsonObject result, string name, PairedRatio ratio)
+    {
+        result[name] = BenchSide.Rounded(ratio.Median);
+        if (ratio.Interval is not { } interval) return;
+        result[name + "_low"] = BenchSide.Rounded(interval.Low);
+        result[name + "_high"] = BenchSide.Rounded(interval.High);
     }
 
     /// <summary>How to read the tables.</summary>

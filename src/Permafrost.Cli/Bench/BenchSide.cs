@@ -2,9 +2,9 @@ using System.Text.Json.Nodes;
 
 namespace Permafrost.Cli.Bench;
 
-/// <summary>Who takes turns.</summary>
-/// <param name="Kind">One of the constants, those of plain TorchSharp maybe with <see cref="Passive"/> behind.</param>
-/// <param name="Program">Of <see cref="Other"/>: the other build's dll or executable.</param>
+/// <summary>One of the programs that are measured in turns.</summary>
+/// <param name="Kind">One of the constants; those of plain TorchSharp may end with <see cref="Passive"/>.</param>
+/// <param name="Program">For <see cref="Other"/>, the other build's dll or executable.</param>
 internal sealed record BenchSide(string Kind, string? Program = null)
 {
     public const string Own = "own";
@@ -17,6 +17,9 @@ internal sealed record BenchSide(string Kind, string? Program = null)
 
     /// <summary>The step's products alone, by libtorch and by our kernels; the fastest is its ceiling.</summary>
     public const string TorchProducts = "products_libtorch", KernelProducts = "products_kernels";
+
+    /// <summary>The same model file in ONNX Runtime, float32.</summary>
+    public const string Onnx = "onnx";
 
     /// <summary>Ends the kind of a side whose threads are told to wait passively.</summary>
     public const string Passive = "_passive";
@@ -40,20 +43,21 @@ internal sealed record BenchSide(string Kind, string? Program = null)
 
     public List<long> PeakBytes { get; } = [];
 
-    /// <summary>What the process said of itself.</summary>
+    /// <summary>What the process reported about itself when it was set up.</summary>
     public JsonObject Facts { get; set; } = [];
 
     public double Median => PairedRatio.MedianOf(Seconds);
 
     public long Memory => PeakBytes.Count == 0 ? 0 : (long)PairedRatio.MedianOf([.. PeakBytes.Select(bytes => (double)bytes)]);
 
-    /// <summary>For people.</summary>
+    /// <summary>The name in messages and tables.</summary>
     public string Name => Model switch
     {
         Own => "permafrost",
         Other => "the other build",
         TorchProducts => "products alone, libtorch",
         KernelProducts => "products alone, our kernels",
+        Onnx => "ONNX Runtime, float32",
         Bf16 or Float32 => $"plain TorchSharp, {Model}",
         _ => Kind,
     } + (IsPassive ? " (passive waiting)" : "");
@@ -73,6 +77,6 @@ internal sealed record BenchSide(string Kind, string? Program = null)
         return json;
     }
 
-    /// <summary>Four digits that count.</summary>
+    /// <summary>Rounded to four significant digits.</summary>
     public static double Rounded(double value) => value == 0 ? 0 : Math.Round(value, Math.Clamp(3 - (int)Math.Floor(Math.Log10(Math.Abs(value))), 0, 9));
 }

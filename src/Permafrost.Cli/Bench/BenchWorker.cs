@@ -1,12 +1,13 @@
 using System.Diagnostics;
 using System.Text.Json.Nodes;
+using Permafrost.Adaptation;
+using Permafrost.Data;
 using Permafrost.Formats.Safetensors;
 using Permafrost.Kernels;
 using Permafrost.Models;
 using Permafrost.Tasks;
 using Permafrost.Training;
 using Permafrost.Training.Optimizers;
-using Permafrost.Tuning;
 
 namespace Permafrost.Cli.Bench;
 
@@ -16,14 +17,15 @@ namespace Permafrost.Cli.Bench;
 /// </summary>
 internal sealed class BenchWorker : IDisposable
 {
-    private const int Classes = 10;
+    private const int Classes = 10, TextClasses = 12;
     private const double Dropout = 0.1;
 
-    private TunedModel? model;
+    private AdaptedModel? model;
     private Adam? adam;
     private Batch? batch;
     private Device device = null!;  // set by the first setup: naming one loads libtorch, and where that fails Engine has the sentence for it
     private Func<double>? step;
+    private EmbedWork? embed;
 
     public static void Serve()
     {
@@ -35,7 +37,8 @@ internal sealed class BenchWorker : IDisposable
     {
         adam?.Dispose();
         model?.Dispose();
-        (model, adam) = (null, null);
+        embed?.Dispose();
+        (model, adam, embed) = (null, null, null);
     }
 
     private JsonObject Answer(JsonObject command)
@@ -47,12 +50,15 @@ internal sealed class BenchWorker : IDisposable
             case "run":
                 return Run((int?)command["steps"] ?? 1);
             case "memory":
-                return new JsonObject { ["peak_bytes"] = EnvironmentInfo.PeakMemoryBytes, ["current_bytes"] = EnvironmentInfo.ResidentMemoryBytes };
+                return new JsonObject { ["peak_bytes"] = ProcessMemory.Peak, ["current_bytes"] = ProcessMemory.Resident };
             case "save":
-                using (Backbone drawn = BackboneSource.Resolve((string)command["backbone"]!).Load("random", 0)) BackboneFolder.Save(drawn, (string)command["folder"]!);
+                using (var weights = FrozenWeights.Load((string)command["backbone"]!, "random"))
+                using (Backbone drawn = weights.CreateBackbone()) BackboneFolder.Save(drawn, weights, (string)command["folder"]!);
                 return new JsonObject { ["ok"] = true };
             case "answer":
                 return WriteAnswer((string)command["file"]!);
+            case "embeddings":
+                return (embed ?? throw new InvalidOperationException("embeddings before setup")).Write((string)command["file"]!);
             case "door":
                 return new JsonObject { ["nanoseconds"] = AddNanoseconds(), ["segment_nanoseconds"] = SegmentNanoseconds() };
             case "hello":
@@ -71,10 +77,9 @@ internal sealed class BenchWorker : IDisposable
         device = Devices.Parse((string?)command["device"] ?? "cpu");
         string name = (string?)command["case"] ?? "fpt-step";
         (int size, int tokens, int inputs, int seed) = (Int("batch", 16), Int("tokens", 64), Int("input_dim", 48), Int("seed", 0));
-        var shape = new TaskShape { VectorSize = inputs, SequenceLength = tokens, Classes = Classes };
         string frozen = (string?)command["frozen_dtype"] ?? "auto";
         if (frozen is not ("auto" or "float32" or "bfloat16")) throw new PermafrostException($"frozen_dtype is '{frozen}', not auto, float32 or bfloat16");
-        ScalarType frozenType = FinetuneRun.ParseFrozenType(frozen, device);
+        ScalarType frozenType = frozen switch { "float32" => ScalarType.Float32, "bfloat16" => ScalarType.BFloat16, _ => AdaptationOptions.BestFrozenType(device) };
         if (name == "products")
         {
             ProductShape products = ProductShape.Parse(command);
@@ -82,22 +87,35 @@ internal sealed class BenchWorker : IDisposable
             step = work.Step;
             return new JsonObject { ["ok"] = true, ["torch"] = Engine.Version, ["kernels"] = KernelSet.Name, ["threads"] = Engine.Threads, ["flops"] = products.Flops };
         }
+        if (name == "embed")
+        {
+            embed = new EmbedWork(command, frozenType);
+            step = embed.Step;
+            return new JsonObject { ["ok"] = true, ["torch"] = Engine.Version, ["kernels"] = KernelSet.Name, ["threads"] = Engine.Threads };
+        }
         var policy = Policy.Parse(name == "full-step" ? "*" : "fpt");
         BackboneSource source = BackboneSource.Resolve((string?)command["folder"] ?? (string?)command["backbone"] ?? "gpt2");
+        // Ids go through the body's own token table, and all positions are read.
+        bool ids = name == "fpt-step-bert";
+        (int vocabulary, JsonObject sizes) = Sizes(source.Config);
+        TaskSpec shape = ids
+            ? new TaskSpec(new TextInput(vocabulary, tokens), new ClassOutput(TextClasses))
+            : new TaskSpec(new VectorInput(inputs, tokens), new ClassOutput(Classes));
 
         void Make(string init)
         {
             Dispose();
-            Backbone backbone = source.Load(init, seed, (body, parameter, value) => TunedModel.Settle(body, parameter, value, policy, ownTokens: false, frozenType, device));
-            model = new TunedModel(backbone, shape, new Readout(ReadoutKind.Last), policy, ownTokens: false, Dropout, seed, device, frozenType);
+            using var weights = FrozenWeights.Load(source, init, seed);
+            var options = new AdaptationOptions { Policy = policy, Dropout = Dropout, Seed = seed, Device = device, FrozenType = frozenType };
+            model = new AdaptedModel(weights, shape, ids ? options with { PretrainedEmbedding = true, Readout = Readout.Parse("mean") } : options);
             bool training = name is not ("forward" or "predict");
-            model.Train(training);
+            model.train(training);
             if (training) adam = new Adam([new ParameterGroup([.. model.Trained.Select(p => (p.Name, p.Parameter.Value))])]);
         }
 
         step = name switch
         {
-            "fpt-step" or "full-step" => () => TrainStep.Run(model!, adam!, [batch!], 1e-3, 1).Loss,
+            "fpt-step" or "fpt-step-bert" or "full-step" => () => TrainStep.Run(model!, adam!, [batch!], 1e-3, 1).Loss,
             "forward" => Loss,
             "predict" => Predict(size, tokens, inputs),
             "load" => () =>
@@ -112,12 +130,11 @@ internal sealed class BenchWorker : IDisposable
         {
             Make(command["folder"] is null ? "random" : "pretrained");
             using var random = new Generator((ulong)seed);
-            Tensor x = torch.empty([size, tokens, inputs]).normal_(0, 1, random);
-            Tensor y = torch.empty([size, 1], ScalarType.Int64).random_(0, Classes, random);
+            Tensor x = ids ? torch.empty([size, tokens], ScalarType.Int64).random_(0, vocabulary, random) : torch.empty([size, tokens, inputs]).normal_(0, 1, random);
+            Tensor y = torch.empty([size, 1], ScalarType.Int64).random_(0, ids ? TextClasses : Classes, random);
             batch = new Batch(x.to(device).DetachFromDisposeScope(), y.to(device).DetachFromDisposeScope());
             torch.manual_seed(seed);
         }
-        var config = new Gpt2Config(source.Config);
         return new JsonObject
         {
             ["ok"] = true,
@@ -127,16 +144,31 @@ internal sealed class BenchWorker : IDisposable
             ["frozen_dtype"] = frozenType.ToString().ToLowerInvariant(),
             ["parameters"] = model?.Counts.Total,
             ["trained"] = model?.Counts.Trained,
-            // The peer makes itself the same model from these.
-            ["model"] = new JsonObject
-            {
-                ["layers"] = config.Layers,
-                ["width"] = config.Width,
-                ["heads"] = config.Heads,
-                ["inner"] = config.Inner,
-                ["positions"] = config.Positions,
-                ["vocab"] = config.VocabSize,
-            },
+            // The peer builds the same model from these.
+            ["model"] = sizes,
+        };
+    }
+
+    private static (int Vocabulary, JsonObject Sizes) Sizes(Formats.HfConfig source)
+    {
+        if (source.ModelType == "bert")
+        {
+            var bert = new BertConfig(source);
+            JsonObject sizes = Sizes(bert.Layers, bert.Width, bert.Heads, bert.Inner, bert.Positions, bert.VocabSize);
+            (sizes["family"], sizes["layer_norm_epsilon"]) = ("bert", bert.Epsilon);
+            return (bert.VocabSize, sizes);
+        }
+        var config = new Gpt2Config(source);
+        return (config.VocabSize, Sizes(config.Layers, config.Width, config.Heads, config.Inner, config.Positions, config.VocabSize));
+
+        static JsonObject Sizes(int layers, int width, int heads, int inner, int positions, int vocabulary) => new()
+        {
+            ["layers"] = layers,
+            ["width"] = width,
+            ["heads"] = heads,
+            ["inner"] = inner,
+            ["positions"] = positions,
+            ["vocab"] = vocabulary,
         };
     }
 
@@ -160,7 +192,7 @@ internal sealed class BenchWorker : IDisposable
     {
         using var noGrad = torch.no_grad();
         using var scope = torch.NewDisposeScope();
-        return model!.Loss(model.Forward(batch!.Inputs, null), batch.Targets).Number();
+        return model!.Head.Loss(model.Forward(batch!.Inputs, null), batch.Targets).Number();
     }
 
     // From numbers in memory to probabilities in memory, as `permafrost predict` does it.
@@ -169,32 +201,32 @@ internal sealed class BenchWorker : IDisposable
         var random = new Random(0);
         float[] numbers = [.. Enumerable.Range(0, size * tokens * inputs).Select(_ => (float)random.NextDouble())];
         var examples = new HostExamples(numbers, [size, tokens, inputs]);
-        return () => Evaluator.Predict(model!, examples, size, device).Last().Probabilities[0][0];
+        return () => Evaluator.Predict(model!, examples, size, device).OfType<ClassPrediction>().Last().Probabilities[0][0];
     }
 
-    private sealed record HostExamples(float[] Numbers, long[] Shape) : IExamples
+    private sealed record HostExamples(float[] Numbers, long[] Shape) : IDataset
     {
         public long? Count => Shape[0];
 
         public Batch Get(ReadOnlySpan<long> indices) => new(Tensors.From(Numbers, Shape), torch.zeros([Shape[0], 1], ScalarType.Int64));
     }
 
-    // What a peer needs to compute the same, and the logits without dropout that come out here.
+    // The weights and inputs that a peer needs to compute the same, and our logits without dropout.
     private JsonObject WriteAnswer(string path)
     {
         if (model is null || batch is null) throw new InvalidOperationException("answer before setup");
         using var noGrad = torch.no_grad();
         using var scope = torch.NewDisposeScope();
-        bool training = model.Training;
-        model.Train(false);
+        bool training = model.training;
+        model.eval();
         Dictionary<string, Tensor> tensors = model.Adapter().Where(pair => pair.Key.Contains("_layer.", StringComparison.Ordinal)).ToDictionary();
         (tensors["inputs"], tensors["logits"]) = (batch.Inputs, model.Forward(batch.Inputs, null));
-        model.Train(training);
+        model.train(training);
         SafetensorsWriter.Write(path, tensors.Select(pair => KeyValuePair.Create(pair.Key, pair.Value.detach().cpu().contiguous())));
         return new JsonObject { ["ok"] = true };
     }
 
-    // One add of two numbers: what a call of an operator costs when there is next to nothing to compute. Median of many short rounds.
+    // The time of one addition of two numbers, which is the cost of calling an operator: the median of many short rounds.
     private static double AddNanoseconds()
     {
         using var noGrad = torch.no_grad();
@@ -204,7 +236,7 @@ internal sealed class BenchWorker : IDisposable
         return Nanoseconds(2000, () => _ = a + b);
     }
 
-    // A segment forward and backward with next to nothing in it, a product with a frozen 2 x 2 weight: what the one managed function costs that a whole body is.
+    // The time of a segment, forward and backward, that holds only a product with a frozen 2 x 2 weight: the cost of the one managed function that a whole body is.
     private static double SegmentNanoseconds()
     {
         using var outer = torch.NewDisposeScope();

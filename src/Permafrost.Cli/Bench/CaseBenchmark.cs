@@ -4,17 +4,23 @@ using Permafrost.Cli.Terminal;
 
 namespace Permafrost.Cli.Bench;
 
-/// <summary>How to measure.</summary>
-/// <param name="Rounds">How often each side takes its turn.</param>
-/// <param name="Backbone">A preset.</param>
-/// <param name="Device">Where to compute.</param>
-/// <param name="Against">Another build's dll or executable, to be measured in place of the peers; null: the peers.</param>
+/// <summary>The settings that all cases of a benchmark share.</summary>
+/// <param name="Rounds">The number of turns that each side takes.</param>
+/// <param name="Backbone">The name of a preset.</param>
+/// <param name="Device">The name of the device to compute on.</param>
+/// <param name="Against">Another build's dll or executable, to be measured in place of the peers; null for the peers.</param>
 internal sealed record BenchSettings(int Rounds, string Backbone, string Device, string? Against)
 {
     /// <summary>The threads of every side.</summary>
-    public static int Threads =>
-        int.TryParse(Environment.GetEnvironmentVariable("OMP_NUM_THREADS"), NumberStyles.None, CultureInfo.InvariantCulture, out int threads) && threads > 0 ? threads
-            : Environment.ProcessorCount;
+    public static int Threads
+    {
+        get
+        {
+            string? given = Environment.GetEnvironmentVariable("OMP_NUM_THREADS");
+            bool isNumber = int.TryParse(given, NumberStyles.None, CultureInfo.InvariantCulture, out int threads);
+            return isNumber && threads > 0 ? threads : Environment.ProcessorCount;
+        }
+    }
 }
 
 /// <summary>
@@ -23,11 +29,11 @@ internal sealed record BenchSettings(int Rounds, string Backbone, string Device,
 /// </summary>
 internal sealed class CaseBenchmark(BenchCase what, BenchSettings settings, BenchFolders folders, CancellationToken cancellation)
 {
-    // A turn lasts about so long, so that short steps are not all the first one after somebody else's.
+    // The length of a turn: long enough that most of the short steps in it do not come right after another side's.
     private const double TurnSeconds = 0.5;
     private const int MostSteps = 50;
 
-    // Logits of two ways to compute in bfloat16 differ by a percent or so of themselves; a wrong scale, mask or weight makes it tens of percents.
+    // Two ways to compute logits in bfloat16 differ by a percent or so of the logits; with a wrong scale, mask or weight it is tens of percent.
     private const double BFloat16Difference = 0.05;
     private const double Float32Difference = 1e-4;
 
@@ -56,17 +62,17 @@ internal sealed class CaseBenchmark(BenchCase what, BenchSettings settings, Benc
             if (settings.Against is null)
             {
                 foreach (string kind in Peers) sides.Add(Begin(new BenchSide(kind + BenchSide.Passive)));
-                // Spinning threads are quick to take up the next product, and stand in the way where the cores are busy.
+                // Spinning threads start the next product sooner, but take time from others where the cores are busy.
                 foreach (string waits in new[] { "", BenchSide.Passive }) sides.Add(Begin(new BenchSide(BenchSide.TorchProducts + waits)));
                 if (settings.Device == "cpu" && (string?)sides[0].Side.Facts["kernels"] != "none") sides.Add(Begin(new BenchSide(BenchSide.KernelProducts)));
                 CheckTrained([.. sides.Select(side => side.Side)]);
             }
-            // As many steps for everyone: what takes no time must not be measured by its first step alone.
+            // The same number of steps for every side, so that a fast side is not measured by its first step alone.
             int steps = (int)Math.Clamp(TurnSeconds / sides.Where(side => !side.Side.IsProducts).Max(side => side.Side.Seconds.Min()), 1, MostSteps);
             foreach ((BenchSide side, _) in sides) side.Forget();
             for (int round = 0; round < settings.Rounds; round++)
             {
-                // Another order each round, so that nobody always runs after the same neighbour.
+                // Another order in each round, so that no side always runs after the same other.
                 foreach ((BenchSide side, BenchProcess process) in Turned(sides, round))
                 {
                     cancellation.ThrowIfCancellationRequested();
@@ -126,7 +132,9 @@ internal sealed class CaseBenchmark(BenchCase what, BenchSettings settings, Benc
     public JsonObject Door()
     {
         var result = new JsonObject { ["case"] = what.Name };
-        foreach (BenchSide side in settings.Against is { } other ? [new BenchSide(BenchSide.Own), new BenchSide(BenchSide.Other, other)] : new[] { new BenchSide(BenchSide.Own) })
+        var sides = new List<BenchSide> { new(BenchSide.Own) };
+        if (settings.Against is { } other) sides.Add(new BenchSide(BenchSide.Other, other));
+        foreach (BenchSide side in sides)
         {
             using BenchProcess process = side.Start();
             JsonObject answer = process.Ask(new JsonObject { ["cmd"] = "door" });
@@ -145,7 +153,7 @@ internal sealed class CaseBenchmark(BenchCase what, BenchSettings settings, Benc
     {
         cancellation.ThrowIfCancellationRequested();
         Output.Note($"{what.Name}: do both sides compute the same?");
-        string folder = folders.Of(Backbone), file = Path.Combine(folder, "answer.safetensors");
+        string folder = folders.Of(Backbone), file = folders.File("answer.safetensors");
         var own = new BenchSide(BenchSide.Own);
         using (BenchProcess process = own.Start())
         {
@@ -186,7 +194,7 @@ internal sealed class CaseBenchmark(BenchCase what, BenchSettings settings, Benc
             process.Ask(new JsonObject { ["cmd"] = "run", ["steps"] = 1 });  // the first step allocates and packs
             Turn(side, process, 1);
             if (side.Seconds[0] < 1) Turn(side, process, 1);
-            if (side.Seconds.Min() < TurnSeconds / 5) Turn(side, process, (int)Math.Clamp(TurnSeconds / 2 / side.Seconds.Min(), 1, MostSteps));  // two would say nothing
+            if (side.Seconds.Min() < TurnSeconds / 5) Turn(side, process, (int)Math.Clamp(TurnSeconds / 2 / side.Seconds.Min(), 1, MostSteps));  // two steps are too few to measure
             if (before is { } used) side.PeakBytes.Add(GpuMemory.Used(settings.Device)!.Value - used);
             return (side, process);
         }
@@ -214,7 +222,15 @@ internal sealed class CaseBenchmark(BenchCase what, BenchSettings settings, Benc
             command["backbone"] = Backbone;
             command["frozen_dtype"] = Float32Only ? "float32" : "auto";
         }
-        else command["dtype"] = side.Model == BenchSide.TorchProducts ? frozenType : side.Model == BenchSide.Bf16 ? "bfloat16" : "float32";
+        else
+        {
+            command["dtype"] = side.Model switch
+            {
+                BenchSide.TorchProducts => frozenType,
+                BenchSide.Bf16 => "bfloat16",
+                _ => "float32",
+            };
+        }
         if (side.IsProducts || !side.IsOurs) foreach ((string size, JsonNode? value) in model) command[size] = value!.DeepClone();
         side.Facts = process.Ask(command);
         if (side.Kind != BenchSide.Own) return;
@@ -225,7 +241,7 @@ internal sealed class CaseBenchmark(BenchCase what, BenchSettings settings, Benc
     private static void Turn(BenchSide side, BenchProcess process, int count)
     {
         side.AddTurn(process.Ask(new JsonObject { ["cmd"] = "run", ["steps"] = count })["seconds"]!.AsArray().Select(seconds => (double)seconds!));
-        // Waiting threads of a plain OpenMP spin on for some milliseconds, which the next one's turn must not pay for.
+        // Idle OpenMP threads spin on for some milliseconds, which must not slow down the next turn.
         Thread.Sleep(50);
     }
 
@@ -248,8 +264,8 @@ internal sealed class CaseBenchmark(BenchCase what, BenchSettings settings, Benc
         if (own.PeakBytes.Count > 0) result["peak_bytes"] = own.Memory;
         foreach (BenchSide peer in sides.Where(side => side.Model != BenchSide.Own && !side.IsProducts))
         {
-            Ratio($"speed_ratio_{peer.Kind}", PairedRatio.Of(peer.Rounds, own.Rounds));
-            if (peer.Kind == BenchSide.Other) Ratio($"time_ratio_{peer.Kind}", PairedRatio.Of(own.Rounds, peer.Rounds));
+            BenchReport.AddRatio(result, $"speed_ratio_{peer.Kind}", PairedRatio.Of(peer.Rounds, own.Rounds));
+            if (peer.Kind == BenchSide.Other) BenchReport.AddRatio(result, $"time_ratio_{peer.Kind}", PairedRatio.Of(own.Rounds, peer.Rounds));
             if (peer.PeakBytes.Count > 0 && !peer.IsPassive) result[$"memory_ratio_{peer.Kind}"] = BenchSide.Rounded((double)own.Memory / peer.Memory);
         }
         foreach ((string peer, JsonNode? difference) in differences) result[$"logits_difference_{peer}"] = difference!.DeepClone();
@@ -257,20 +273,12 @@ internal sealed class CaseBenchmark(BenchCase what, BenchSettings settings, Benc
         result["rounds"] = settings.Rounds;
         result["sides"] = new JsonArray([.. sides.Select(side => side.ToJson())]);
         return result;
-
-        void Ratio(string name, PairedRatio ratio)
-        {
-            result[name] = BenchSide.Rounded(ratio.Median);
-            if (ratio.Interval is not { } interval) return;
-            result[name + "_low"] = BenchSide.Rounded(interval.Low);
-            result[name + "_high"] = BenchSide.Rounded(interval.High);
-        }
     }
 
     private void Rates(JsonObject result, BenchSide own, IReadOnlyList<BenchSide> products)
     {
         var shape = new StepShape(what.Batch, what.Tokens, (int)model["layers"]!, (int)model["width"]!, (int)model["inner"]!);
-        StepFlops flops = StepFlops.Of(shape, StepShortcuts.Of(shape), what.Passes.Count);
+        StepFlops flops = StepFlops.Of(shape, (string?)model["family"] == "bert" ? StepShortcuts.None(shape) : StepShortcuts.Of(shape), what.Passes.Count);
         result["nominal_gflop"] = BenchSide.Rounded(flops.Nominal / 1e9);
         result["executed_gflop"] = BenchSide.Rounded(flops.Executed / 1e9);
         double rate = flops.Executed / own.Median / 1e9, most = 0;

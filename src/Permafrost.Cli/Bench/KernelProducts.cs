@@ -38,7 +38,7 @@ internal sealed class KernelProducts
 
     private IEnumerable<long> Widths => shape.Weights.SelectMany(weight => new[] { weight.Inputs, weight.Outputs }).Distinct();
 
-    // A row must be whole pairs.
+    // The kernels take the numbers of a row in pairs.
     private long Even => shape.Rows + shape.Rows % 2;
 
     public double Step()

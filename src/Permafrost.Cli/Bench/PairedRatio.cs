@@ -3,7 +3,7 @@ namespace Permafrost.Cli.Bench;
 /// <summary>How many times one thing is another, measured side by side in rounds: the median of the rounds' ratios.</summary>
 /// <param name="Median">The ratio.</param>
 /// <param name="Interval">
-/// Where the median lies with at least 95 % confidence whatever the noise's distribution (order statistics of the rounds; the sign test turned round); null
+/// Where the median lies with at least 95 % confidence whatever the noise's distribution (order statistics of the rounds; the inverted sign test); null
 /// where there were fewer than six rounds, which cannot say so much.
 /// </param>
 internal sealed record PairedRatio(double Median, (double Low, double High)? Interval)
@@ -12,7 +12,7 @@ internal sealed record PairedRatio(double Median, (double Low, double High)? Int
     /// <param name="denominators">A number for each round, of what took turns with it.</param>
     public static PairedRatio Of(IReadOnlyList<double> numerators, IReadOnlyList<double> denominators)
     {
-        if (numerators.Count != denominators.Count || numerators.Count == 0) throw new ArgumentException($"{numerators.Count} and {denominators.Count} rounds are no pairs");
+        if (numerators.Count != denominators.Count || numerators.Count == 0) throw new ArgumentException($"{numerators.Count} and {denominators.Count} rounds cannot be paired");
         double[] ratios = [.. numerators.Zip(denominators, (numerator, denominator) => numerator / denominator).Order()];
         int left = LeftOut(ratios.Length);
         return new PairedRatio(MedianOf(ratios), left < 0 ? null : (ratios[left], ratios[^(left + 1)]));
@@ -24,7 +24,7 @@ internal sealed record PairedRatio(double Median, (double Low, double High)? Int
         return ordered.Length % 2 == 1 ? ordered[ordered.Length / 2] : (ordered[ordered.Length / 2 - 1] + ordered[ordered.Length / 2]) / 2;
     }
 
-    // How many of the lowest and of the highest values an interval of 95 % can do without; -1: not even all of them make one.
+    // The number of values that a 95 % interval can leave out at either end; -1 where even all values are too few for one.
     private static int LeftOut(int count)
     {
         double outside = 0, term = Math.Pow(0.5, count);

@@ -10,7 +10,7 @@ internal sealed record ProductShape(long Rows, IReadOnlyList<(long Inputs, long 
 {
     public double Flops => 2.0 * Rows * Passes.Count * Weights.Sum(weight => (double)weight.Inputs * weight.Outputs);
 
-    /// <summary>From a measuring command.</summary>
+    /// <summary>Reads the shape from a command to a measuring process.</summary>
     public static ProductShape Parse(JsonObject command)
     {
         long Size(string name) => (long)command[name]!;

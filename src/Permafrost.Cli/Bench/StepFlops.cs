@@ -5,12 +5,15 @@ internal sealed record StepShape(int Batch, int Tokens, int Layers, int Width, i
 
 /// <summary>What our path leaves out without changing a result, and what it computes twice.</summary>
 /// <param name="CutFrom">From this layer on, all but attention's keys and values is computed at the read-out positions only; the number of layers: nowhere.</param>
-/// <param name="ReadOut">How many positions, the last ones, are read out.</param>
+/// <param name="ReadOut">The number of positions at the end that are read out.</param>
 /// <param name="AttentionBlock">Attention goes by blocks of so many queries and keys, and leaves out those that are masked as a whole; 0: it computes the full square.</param>
 internal sealed record StepShortcuts(int CutFrom, int ReadOut, int AttentionBlock)
 {
     /// <summary>Those of Gpt2Model and native/attention.cpp.</summary>
     public static StepShortcuts Of(StepShape shape) => new(CutFrom: shape.Layers - 1, ReadOut: 1, AttentionBlock: 64);
+
+    /// <summary>Where all positions are read and see each other, as in BertModel under the readout <c>mean</c>, nothing is left out.</summary>
+    public static StepShortcuts None(StepShape shape) => new(CutFrom: shape.Layers, ReadOut: shape.Tokens, AttentionBlock: 0);
 }
 
 /// <summary>
@@ -46,7 +49,7 @@ internal readonly record struct StepFlops(double Nominal, double Executed)
         return new StepFlops(nominal, executed);
     }
 
-    // How many keys the causal queries [first, tokens) are multiplied with, in all; a block of them takes the keys up to the block of its last.
+    // The number of keys, over all causal queries [first, tokens), that a query is multiplied with; a block of queries takes all keys up to the block of its last query.
     private static double Pairs(int first, int tokens, int block)
     {
         if (block == 0) return (double)(tokens - first) * tokens;

@@ -4,7 +4,7 @@ using Permafrost.Cli.Bench;
 using Permafrost.Cli.Bench.Peer;
 using Permafrost.Cli.Terminal;
 using Permafrost.Models;
-using Permafrost.Training;
+using Permafrost.Runs;
 
 namespace Permafrost.Cli.Commands;
 
@@ -15,7 +15,7 @@ internal static class BenchCommand
         var command = new Command("bench", "measure speed and memory as ratios against plain TorchSharp in one run, and the machine's own ceiling");
         var names = new Argument<string[]>("CASE")
         {
-            Description = $"{string.Join(", ", BenchCase.Kinds)}; with a size maybe: fpt-step B4 T10; all where none is named",
+            Description = $"{string.Join(", ", BenchCase.Kinds)}; with a size: fpt-step B4 T10",
         };
         var batch = new Option<int?>("--batch") { Description = "examples at a time, for cases named without" };
         var tokens = new Option<int?>("--tokens") { Description = "tokens an example, for cases named without" };
@@ -61,7 +61,7 @@ internal static class BenchCommand
         using var folders = new BenchFolders();
         foreach (IGrouping<string, BenchCase> group in chosen.GroupBy(one => one.Kind))
         {
-            JsonObject[] measured = [.. group.Select(one => Measure(new CaseBenchmark(one, settings, folders, cancellation), one))];
+            JsonObject[] measured = [.. group.Select(one => Measure(one, settings, folders, cancellation))];
             results.AddRange(measured);
             if (!json) BenchReport.Print(measured);
         }
@@ -73,11 +73,17 @@ internal static class BenchCommand
         return 0;
     }
 
-    private static JsonObject Measure(CaseBenchmark benchmark, BenchCase what) => what.Kind switch
+    private static JsonObject Measure(BenchCase what, BenchSettings settings, BenchFolders folders, CancellationToken cancellation)
     {
-        "load" => benchmark.Load(),
-        "startup" => benchmark.Startup(),
-        "door" => benchmark.Door(),
-        _ => benchmark.Compute(),
-    };
+        var benchmark = new CaseBenchmark(what, settings, folders, cancellation);
+        return what.Kind switch
+        {
+            "load" => benchmark.Load(),
+            "startup" => benchmark.Startup(),
+            "door" => benchmark.Door(),
+            "embed" or "embed-mixed" => new EmbedBenchmark(what, settings, folders, cancellation).Compute(),
+            "wordpiece" => WordPieceBenchmark.Measure(settings.Rounds, cancellation),
+            _ => benchmark.Compute(),
+        };
+    }
 }

@@ -1,7 +1,7 @@
 using System.CommandLine;
 using System.Text.Json.Nodes;
 using Permafrost.Cli.Terminal;
-using Permafrost.Tasks;
+using Permafrost.Data;
 using Spectre.Console;
 
 namespace Permafrost.Cli.Commands;
@@ -34,12 +34,13 @@ internal static class DataCommand
         return command;
     }
 
-    private static DataSet Known(string name) =>
-        DataSets.All.FirstOrDefault(set => set.Name == name) ?? throw new UsageException($"the data set '{name}' is not known; there are {string.Join(", ", DataSets.All.Select(set => set.Name))}");
+    private static PublishedDataSet Known(string name) =>
+        PublishedDataSets.All.FirstOrDefault(set => set.Name == name)
+        ?? throw new UsageException($"the data set '{name}' is not known; there are {string.Join(", ", PublishedDataSets.All.Select(set => set.Name))}");
 
     private static int List(bool json)
     {
-        var rows = DataSets.All.Select(set => (set.Name, set.Summary, Folder: DataHome.Candidates(set.Name).FirstOrDefault(Directory.Exists))).ToList();
+        var rows = PublishedDataSets.All.Select(set => (set.Name, set.Summary, Folder: DataHome.Candidates(set.Name).FirstOrDefault(Directory.Exists))).ToList();
         if (json)
         {
             Output.Json(new JsonArray([.. rows.Select(row => (JsonNode)new JsonObject { ["name"] = row.Name, ["summary"] = row.Summary, ["folder"] = row.Folder })]));
@@ -51,18 +52,22 @@ internal static class DataCommand
         return 0;
     }
 
-    private static int Verify(DataSet set, string? given, bool json)
+    private static int Verify(PublishedDataSet set, string? given, bool json)
     {
         string folder = DataHome.Find(set.Name, given);
         IReadOnlyList<(string File, string Verdict)> verdicts = set.Verify(folder);
         bool sound = verdicts.All(verdict => verdict.Verdict == "ok");
-        if (json) Output.Json(new JsonObject { ["folder"] = folder, ["ok"] = sound, ["files"] = new JsonObject(verdicts.Select(v => KeyValuePair.Create(v.File, (JsonNode?)v.Verdict))) });
+        if (json)
+        {
+            var files = new JsonObject(verdicts.Select(v => KeyValuePair.Create(v.File, (JsonNode?)v.Verdict)));
+            Output.Json(new JsonObject { ["folder"] = folder, ["ok"] = sound, ["files"] = files });
+        }
         else foreach ((string file, string verdict) in verdicts) Output.Line($"{verdict,-10} {Path.Combine(folder, file)}");
         if (!sound) throw new PermafrostException($"{folder} is not the published {set.Name}; fetch it again with `permafrost data fetch {set.Name}`");
         return 0;
     }
 
-    private static async Task<int> Fetch(DataSet set, string? mirror, CancellationToken cancellation)
+    private static async Task<int> Fetch(PublishedDataSet set, string? mirror, CancellationToken cancellation)
     {
         string folder = Path.Combine(DataHome.Home, "data", set.Name);
         await set.FetchAsync(folder, mirror, file => Output.Note($"fetching {file}"), cancellation);

@@ -1,7 +1,7 @@
 using System.CommandLine;
 using System.Text.Json.Nodes;
 using Permafrost.Cli.Terminal;
-using Permafrost.Training;
+using Permafrost.Runs;
 
 namespace Permafrost.Cli.Commands;
 
@@ -22,9 +22,11 @@ internal static class EnvCommand
         return command;
     }
 
-    private static string Text(string key, JsonNode? value) =>
-        value is JsonObject map ? (map.Count == 0 ? "none set" : string.Join(" ", map.Select(pair => $"{pair.Key}={pair.Value}")))
-        : key == "memory_bytes" ? Output.Bytes((long)value!)
-        : key == "cuda_devices" && (int)value! == 0 ? "0 (this libtorch has no CUDA, or there is no GPU)"
-        : value?.ToString() ?? "";
+    private static string Text(string key, JsonNode? value)
+    {
+        if (value is JsonObject map) return map.Count == 0 ? "none set" : string.Join(" ", map.Select(pair => $"{pair.Key}={pair.Value}"));
+        if (key == "memory_bytes") return Output.Bytes((long)value!);
+        if (key == "cuda_devices" && (int)value! == 0) return "0 (this libtorch has no CUDA, or there is no GPU)";
+        return value?.ToString() ?? "";
+    }
 }

@@ -6,7 +6,7 @@ using Permafrost.Formats.Safetensors;
 using Permafrost.Kernels;
 using Permafrost.Models;
 using Permafrost.Nn;
-using Permafrost.Training;
+using Permafrost.Runs;
 
 namespace Permafrost.Cli.Commands;
 
@@ -15,33 +15,51 @@ internal static class ForwardCommand
     public static Command Create()
     {
         var command = new Command("forward", "run a model on given tensors and write its outputs: for checks against other software");
-        var backbone = new Option<string>("--backbone") { Description = "a model folder or a model in the Hugging Face cache; its architectures[0] decides the head", Required = true, HelpName = "REF" };
-        var inputs = new Option<string>("--inputs") { Description = "a .safetensors file with input_ids or inputs_embeds, attention_mask, position_ids, labels, ...", Required = true, HelpName = "FILE" };
-        var outputs = new Option<string>("--outputs") { Description = "the .safetensors file to write: logits, hidden_states.N, attentions.N, loss, grad.*", Required = true, HelpName = "FILE" };
+        Option<string> backbone = Required("--backbone", "REF", "all-MiniLM-L6-v2, a model folder or a model in the Hugging Face cache; its architectures[0] decides the head");
+        Option<string> inputs = Required("--inputs", "FILE", "a .safetensors file with input_ids, inputs_embeds or pixel_values, attention_mask, labels, decoder_input_ids, ...");
+        Option<string> outputs = Required("--outputs", "FILE", "the .safetensors file to write: logits, hidden_states.N, attentions.N, loss, grad.*");
         var gradients = new Option<string>("--gradients") { Description = "gradients of the loss: all, norm (norms and positions) or none", DefaultValueFactory = _ => "none" };
-        var generate = new Option<int>("--generate") { Description = "append so many tokens, each the most probable one, and write `sequences`; labels and position_ids are not read then", HelpName = "N" };
+        var generate = new Option<int>("--generate")
+        {
+            Description = "append up to N tokens, each the most probable one, and write `sequences`; labels and position_ids are not read then",
+            HelpName = "N",
+        };
+        var skip = new Option<string?>("--skip-weights")
+        {
+            Description = "tensors of the checkpoint that the model does not have, such as another head's, to leave out: patterns with commas, such as v_head.*",
+            HelpName = "TEXT",
+        };
         var device = new Option<string>("--device") { Description = "auto, cpu, cuda or cuda:N", DefaultValueFactory = _ => "cpu" };
         Option<bool> json = CommonOptions.Json();
-        foreach (Option option in new Option[] { backbone, inputs, outputs, gradients, generate, device, json }) command.Add(option);
+        foreach (Option option in new Option[] { backbone, inputs, outputs, gradients, generate, skip, device, json }) command.Add(option);
         command.SetAction(parsed => Run(parsed.GetRequiredValue(backbone), parsed.GetRequiredValue(inputs), parsed.GetRequiredValue(outputs),
-            parsed.GetRequiredValue(gradients), parsed.GetValue(generate), parsed.GetRequiredValue(device), parsed.GetValue(json)));
+            parsed.GetRequiredValue(gradients), parsed.GetValue(generate), parsed.GetValue(skip), parsed.GetRequiredValue(device), parsed.GetValue(json)));
         return command;
     }
 
-    private static int Run(string reference, string inputPath, string outputPath, string gradients, int generate, string deviceName, bool json)
+    private static Option<string> Required(string name, string value, string description) =>
+        new(name) { Description = description, Required = true, HelpName = value };
+
+    private static int Run(string reference, string inputPath, string outputPath, string gradients, int generate, string? skipWeights, string deviceName, bool json)
     {
         if (gradients is not ("all" or "norm" or "none")) throw new UsageException($"--gradients '{gradients}' does not exist; there are all, norm and none");
         if (generate < 0) throw new UsageException($"--generate {generate} must not be negative");
-        if (Path.GetFullPath(inputPath) == Path.GetFullPath(outputPath)) throw new UsageException($"--outputs {outputPath} is the file of --inputs, which would be overwritten; give another");
+        if (Path.GetFullPath(inputPath) == Path.GetFullPath(outputPath))
+            throw new UsageException($"--outputs {outputPath} is the file of --inputs, which would be overwritten; give another");
         BackboneSource source = BackboneSource.Resolve(reference);
+        if (source.Note is { } note) Output.Note(note);
         if (source.Folder is null) throw new UsageException($"--backbone {reference} is a preset without weights; give a model folder");
-        Device device = FinetuneRun.ParseDevice(deviceName);
+        Device device = Finetuning.ParseDevice(deviceName);
         using var scope = torch.NewDisposeScope();
         using PretrainedModel model = ModelRegistry.CreateWithHead(source.Config);
-        WeightLoader.Load(model, ModelRegistry.Find(source.Config), model.Prefix, source.Folder);
+        int skipped = CheckpointReader.Load(model, ModelRegistry.Find(source.Config), model.Prefix, source.Folder, skipWeights);
+        if (skipWeights is not null) Output.Note($"{reference}: {skipped} tensor(s) left out, as --skip-weights {skipWeights} says");
         Dictionary<string, Tensor> inputs = AdapterFolder.ReadFile(inputPath).ToDictionary(pair => pair.Key, pair => pair.Value.to(device));
         foreach (string name in inputs.Keys)
-            if (!model.InputNames.Contains(name)) throw new PermafrostException($"{inputPath}: '{name}' is no input of {source.Config.Architecture ?? source.Config.ModelType}; it takes {string.Join(", ", model.InputNames)}");
+            if (!model.InputNames.Contains(name))
+                throw new PermafrostException(
+                    $"{inputPath}: '{name}' is no input of {source.Config.Architecture ?? source.Config.ModelType}; " +
+                    $"it takes {string.Join(", ", model.InputNames)}");
         Prepare(model, gradients, device);
 
         var outputs = new Dictionary<string, Tensor>();
@@ -60,17 +78,14 @@ internal static class ForwardCommand
     private static void Prepare(PretrainedModel model, string gradients, Device device)
     {
         model.WantInputGradient = gradients != "none";
+        // The head's parameters are in no group.
+        HashSet<string> norms = [.. model.Backbone.NamedParameters().Select(pair => pair.Name)
+            .Where(name => model.Backbone.GroupOf(name).Group is GroupName.Ln or GroupName.Pos).Select(name => model.Prefix + name)];
         foreach ((string name, Parameter parameter) in model.NamedParameters())
         {
             parameter.Value = parameter.Value.to(device);
-            parameter.Value.requires_grad = gradients == "all" || (gradients == "norm" && IsNormOrPosition(model, name));
+            parameter.Value.requires_grad = !parameter.IsBuffer && (gradients == "all" || (gradients == "norm" && norms.Contains(name)));
         }
-    }
-
-    private static bool IsNormOrPosition(PretrainedModel model, string name)
-    {
-        if (model.Prefix.Length > 0 && !name.StartsWith(model.Prefix, StringComparison.Ordinal)) return false;
-        return model.Backbone.GroupOf(name[model.Prefix.Length..]).Group is GroupName.Ln or GroupName.Pos;
     }
 
     private static void AddGradients(PretrainedModel model, Dictionary<string, Tensor> outputs, string inputPath)
@@ -80,7 +95,8 @@ internal static class ForwardCommand
         Segment.Backward(loss);
         foreach ((string name, Parameter parameter) in model.NamedParameters())
             if (parameter.Value.requires_grad) outputs[$"grad.{name}"] = parameter.Value.grad ?? torch.zeros_like(parameter.Value);
-        if (model.EmbeddedInputs?.grad is { } gradient) outputs["grad.in.inputs_embeds"] = gradient;
+        foreach ((string name, Tensor tensor) in model.EmbeddedInputs)
+            if (tensor.grad is { } gradient) outputs[$"grad.in.{name}"] = gradient;
     }
 
     private static void Print(Dictionary<string, Tensor> outputs, string path, bool json)

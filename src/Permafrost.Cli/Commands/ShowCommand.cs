@@ -1,10 +1,10 @@
 using System.CommandLine;
 using System.Text.Json.Nodes;
+using Permafrost.Adaptation;
 using Permafrost.Cli.Terminal;
 using Permafrost.Models;
-using Permafrost.Nn;
+using Permafrost.Runs;
 using Permafrost.Tasks;
-using Permafrost.Training;
 using Spectre.Console;
 
 namespace Permafrost.Cli.Commands;
@@ -14,7 +14,8 @@ internal static class ShowCommand
     public static Command Create()
     {
         var command = new Command("show", "show one thing in full");
-        command.Add(Sub("backbone", "REF", "a preset, a model folder, or a model in the Hugging Face cache", "configuration, groups and parameter counts of a backbone", Backbone));
+        const string references = "all-MiniLM-L6-v2, a preset, a model folder, or a model in the Hugging Face cache";
+        command.Add(Sub("backbone", "REF", references, "configuration, groups and parameter counts of a backbone", Backbone));
         command.Add(Sub("task", "NAME", "a task (`permafrost ls tasks`)", "encoding, splits, options and traps of a task", Task));
         command.Add(Sub("run", "DIR", "a finished run's folder", "a run's results", Run));
         return command;
@@ -38,15 +39,9 @@ internal static class ShowCommand
     private static void Backbone(string reference, bool json)
     {
         BackboneSource source = BackboneSource.Resolve(reference);
-        using Backbone backbone = ModelRegistry.Find(source.Config).Backbone(source.Config);
-        var groups = new SortedDictionary<string, (long Tensors, long Elements)>(StringComparer.Ordinal);
-        foreach ((string name, Parameter parameter) in backbone.NamedParameters())
-        {
-            string group = backbone.GroupOf(name).Group.ToString().ToLowerInvariant();
-            (long tensors, long elements) = groups.GetValueOrDefault(group);
-            groups[group] = (tensors + 1, elements + parameter.Elements);
-        }
-        long total = groups.Values.Sum(group => group.Elements);
+        if (source.Note is { } note) Output.Note(note);
+        var summary = BackboneSummary.Of(source);
+        BackboneTraits traits = summary.Traits;
         if (json)
         {
             Output.Json(new JsonObject
@@ -55,37 +50,54 @@ internal static class ShowCommand
                 ["folder"] = source.Folder,
                 ["model_type"] = source.Config.ModelType,
                 ["architecture"] = source.Config.Architecture,
-                ["width"] = backbone.Width,
-                ["layers"] = backbone.Layers,
-                ["positions"] = backbone.MaxPositions,
-                ["parameters"] = total,
-                ["groups"] = new JsonObject(groups.Select(group => KeyValuePair.Create(group.Key, (JsonNode?)group.Value.Elements))),
+                ["width"] = traits.Width,
+                ["layers"] = traits.Layers,
+                ["decoder_layers"] = traits.DecoderLayers,
+                ["positions"] = traits.LongestInput,
+                ["stored_types"] = new JsonArray([.. summary.StoredTypes.Select(type => (JsonNode)type)]),
+                ["parameters"] = summary.Elements,
+                ["groups"] = new JsonObject(summary.Groups.Select(group => KeyValuePair.Create(BackboneTable.Name(group), (JsonNode?)group.Elements))),
+                ["fpt"] = new JsonObject
+                {
+                    ["trained"] = summary.TrainedElements,
+                    ["trained_percent"] = summary.TrainedPercent,
+                    ["unused"] = summary.UnusedElements,
+                    ["position_rows"] = summary.PositionRows,
+                    ["bytes_float32"] = summary.Float32Bytes,
+                    ["bytes_bfloat16"] = summary.BFloat16Bytes,
+                },
             });
             return;
         }
-        Output.Line($"{reference}: {source.Config.ModelType}, {backbone.Layers} layers of {backbone.Width}, {backbone.MaxPositions} positions, {total:N0} parameters without heads");
-        Output.Line(source.Folder is null ? "a preset: use it with --init random" : $"weights: {source.Folder}");
-        Table table = Output.Table("group", "tensors", "parameters", "share");
-        foreach ((string group, (long tensors, long elements)) in groups) table.AddRow(group, $"{tensors}", $"{elements:N0}", ResultTable.Percent((double)elements / total));
-        Output.Write(table);
+        BackboneTable.Print(reference, source, summary);
     }
 
     private static void Task(string name, bool json)
     {
         (TaskDefinition task, string reading) = TaskRegistry.Find(name);
-        if (json) Output.Json(new JsonObject { ["task"] = name, ["version"] = task.Version, ["summary"] = task.Summary, ["description"] = task.Description, ["input_format"] = task.InputFormat });
+        if (json)
+        {
+            Output.Json(new JsonObject
+            {
+                ["task"] = name,
+                ["version"] = task.Version,
+                ["summary"] = task.Summary,
+                ["description"] = task.Description,
+                ["input_format"] = task.InputFormat,
+            });
+        }
         else
         {
             Output.Line($"{task.Name}{(reading.Length > 0 ? "@" + reading : "")}, version {task.Version}: {task.Summary}");
-            Output.Line(task.Description);
+            Output.Line(OptionWords.AsFlags(task.Description));
             Output.Line($"Predict  {task.InputFormat}");
         }
     }
 
     private static void Run(string path, bool json)
     {
-        JsonObject results = ResultTable.Read(RunFolder.Open(path));
-        if (json) Output.Json(results);
-        else ResultTable.Print(results, path);
+        var result = RunResult.Read(RunFolder.Open(path));
+        if (json) Output.Json(result.ToJson());
+        else ResultTable.Print(result, path);
     }
 }

@@ -8,7 +8,7 @@ namespace Permafrost.Cli.Figures;
 /// <summary>A report's plots for papers and slides, one SVG and one PNG each; and for its page, where that has no uPlot.</summary>
 internal static class FigureFiles
 {
-    // Text of 13 pixels on 480 is 9 points on the width of a page, and can still be read in a column of a paper.
+    // In pixels. Text of 13 pixels at a width of 480 becomes 9 points across a page, and can still be read in a column of a paper.
     private const int Width = 480;
     private const int Height = 300;
     private const int PngScale = 4;
@@ -62,7 +62,7 @@ internal static class FigureFiles
         }
     }
 
-    // A key of metrics.jsonl may hold anything, and two may differ in nothing that a file's name can show.
+    // A key of metrics.jsonl may hold any characters, and two keys may become the same file name.
     private static IEnumerable<string> Names(IReadOnlyList<Figure> figures)
     {
         var used = new HashSet<string>();
@@ -83,7 +83,7 @@ internal static class FigureFiles
         return name.ToString(0, Math.Min(name.Length, LongestName)).Trim('-');
     }
 
-    // Skia is native code, and made for fewer systems than the rest.
+    // Skia is native code, which exists for fewer systems than the rest.
     private static T Guarded<T>(Func<T> draw)
     {
         try

@@ -9,10 +9,10 @@ namespace Permafrost.Cli.Figures;
 /// <summary>Inter, the one font of all figures, so that they look the same everywhere and have text on systems without fonts.</summary>
 internal sealed class FigureFont : IFontResolver
 {
-    /// <summary>Its family's name.</summary>
+    /// <summary>The name of the font's family.</summary>
     public const string Family = "Inter";
 
-    // What stands where Inter has no sign.
+    // Drawn in place of characters that Inter lacks.
     private const string Unknown = "?";
 
     private static readonly FigureFont Only = Open();

@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text.RegularExpressions;
 using System.Xml.Linq;
+using Permafrost.Kernels;
 using SkiaSharp;
 
 namespace Permafrost.Cli.Figures;
@@ -16,7 +17,7 @@ internal static partial class FigureSvg
 
     /// <summary>The drawing as an SVG element.</summary>
     /// <param name="drawing">The drawing.</param>
-    /// <param name="prefix">What names inside it begin with.</param>
+    /// <param name="prefix">The beginning of every name inside it, so that no two figures on a page share one.</param>
     /// <param name="title">What it is, for those who hear it; null where its surroundings say so.</param>
     public static string Of(FigureDrawing drawing, string prefix, string? title)
     {
@@ -46,7 +47,7 @@ internal static partial class FigureSvg
         return svg.ToString(SaveOptions.DisableFormatting);
     }
 
-    // Skia places every letter by itself, which only looks right in the very font it measured.
+    // Skia places every letter by itself, which looks right only in the font that it measured with.
     private static void Simplify(XElement text, Dictionary<string, Queue<string>> originals)
     {
         string drawn = text.Value.Trim(' ', '\t', '\r', '\n');
@@ -64,7 +65,7 @@ internal static partial class FigureSvg
 
     private static string Rounded(string number) => Math.Round(double.Parse(number, CultureInfo.InvariantCulture), 2).ToString(CultureInfo.InvariantCulture);
 
-    // Ticks without length.
+    // Lines without length, which ScottPlot draws for ticks.
     [GeneratedRegex(@"^M(\S+ \S+)L\1$")]
     private static partial Regex Nothing();
 

@@ -9,10 +9,10 @@ namespace Permafrost.Cli.Terminal;
 /// <summary>Results go to standard output, everything else to standard error, so that `--json` output can be piped.</summary>
 internal static class Output
 {
-    // Columns enough for any line.
+    // A width, in columns, that is enough for any line.
     private const int Unbounded = 100_000;
 
-    // Paths and texts as they are, not \u002B for a plus: nothing here ends up in HTML.
+    // Characters are not escaped (no \u002B for a plus): nothing here ends up in HTML.
     private static readonly JsonSerializerOptions Indented = new() { WriteIndented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
     /// <summary>Standard error as a console: colours and live progress only on a terminal, and none with NO_COLOR.</summary>
@@ -66,7 +66,9 @@ internal static class Output
     }
 
     /// <summary>Bytes for people: MiB or GiB.</summary>
-    public static string Bytes(long bytes) => bytes >= 1L << 30 ? FormattableString.Invariant($"{bytes / (double)(1L << 30):F2} GiB") : FormattableString.Invariant($"{bytes / (double)(1L << 20):F0} MiB");
+    public static string Bytes(long bytes) => bytes >= 1L << 30
+        ? FormattableString.Invariant($"{bytes / (double)(1L << 30):F2} GiB")
+        : FormattableString.Invariant($"{bytes / (double)(1L << 20):F0} MiB");
 
     private static IAnsiConsole Create(TextWriter writer, bool redirected)
     {

@@ -1,73 +1,55 @@
 using System.Globalization;
 using System.Text.Json.Nodes;
-using Permafrost.Formats;
+using Permafrost.Runs;
 using Permafrost.Studies;
-using Permafrost.Training;
+using Permafrost.Tasks.Metrics;
 using Spectre.Console;
 
 namespace Permafrost.Cli.Terminal;
 
-/// <summary>A run's results as a table: score, floors beside it, what trained, how fast.</summary>
+/// <summary>A run's results as a table: score, baselines beside it, what trained, how fast.</summary>
 internal static class ResultTable
 {
-    /// <summary>results.json of a finished run, in which everything that is shown is there.</summary>
-    public static JsonObject Read(RunFolder folder)
+    public static void Print(RunResult result, string folder)
     {
-        if (!File.Exists(folder.Results)) throw new PermafrostException($"{folder.Path} has no results.json: the run did not finish");
-        JsonObject results = JsonFile.Read(folder.Results);
-        try
+        string[] metrics = [.. result.Metrics.Values.SelectMany(scores => scores.Values.Keys).Distinct()];
+        string[] main = [.. metrics.Where(name => name != "masked_accuracy")];
+        Table table = Output.Table(["", .. main, "loss", "examples"]);
+        string[] Row(string name, Func<string, string> cell, string loss, string count) => [name, .. main.Select(cell), loss, count];
+        foreach ((string split, Scores scores) in result.Metrics)
         {
-            Check(results);
-            return results;
+            string loss = scores.Loss.ToString("F4", CultureInfo.InvariantCulture);
+            string count = scores.Count.ToString("N0", CultureInfo.InvariantCulture);
+            table.AddRow(Row(split, name => Value(scores, name), loss, count));
         }
-        catch (Exception error) when (error is InvalidOperationException or FormatException)
-        {
-            throw new PermafrostException($"{folder.Results} is damaged: it lacks scores or counts, or holds something else in their place");
-        }
-    }
-
-    /// <summary>A score or floor; null where there is no number from 0 to 1.</summary>
-    public static double? Share(JsonNode? node) => node is JsonValue value && value.TryGetValue(out double share) && share is >= 0 and <= 1 ? share : null;
-
-    public static void Print(JsonObject results, string folder)
-    {
-        JsonObject metrics = results["metrics"]!.AsObject();
-        JsonObject floors = results["floors"]!.AsObject();
-        Table table = Output.Table("", "accuracy", "loss", "examples");
-        foreach ((string split, JsonNode? node) in metrics)
-            table.AddRow(split, Percent((double)node!["accuracy"]!), ((double)node["loss"]!).ToString("F4", CultureInfo.InvariantCulture), ((long)node["count"]!).ToString("N0", CultureInfo.InvariantCulture));
-        foreach ((string split, JsonNode? node) in metrics)
-            if (node!["masked_accuracy"] is { } masked) table.AddRow($"{split}, masked bits only", Percent((double)masked), "", "");
-        foreach ((string rule, JsonNode? score) in floors) table.AddRow($"floor: {Markup.Escape(FloorName(rule))}", Percent((double)score!), "", "");
-        Output.Line($"{results["task"]} on {results["backbone"]} ({results["init"]}), policy {results["policy"]}, seed {results["seed"]}");
+        foreach ((string split, Scores scores) in result.Metrics.Where(pair => pair.Value.Values.ContainsKey("masked_accuracy")))
+            table.AddRow(Row($"{split}, masked bits only", name => name == main[0] ? Value(scores, "masked_accuracy") : "", "", ""));
+        foreach ((string rule, double score) in result.Baselines.Trivial.Concat(result.Baselines.Strong))
+            table.AddRow(Row($"baseline: {Markup.Escape(BaselineNames.Of(rule))}", name => name == main[0] ? Number(name, score) : "", "", ""));
+        Output.Line($"{result.Task} on {result.Backbone} ({result.Init}), policy {result.Policy}, seed {result.Seed}");
         Output.Write(table);
-        JsonNode parameters = results["parameters"]!;
-        Output.Line(FormattableString.Invariant(
-            $"trained {(long)parameters["trained"]!:N0} of {(long)parameters["total"]!:N0} parameters ({(double)parameters["trained_percent"]!:F2} %), {(long)results["steps"]!:N0} steps in {(double)results["seconds"]!:F0} s, {(double)results["tokens_per_second"]!:N0} tokens/s, peak memory {Output.Bytes((long)results["peak_memory_bytes"]!)}"));
+        RunParameters parameters = result.Parameters;
+        Output.Line(string.Create(CultureInfo.InvariantCulture,
+            $"trained {parameters.Trained:N0} of {parameters.Total:N0} parameters ({parameters.TrainedPercent:F2} %), {result.Steps:N0} steps in {result.Seconds:F0} s, " +
+            $"{result.TokensPerSecond:N0} tokens/s, peak memory {Output.Bytes(result.PeakMemoryBytes)}"));
         Output.Line("frozen weights: bit-identical before and after");
         Output.Line($"run folder: {folder}");
         if (File.Exists(ReportFile.In(folder))) Output.Line($"report: {ReportFile.In(folder)}");
     }
 
-    private static void Check(JsonObject results)
+    /// <summary>Scores as in results.json.</summary>
+    public static JsonObject Json(Scores scores)
     {
-        var shares = new List<JsonNode?>(JsonFile.Given(results, "floors").AsObject().Select(floor => floor.Value));
-        foreach ((string split, _) in JsonFile.Given(results, "metrics").AsObject())
-        {
-            JsonNode scores = JsonFile.Given(results["metrics"]!, split);
-            shares.Add(scores["accuracy"]);
-            if (scores["masked_accuracy"] is { } masked) shares.Add(masked);
-            _ = ((double)JsonFile.Given(scores, "loss"), (long)JsonFile.Given(scores, "count"));
-        }
-        if (shares.Any(share => Share(share) is null)) throw new FormatException("no share");
-        JsonNode parameters = JsonFile.Given(results, "parameters");
-        foreach (string count in new[] { "trained", "total" }) _ = (long)JsonFile.Given(parameters, count);
-        foreach (string count in new[] { "steps", "peak_memory_bytes" }) _ = (long)JsonFile.Given(results, count);
-        foreach (string number in new[] { "seconds", "tokens_per_second" }) _ = (double)JsonFile.Given(results, number);
-        _ = (double)JsonFile.Given(parameters, "trained_percent");
+        var json = new JsonObject(scores.Values.Select(pair => KeyValuePair.Create(pair.Key, (JsonNode?)pair.Value)));
+        (json["loss"], json["count"]) = (scores.Loss, scores.Count);
+        return json;
     }
 
     public static string Percent(double share) => (100 * share).ToString("F2", CultureInfo.InvariantCulture) + " %";
 
-    public static string FloorName(string rule) => FloorNames.Of(rule);
+    /// <summary>A value of a metric: shares in percent.</summary>
+    public static string Number(string metric, double value) =>
+        metric.Contains("accuracy", StringComparison.Ordinal) ? Percent(value) : value.ToString("F4", CultureInfo.InvariantCulture);
+
+    private static string Value(Scores scores, string metric) => scores.Values.TryGetValue(metric, out double value) ? Number(metric, value) : "";
 }

@@ -3,11 +3,11 @@ using System.Text;
 namespace Permafrost.Cli.Terminal;
 
 /// <summary>
-/// Standard output or standard error when what is behind it may be full or closed. Remarks that nobody can read must not end a training; a result that cannot be
-/// printed must be told.
+/// Standard output or standard error, whose other end may be full or closed. Remarks that nobody can read must not end a training; a result that cannot be
+/// printed is an error.
 /// </summary>
 /// <param name="inner">Where the text goes.</param>
-/// <param name="told">What <paramref name="inner"/> is, when a failure is to be told; null to go on in silence.</param>
+/// <param name="told">The name of <paramref name="inner"/> in the error of a failed write; null to ignore failures.</param>
 internal sealed class SteadyWriter(TextWriter inner, string? told) : TextWriter
 {
     public override Encoding Encoding => inner.Encoding;

@@ -22,6 +22,20 @@ public static class AdapterFolder
     /// <exception cref="PermafrostException">The folder cannot be written.</exception>
     public static void Write(string folder, JsonObject config, IReadOnlyDictionary<string, Tensor> tensors)
     {
+        WriteTensors(folder, tensors);
+        config["adapter_version"] = Version;
+        AtomicFile.WriteText(Path.Combine(folder, ConfigName), config.ToJsonString(Indented) + "\n");
+    }
+
+    /// <summary>Writes an adapter's tensors alone.</summary>
+    /// <exception cref="PermafrostException">The folder cannot be written.</exception>
+    public static void WriteTensors(string folder, IReadOnlyDictionary<string, Tensor> tensors) => WriteFile(WeightsOf(folder), tensors);
+
+    /// <summary>Writes tensors to a safetensors file, in a folder that is made where it is not there.</summary>
+    /// <exception cref="PermafrostException">It cannot be written.</exception>
+    public static void WriteFile(string path, IReadOnlyDictionary<string, Tensor> tensors)
+    {
+        string folder = Path.GetDirectoryName(Path.GetFullPath(path))!;
         try
         {
             Directory.CreateDirectory(folder);
@@ -30,9 +44,7 @@ public static class AdapterFolder
         {
             throw new PermafrostException($"cannot write {folder}: {error.Message.TrimEnd('.')}");
         }
-        config["adapter_version"] = Version;
-        SafetensorsWriter.Write(Path.Combine(folder, WeightsName), tensors);
-        AtomicFile.WriteText(Path.Combine(folder, ConfigName), config.ToJsonString(Indented) + "\n");
+        SafetensorsWriter.Write(path, tensors);
     }
 
     /// <summary>Reads an adapter's configuration.</summary>
@@ -42,7 +54,8 @@ public static class AdapterFolder
         string path = Path.Combine(folder, ConfigName);
         if (!File.Exists(path)) throw new PermafrostException($"{path} does not exist: the run has no adapter yet, or did not finish");
         JsonObject config = JsonFile.Read(path);
-        if (config["adapter_version"] is not JsonValue value || !value.TryGetValue(out int version)) throw new PermafrostException($"{path} is not an adapter's configuration: it has no adapter_version; it may be damaged");
+        if (config["adapter_version"] is not JsonValue value || !value.TryGetValue(out int version))
+            throw new PermafrostException($"{path} is not an adapter's configuration: it has no adapter_version; it may be damaged");
         return version <= Version ? config : throw new PermafrostException($"{path} is of adapter version {version}; this program knows up to {Version}: update it");
     }
 
@@ -50,7 +63,7 @@ public static class AdapterFolder
     /// <exception cref="PermafrostException">The file is missing or damaged.</exception>
     public static IReadOnlyDictionary<string, Tensor> ReadTensors(string folder) => ReadFile(WeightsOf(folder));
 
-    /// <summary>Where an adapter's tensors are.</summary>
+    /// <summary>The path of the file that holds an adapter's tensors.</summary>
     public static string WeightsOf(string folder) => Path.Combine(folder, WeightsName);
 
     /// <summary>Reads every tensor of a safetensors file.</summary>

@@ -25,7 +25,9 @@ public static class AtomicFile
         catch (Exception error) when (IsRefusal(error))
         {
             TryDelete(temporary);
-            throw new PermafrostException($"cannot write {path}: {Reason(error).Replace(temporary, path, StringComparison.Ordinal)}; {(IsFull(error) ? "free some space, or " : "")}choose another place", error);
+            string reason = Reason(error).Replace(temporary, path, StringComparison.Ordinal);
+            string hint = IsFull(error) ? "free some space, or choose another place" : "choose another place";
+            throw new PermafrostException($"cannot write {path}: {reason}; {hint}", error);
         }
         catch
         {
@@ -38,7 +40,7 @@ public static class AtomicFile
     /// <exception cref="PermafrostException">The file cannot be written.</exception>
     public static void WriteText(string path, string text) => Write(path, stream => stream.Write(Encoding.UTF8.GetBytes(text)));
 
-    /// <summary>Copies a file.</summary>
+    /// <summary>Copies a file; the copy is written as <see cref="Write"/> does.</summary>
     /// <exception cref="PermafrostException">It cannot be read, or the copy cannot be written.</exception>
     public static void Copy(string source, string path)
     {
@@ -64,14 +66,18 @@ public static class AtomicFile
     /// <summary>Whether the system refused to write. .NET reports a file that may not grow (ulimit -f, or a limit of the file system) as a wrong argument.</summary>
     internal static bool IsRefusal(Exception error) => error is IOException or UnauthorizedAccessException or ArgumentOutOfRangeException { ParamName: "value" };
 
-    /// <summary>What the system said, without a full stop.</summary>
+    /// <summary>The system's message, without a full stop.</summary>
     internal static string Reason(Exception error) => error is ArgumentOutOfRangeException ? "it may not grow so large here" : error.Message.TrimEnd('.');
 
     /// <summary>Whether there was no room: ENOSPC, a quota (EDQUOT), or a limit on a file's size (EFBIG).</summary>
     internal static bool IsFull(Exception error) => error is ArgumentOutOfRangeException or IOException { HResult: 28 or 122 or 27 };
 
     // .NET tells devices, pipes and sockets from files by this attribute being absent, or by their having no length of their own.
-    private static bool IsRegular(string path) => (File.GetAttributes(path) & FileAttributes.Device) == 0 && !path.StartsWith("/dev/", StringComparison.Ordinal) && !path.StartsWith("/proc/", StringComparison.Ordinal);
+    private static bool IsRegular(string path)
+    {
+        if ((File.GetAttributes(path) & FileAttributes.Device) != 0) return false;
+        return !path.StartsWith("/dev/", StringComparison.Ordinal) && !path.StartsWith("/proc/", StringComparison.Ordinal);
+    }
 
     private static void TryDelete(string path)
     {

@@ -10,7 +10,7 @@ public static partial class JsonFile
     private static readonly JsonDocumentOptions Strict = new() { AllowDuplicateProperties = false };
 
     /// <summary>The object in a file.</summary>
-    /// <exception cref="PermafrostException">The file is missing, unreadable, not JSON, no object, has a key twice, or holds text that is no Unicode.</exception>
+    /// <exception cref="PermafrostException">The file is missing, unreadable, not JSON or not an object, has a key twice, or holds text that is not Unicode.</exception>
     public static JsonObject Read(string path)
     {
         try
@@ -29,7 +29,7 @@ public static partial class JsonFile
         }
     }
 
-    // Python writes numbers that JSON does not have. As texts they do no harm where nobody asks for them, and are refused as no numbers where somebody does.
+    // Python writes NaN and Infinity, which JSON does not have. As strings they do no harm where nobody reads them, and are refused where a number is asked for.
     private static string WithTextForNaN(string json)
     {
         if (!json.Contains("NaN", StringComparison.Ordinal) && !json.Contains("Infinity", StringComparison.Ordinal)) return json;
@@ -39,14 +39,14 @@ public static partial class JsonFile
     [GeneratedRegex(@"""(?:[^""\\]|\\.)*""|(?<number>-?Infinity|NaN)", RegexOptions.Singleline)]
     private static partial Regex TextOrNumber();
 
-    /// <summary>A value that has to be there.</summary>
+    /// <summary>The value of a key that must be there.</summary>
     /// <exception cref="FormatException">It is not, or is null.</exception>
     public static JsonNode Given(JsonNode node, string name) => node[name] ?? throw new FormatException($"{name} is missing");
 
     /// <summary>What is wrong, in one clause: System.Text.Json adds further sentences and positions in its own words.</summary>
     public static string Reason(Exception error) => error.Message.ReplaceLineEndings(" ").Split(". ")[0].TrimEnd('.');
 
-    // Texts are decoded when they are asked for; asking for each once finds halves of surrogate pairs.
+    // Strings are decoded only when they are read; reading each one here finds unpaired surrogates.
     private static void Check(JsonNode? node)
     {
         if (node is JsonObject map) foreach ((_, JsonNode? inner) in map) Check(inner);

@@ -6,9 +6,11 @@ internal static class ReadFailure
     /// <summary>Whether the system refused to read.</summary>
     public static bool Is(Exception error) => error is IOException or UnauthorizedAccessException;
 
-    /// <summary>The sentence.</summary>
-    public static PermafrostException Of(string path, Exception error) => new(
-        Directory.Exists(path) ? $"{path} is a folder; name a file"
-        : error is FileNotFoundException or DirectoryNotFoundException ? $"{path} does not exist"
-        : $"cannot read {path}: {error.Message.TrimEnd('.')}");
+    /// <summary>The error to throw, with the path and the reason in one sentence.</summary>
+    public static PermafrostException Of(string path, Exception error)
+    {
+        if (Directory.Exists(path)) return new PermafrostException($"{path} is a folder; name a file");
+        if (error is FileNotFoundException or DirectoryNotFoundException) return new PermafrostException($"{path} does not exist");
+        return new PermafrostException($"cannot read {path}: {error.Message.TrimEnd('.')}");
+    }
 }

@@ -1,6 +1,6 @@
 namespace Permafrost.Formats;
 
-/// <summary>Words of command lines that messages and records show, to be copied from there.</summary>
+/// <summary>Quotes words of command lines in messages and records, so that they can be copied from there.</summary>
 public static class ShellWord
 {
     /// <summary>A word as a shell reads it back.</summary>

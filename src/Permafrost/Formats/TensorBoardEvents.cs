@@ -36,7 +36,7 @@ public sealed class TensorBoardEvents : IDisposable
         Record(first.ToArray());
     }
 
-    /// <summary>The file.</summary>
+    /// <summary>The event file's path.</summary>
     public string Path { get; }
 
     /// <summary>Deletes a folder's event files: a resumed run writes its history anew.</summary>
@@ -65,7 +65,7 @@ public sealed class TensorBoardEvents : IDisposable
         Record(record.ToArray());
     }
 
-    /// <summary>Closes the file.</summary>
+    /// <summary>Closes the file; every record in it was flushed when it was written.</summary>
     public void Dispose() => stream.Dispose();
 
     /// <summary>TensorFlow's masked CRC-32C.</summary>

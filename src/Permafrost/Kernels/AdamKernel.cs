@@ -5,7 +5,7 @@ namespace Permafrost.Kernels;
 /// <summary>Adam's update of many tensors in one pass over memory.</summary>
 internal static unsafe class AdamKernel
 {
-    /// <summary>Whether it can update a parameter.</summary>
+    /// <summary>Whether this kernel can update a parameter: it takes contiguous float32 tensors on the CPU.</summary>
     public static bool Takes(Tensor parameter) => KernelSet.Enabled && parameter.dtype == ScalarType.Float32 && parameter.IsOnCpu() && parameter.is_contiguous();
 
     /// <summary>The sum of all numbers' squares, in a fixed order.</summary>
@@ -39,10 +39,10 @@ internal static unsafe class AdamKernel
 
     /// <summary>Updates parameters and moments in place.</summary>
     /// <param name="parameters">Contiguous float32 tensors on the CPU, as are the others.</param>
-    /// <param name="gradients">Of the parameters.</param>
-    /// <param name="first">Running means.</param>
-    /// <param name="second">Running means of squares.</param>
-    /// <param name="settings">As native/permafrost_kernels.h lists them.</param>
+    /// <param name="gradients">One for each parameter; other types are converted to float32.</param>
+    /// <param name="first">Running means of the gradients.</param>
+    /// <param name="second">Running means of the gradients' squares.</param>
+    /// <param name="settings">Eight numbers, in the order in which native/permafrost_kernels.h lists them.</param>
     public static void Run(Tensor[] parameters, Tensor[] gradients, Tensor[] first, Tensor[] second, ReadOnlySpan<double> settings)
     {
         int count = parameters.Length;

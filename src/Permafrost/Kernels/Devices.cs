@@ -2,7 +2,7 @@ using System.Globalization;
 
 namespace Permafrost.Kernels;
 
-/// <summary>Devices by name.</summary>
+/// <summary>Devices by the names that PyTorch gives them.</summary>
 public static class Devices
 {
     /// <summary>Reads <c>cpu</c>, <c>cuda</c> or <c>cuda:N</c>; <c>auto</c> is CUDA where there is one.</summary>
@@ -13,7 +13,7 @@ public static class Devices
         if (text == "cpu") return torch.CPU;
         int index = 0;
         if (text != "cuda" && !(text.StartsWith("cuda:", StringComparison.Ordinal) && int.TryParse(text.AsSpan(5), NumberStyles.None, CultureInfo.InvariantCulture, out index)))
-            throw new FormatException($"'{text}' is no device: use auto, cpu, cuda or cuda:N");
+            throw new FormatException($"'{text}' is not a device: use auto, cpu, cuda or cuda:N");
         if (Engine.CudaDevices == 0)
             throw new FormatException(
                 $"'{text}' asks for CUDA, but {(Engine.HasCudaLibrary ? "libtorch finds no GPU here" : "this program was built with the CPU build of libtorch")} " +
@@ -22,12 +22,16 @@ public static class Devices
         return new Device(DeviceType.CUDA, index);
     }
 
-    /// <summary>Whether a tensor lies in the host's memory.</summary>
+    /// <summary>Whether a tensor lies in the CPU's memory.</summary>
     public static bool IsOnCpu(this Tensor tensor) => tensor.device_type == DeviceType.CPU;
 
-    /// <summary>Whether it is the host.</summary>
+    /// <summary>Whether a device is the CPU.</summary>
     public static bool IsCpu(this Device device) => device.type == DeviceType.CPU;
 
     /// <summary><c>cpu</c>, <c>cuda</c> or <c>cuda:1</c>.</summary>
-    public static string Name(this Device device) => device.IsCpu() ? "cpu" : device.index < 0 ? "cuda" : FormattableString.Invariant($"cuda:{device.index}");
+    public static string Name(this Device device)
+    {
+        if (device.IsCpu()) return "cpu";
+        return device.index < 0 ? "cuda" : FormattableString.Invariant($"cuda:{device.index}");
+    }
 }

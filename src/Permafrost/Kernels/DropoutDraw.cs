@@ -6,12 +6,12 @@ namespace Permafrost.Kernels;
 /// One dropout: its probability and the key of its masks. Whether an element is dropped is a function of the key, the row within the run and the element within the row, so that
 /// neither the other rows of a batch nor the number of threads changes it, and a backward pass or a second forward pass finds it again without a stored mask.
 /// </summary>
-/// <param name="Probability">With which an element is dropped; 0 drops nothing.</param>
-/// <param name="Key">Of run seed, step and layer.</param>
+/// <param name="Probability">The probability with which an element is dropped; 0 drops nothing.</param>
+/// <param name="Key">The key of the masks, computed from the run's seed, the step and the place in the model.</param>
 /// <param name="FirstRow">The row within the run's batch that the first row here is: not 0 in the later parts of an accumulated batch.</param>
 public readonly record struct DropoutDraw(double Probability, ulong Key, long FirstRow = 0)
 {
-    /// <summary>Drops nothing.</summary>
+    /// <summary>A dropout that drops nothing.</summary>
     public static DropoutDraw None => default;
 
     /// <summary>Whether anything is dropped.</summary>
@@ -24,8 +24,8 @@ public readonly record struct DropoutDraw(double Probability, ulong Key, long Fi
     /// <summary>
     /// The factors (0, or 1 / (1 - p)) of a tensor, whose first dimension is the row, as the kernels compute them (native/vector_math.h); composed of operators, on any device.
     /// </summary>
-    /// <param name="shape">(rows, ...).</param>
-    /// <param name="device">Of the result.</param>
+    /// <param name="shape">The shape of the result: (rows, ...).</param>
+    /// <param name="device">The device of the result.</param>
     internal Tensor Factors(ReadOnlySpan<long> shape, Device device)
     {
         Checked();
@@ -34,7 +34,7 @@ public readonly record struct DropoutDraw(double Probability, ulong Key, long Fi
         using DisposeScope scope = torch.NewDisposeScope();
         using var noGrad = torch.no_grad();
         Tensor key = RowKeys(shape[0], device).view(-1, 1);
-        Tensor index = torch.arange(elements, ScalarType.Int64, device).view(1, -1);
+        Tensor index = Scalars.Range(0, elements, device).view(1, -1);
         return Decide(key, index).view(shape.ToArray()).MoveToOuterDisposeScope();
     }
 
@@ -45,31 +45,31 @@ public readonly record struct DropoutDraw(double Probability, ulong Key, long Fi
         using DisposeScope scope = torch.NewDisposeScope();
         using var noGrad = torch.no_grad();
         Tensor row = RowKeys(rows, device).view(-1, 1);
-        Tensor head = Mix(row.bitwise_xor(Times(torch.arange(1, heads + 1, 1, ScalarType.Int64, device).view(1, -1), 0x9e3779b9)));  // (B, H)
-        Tensor query = Mix(head.view(rows, heads, 1).bitwise_xor(Times(torch.arange(1, queries + 1, 1, ScalarType.Int64, device).view(1, 1, -1), 0x85ebca6b)));
-        return Decide(query.view(rows, heads, queries, 1), torch.arange(keys, ScalarType.Int64, device).view(1, 1, 1, -1)).MoveToOuterDisposeScope();
+        Tensor head = Mix(row.bitwise_xor(Times(Scalars.Range(1, heads, device).view(1, -1), 0x9e3779b9)));  // (B, H)
+        Tensor query = Mix(head.view(rows, heads, 1).bitwise_xor(Times(Scalars.Range(1, queries, device).view(1, 1, -1), 0x85ebca6b)));
+        return Decide(query.view(rows, heads, queries, 1), Scalars.Range(0, keys, device).view(1, 1, 1, -1)).MoveToOuterDisposeScope();
     }
 
-    // The upper half of the key and the row make one 32-bit key a row.
+    // The upper half of the key and the number of the row make a 32-bit key for each row.
     private Tensor RowKeys(long rows, Device device)
     {
-        Tensor row = torch.arange(FirstRow, FirstRow + rows, 1, ScalarType.Int64, device).bitwise_and(Word(0xffffffff, device));
+        Tensor row = Scalars.Range(FirstRow, rows, device).bitwise_and(Word(0xffffffff, device));
         return Mix(Times(row, 0x9e3779b9).bitwise_xor(Word((uint)(Key >> 32), device)));
     }
 
     private Tensor Decide(Tensor rowKey, Tensor index)
     {
-        Tensor low = (index + (long)(uint)Key).bitwise_and(Word(0xffffffff, index.device));
+        Tensor low = index.Plus((long)(uint)Key).bitwise_and(Word(0xffffffff, index.device));
         Tensor hash = Mix(Mix(low).bitwise_xor(rowKey));
         long threshold = (long)(uint)((float)Probability * 4294967296.0);
-        return hash.ge(threshold).to(ScalarType.Float32) * (1f / (1f - (float)Probability));
+        return hash.ge(threshold.Hold()).to(ScalarType.Float32).mul((1f / (1f - (float)Probability)).Hold());
     }
 
     private static Tensor Word(uint value, Device device) => torch.tensor((long)value, ScalarType.Int64, device);
 
-    private static Tensor Times(Tensor x, uint factor) => (x * (long)factor).bitwise_and(Word(0xffffffff, x.device));
+    private static Tensor Times(Tensor x, uint factor) => x.mul(((long)factor).Hold()).bitwise_and(Word(0xffffffff, x.device));
 
-    // Wellons' lowbias32 on numbers below 2^32 in int64.
+    // Wellons' lowbias32, on int64 numbers below 2^32.
     private static Tensor Mix(Tensor x)
     {
         x = Times(x.bitwise_xor(x.bitwise_right_shift(Word(16, x.device))), 0x7feb352d);
@@ -84,7 +84,7 @@ public sealed class DropoutKeys
     /// <summary>The run's seed.</summary>
     public long Seed { get; set; }
 
-    /// <summary>The update that is computed.</summary>
+    /// <summary>The number of the update that is being computed.</summary>
     public long Step { get; set; }
 
     /// <summary>Whether a model counts <see cref="Step"/> itself, one for each forward pass in training; a trainer, which counts updates, switches that off.</summary>
@@ -94,8 +94,8 @@ public sealed class DropoutKeys
     public long FirstRow { get; set; }
 
     /// <summary>The dropout of one place in the model.</summary>
-    /// <param name="probability">With which an element is dropped.</param>
-    /// <param name="place">A number of its own for each dropout of the model.</param>
+    /// <param name="probability">The probability with which an element is dropped.</param>
+    /// <param name="place">The number of the dropout; each one in a model has its own.</param>
     public DropoutDraw Draw(double probability, int place)
     {
         Span<byte> facts = stackalloc byte[20];

@@ -13,7 +13,7 @@ internal static unsafe class Elementwise
         if (KernelSet.Takes(sum) && other.dtype == sum.dtype && sum.is_contiguous() && other.is_contiguous() && sum.NumberOfElements == other.NumberOfElements)
             Call(Operation.Add, sum, other, sum);
         else
-            sum.add_(other);
+            sum.Increase(other);
     }
 
     /// <summary>a times b, contiguous tensors of one type and size.</summary>
@@ -24,7 +24,7 @@ internal static unsafe class Elementwise
         return result;
     }
 
-    /// <summary>Contiguous, and of the given type; the tensor itself where it is that already.</summary>
+    /// <summary>The tensor, made contiguous and converted to a type; the tensor itself where it is both already.</summary>
     public static Tensor As(Tensor x, ScalarType type)
     {
         Tensor dense = x.is_contiguous() ? x : x.contiguous();
@@ -57,7 +57,7 @@ internal static unsafe class Elementwise
         GC.KeepAlive(y);
     }
 
-    /// <summary>PF_FLOAT32 or PF_BFLOAT16.</summary>
+    /// <summary>The type as native/permafrost_kernels.h numbers it: PF_FLOAT32 or PF_BFLOAT16.</summary>
     internal static long TypeCode(ScalarType type) => type switch
     {
         ScalarType.Float32 => 0,

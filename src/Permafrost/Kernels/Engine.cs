@@ -12,8 +12,8 @@ public static partial class Engine
     private static volatile bool ready;
 
     /// <summary>
-    /// Asks libtorch's OpenMP threads to sleep while they wait for work: they would spin on the very cores that the kernels' threads need. Heeded where nothing of TorchSharp was
-    /// used before; <see cref="EnsureLoaded"/> does it too. A value of OMP_WAIT_POLICY that the user has set stays.
+    /// Asks libtorch's OpenMP threads to sleep while they wait for work: otherwise they spin on the very cores that the kernels' threads need. This works only before TorchSharp is
+    /// first used; <see cref="EnsureLoaded"/> does it too. A value of OMP_WAIT_POLICY that the user has set stays.
     /// </summary>
     public static void KeepLibtorchFromSpinning()
     {
@@ -40,7 +40,7 @@ public static partial class Engine
     /// <summary>Number of CUDA devices this libtorch can use.</summary>
     public static int CudaDevices => LazyCudaDevices.Value;
 
-    /// <summary>Whether libtorch's CUDA library is beside the program.</summary>
+    /// <summary>Whether libtorch's CUDA library is there to be loaded.</summary>
     public static bool HasCudaLibrary => NativeLibrary.TryLoad("torch_cuda", typeof(torch).Assembly, null, out _);
 
     /// <summary>Threads within one operator, of libtorch and of the kernels.</summary>
@@ -61,7 +61,7 @@ public static partial class Engine
     }
 
     /// <summary>Tensors of the whole process that were made through TorchSharp and not yet freed.</summary>
-    public static long LiveTensors => Tensor.TotalCount - SegmentFunction.Undefined;
+    public static long LiveTensors => Tensor.TotalCount - SegmentFunction.Undefined - Tensors.Absorbed;
 
     /// <summary>Waits until everything queued on a device is done; nothing to wait for on the CPU.</summary>
     public static void Synchronize(Device device)
@@ -79,10 +79,11 @@ public static partial class Engine
             if (ready) return;
             KeepLibtorchFromSpinning();
             LoadTorch();
-            // PyTorch's habit is one thread for each core, and OMP_NUM_THREADS goes before it.
+            // By default, as in PyTorch, one thread for each core; OMP_NUM_THREADS overrides it.
             int threads = torch.get_num_threads();
             if (KernelLibrary.Path is not null) NativeMethods.pf_threads_set(threads);
             ready = true;
+            ResidentPages.ReleaseCode("libtorch_cpu.so");
             if (Environment.GetEnvironmentVariable("PERMAFROST_KERNELS") is not { Length: > 0 } kernels) return;
             try
             {
@@ -96,7 +97,7 @@ public static partial class Engine
         }
     }
 
-    // TorchSharp prints a page when its library does not load; the loader's own words are asked for before it is.
+    // TorchSharp prints a page of text when its library does not load; loading it here first gets the loader's own message.
     private static void LoadTorch()
     {
         try
@@ -118,7 +119,7 @@ public static partial class Engine
         }
     }
 
-    // The loader tries several spellings of a name; what it says of the file that is there is what helps.
+    // The loader tries several spellings of a name; only its message about the file that exists is helpful.
     private static string LoaderReason(Exception error)
     {
         string[] lines = error.Message.Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);

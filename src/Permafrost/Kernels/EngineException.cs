@@ -3,10 +3,10 @@ namespace Permafrost.Kernels;
 /// <summary>The engine cannot be loaded or used: libtorch, TorchSharp's own library or the kernels are missing, damaged or of another version.</summary>
 public sealed class EngineException : Exception
 {
-    /// <summary>A failure with one sentence that says what to do.</summary>
+    /// <summary>An error whose message says in one sentence what is wrong and what to do.</summary>
     public EngineException(string message) : base(message) { }
 
-    /// <summary>A failure with one sentence that says what to do.</summary>
+    /// <summary>An error whose message says in one sentence what is wrong and what to do.</summary>
     public EngineException(string message, Exception inner) : base(message, inner) { }
 
     /// <summary>Whether an exception of TorchSharp says that memory ran out, on the host or on a device.</summary>

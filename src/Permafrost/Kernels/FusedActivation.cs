@@ -3,7 +3,7 @@ namespace Permafrost.Kernels;
 /// <summary>The activations that a linear map's kernel computes in the same pass; the values are those of native/permafrost_kernels.h.</summary>
 public enum FusedActivation
 {
-    /// <summary>None.</summary>
+    /// <summary>No activation: the linear map as it is.</summary>
     None = 0,
     /// <summary>GELU by its tanh approximation (Hendrycks and Gimpel 2016).</summary>
     GeluTanh = 1,

@@ -8,13 +8,14 @@ namespace Permafrost.Kernels;
 /// </summary>
 public static class KernelSet
 {
-    /// <summary>No kernels.</summary>
+    /// <summary>The name of the set without kernels, where everything is composed of libtorch's operators.</summary>
     public const string None = "none";
 
-    /// <summary>Intel's tile registers.</summary>
+    /// <summary>The name of the set that uses Intel's tile registers (AMX).</summary>
     internal const string Tiles = "avx512-amx";
 
-    private static readonly Lazy<IReadOnlyList<string>> LazyAvailable = new(() => KernelLibrary.Path is null ? [None] : [.. Text(NativeMethods.pf_sets()).Split(' '), None]);
+    private static readonly Lazy<IReadOnlyList<string>> LazyAvailable = new(
+        () => KernelLibrary.Path is null ? [None] : [.. Text(NativeMethods.pf_sets()).Split(' '), None]);
     private static string? name;
 
     /// <summary>The set in use: <c>avx512-bf16</c>, <c>avx512</c>, <c>avx2</c>, <c>portable</c> or <c>none</c>.</summary>
@@ -41,7 +42,7 @@ public static class KernelSet
     }
 
     /// <summary>Whether there are kernels for a tensor: float32 or bfloat16 in the host's memory.</summary>
-    internal static bool Takes(Tensor tensor) => Enabled && tensor.dtype is ScalarType.Float32 or ScalarType.BFloat16 && Enabled && tensor.IsOnCpu();
+    internal static bool Takes(Tensor tensor) => Enabled && Writes(tensor.dtype) && tensor.IsOnCpu();
 
     /// <summary>Whether there are kernels that write this type.</summary>
     internal static bool Writes(ScalarType type) => type is ScalarType.Float32 or ScalarType.BFloat16;

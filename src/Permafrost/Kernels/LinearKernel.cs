@@ -9,7 +9,7 @@ namespace Permafrost.Kernels;
 public static unsafe class LinearKernel
 {
     /// <summary>A float32 weight (inputs, outputs), or transposed (outputs, inputs), as bfloat16 in the order in which <see cref="FusedLinear"/> reads it.</summary>
-    /// <exception cref="ArgumentException">It is no float32 matrix on the CPU.</exception>
+    /// <exception cref="ArgumentException">The weight is not a float32 matrix on the CPU.</exception>
     /// <exception cref="EngineException">This processor does not multiply bfloat16.</exception>
     public static Tensor Pack(this Tensor weight, bool transposed = false)
     {
@@ -35,19 +35,20 @@ public static unsafe class LinearKernel
     /// <param name="x">(..., inputs).</param>
     /// <param name="weight">Packed, or (inputs, outputs).</param>
     /// <param name="bias">(outputs) float32, or null.</param>
-    /// <param name="outputs">Numbers that come out of each row.</param>
-    /// <param name="activation">After it.</param>
-    /// <param name="type">Of the result.</param>
-    /// <param name="outputsFirst">The weight is (outputs, inputs).</param>
-    /// <exception cref="ArgumentException">Shapes or types do not belong together.</exception>
+    /// <param name="outputs">The number of outputs for each row.</param>
+    /// <param name="activation">Applied to the result of the map.</param>
+    /// <param name="type">The element type of the result.</param>
+    /// <param name="outputsFirst">Whether the weight is stored as (outputs, inputs).</param>
+    /// <exception cref="ArgumentException">Shapes or types do not match.</exception>
     public static Tensor FusedLinear(this Tensor x, Tensor weight, Tensor? bias, long outputs, FusedActivation activation, ScalarType type, bool outputsFirst = false)
     {
         bool packed = weight.Dimensions == 1;
         Check(x, weight, bias, outputs, type, packed, outputsFirst);
-        if (!Enum.IsDefined(activation)) throw new ArgumentException($"{(int)activation} is no activation of a linear map");
+        if (!Enum.IsDefined(activation)) throw new ArgumentException($"{(int)activation} is not an activation of a linear map");
         bool takes = KernelSet.Takes(x) && KernelSet.Writes(type) && (bias is null || bias.dtype == ScalarType.Float32);
         bool product = takes && (packed || (weight.dtype == ScalarType.Float32 && type == ScalarType.BFloat16)) && KernelSet.MultipliesBFloat16;
-        bool plain = takes && !packed && weight.dtype == ScalarType.Float32;
+        // Where nothing multiplies bfloat16, its numbers are widened, since libtorch's own product of them depends on the other rows.
+        bool plain = takes && !packed && (weight.dtype == ScalarType.Float32 || weight is { dtype: ScalarType.BFloat16, requires_grad: false });
         if (!product && !plain) return Composed(x, weight, bias, outputs, activation, type, packed, outputsFirst);
         bool grad = torch.is_grad_enabled() && (x.requires_grad || weight.requires_grad || bias is { requires_grad: true });
         if (grad && Tape.Current is null) return Segment.Run(given => [given[0]!.FusedLinear(given[1]!, given[2], outputs, activation, type, outputsFirst)], x, weight, bias)[0];
@@ -61,11 +62,11 @@ public static unsafe class LinearKernel
     /// <param name="x">(..., inputs).</param>
     /// <param name="weight">Packed, or (inputs, outputs).</param>
     /// <param name="bias">(outputs) float32, or null.</param>
-    /// <param name="outputs">Numbers that the whole map gives for each row.</param>
-    /// <param name="first">Index of the first.</param>
-    /// <param name="count">How many.</param>
-    /// <param name="type">Of the result.</param>
-    /// <exception cref="ArgumentException">Shapes or types do not belong together, or the part is not among the outputs.</exception>
+    /// <param name="outputs">The number of outputs that the whole map has for each row.</param>
+    /// <param name="first">The index of the first output that is computed.</param>
+    /// <param name="count">The number of outputs that are computed.</param>
+    /// <param name="type">The element type of the result.</param>
+    /// <exception cref="ArgumentException">Shapes or types do not match, or the part is not among the outputs.</exception>
     public static Tensor FusedLinearPart(this Tensor x, Tensor weight, Tensor? bias, long outputs, long first, long count, ScalarType type)
     {
         if (first < 0 || count <= 0 || first > outputs - count) throw new ArgumentException($"outputs {first} to {first} + {count} are not among {outputs}");
@@ -78,7 +79,7 @@ public static unsafe class LinearKernel
             Tape.Current?.Own(columns);
             return x.FusedLinear(columns, bias?.narrow(0, first, count), count, FusedActivation.None, type);
         }
-        // A panel's columns lie together: those panels that hold the part.
+        // The columns of a panel lie together, so the panels that hold the part are enough.
         long inputs = x.size(-1), from = first / Panel * Panel, size = Math.Min((first + count + Panel - 1) / Panel * Panel, outputs) - from;
         Tensor panels = weight.narrow(0, PackedElements(inputs, from), PackedElements(inputs, size));
         Tape.Current?.Own(panels);
@@ -108,7 +109,7 @@ public static unsafe class LinearKernel
         Tensor y = Product(rows, ready, bias, inputs, outputs, transposed: false, activation, shape, type, slope);
         if (!(wantsX || wantsWeight || wantsBias)) return y;
         if (slope is not null) tape!.Own(slope);
-        // A weight outlives the step; only a copy of it would not.
+        // A weight outlives the step by itself; a copy of it must be kept.
         Tensor? heldWeight = !wantsX ? null : ReferenceEquals(ready, weight) ? weight : tape!.Own(ready);
         Tensor? heldRows = !wantsWeight ? null : ReferenceEquals(rows, x) ? tape!.Hold(x) : tape!.Own(rows);
         tape!.Result(y);
@@ -131,7 +132,7 @@ public static unsafe class LinearKernel
         (bool wantsX, bool wantsWeight, bool wantsBias) = Wants(tape, x, weight, bias);
         long inputs = x.size(-1), count = x.NumberOfElements / inputs;
         Tensor rows = Elementwise.As(x, ScalarType.Float32);
-        Tensor matrix = weight.is_contiguous() ? weight : weight.contiguous();
+        Tensor matrix = Elementwise.As(weight, ScalarType.Float32);
         long[] shape = x.shape, xShape = x.shape;
         shape[^1] = outputs;
         Tensor? slope = activation != FusedActivation.None && (wantsX || wantsWeight || wantsBias) ? Workspace.Empty(shape) : null;
@@ -141,7 +142,8 @@ public static unsafe class LinearKernel
         Tensor y = Elementwise.As(wide, type);
         if (!(wantsX || wantsWeight || wantsBias)) return y;
         if (slope is not null) tape!.Own(slope);
-        Tensor? heldWeight = !wantsX ? null : ReferenceEquals(matrix, weight) ? weight : tape!.Own(matrix);
+        // A bfloat16 weight is widened again, which is cheaper than its memory.
+        Tensor? heldWeight = !wantsX ? null : ReferenceEquals(matrix, weight) || weight.dtype == ScalarType.BFloat16 ? weight : tape!.Own(matrix);
         Tensor? heldRows = !wantsWeight ? null : ReferenceEquals(rows, x) ? tape!.Hold(x) : tape!.Own(rows);
         tape!.Result(y);
         ScalarType xType = x.dtype;
@@ -153,7 +155,7 @@ public static unsafe class LinearKernel
             if (heldWeight is not null)
             {
                 Tensor dx = Workspace.Empty(xShape);
-                Matmul(dy, outputs, 1, heldWeight, outputStride, inputStride, null, FusedActivation.None, dx, null, count, outputs, inputs);
+                Matmul(dy, outputs, 1, Elementwise.As(heldWeight, ScalarType.Float32), outputStride, inputStride, null, FusedActivation.None, dx, null, count, outputs, inputs);
                 tape.Give(x, Elementwise.As(dx, xType));
             }
             if (heldRows is not null)
@@ -171,14 +173,14 @@ public static unsafe class LinearKernel
     private static (bool X, bool Weight, bool Bias) Wants(Tape? tape, Tensor x, Tensor weight, Tensor? bias) =>
         tape is null ? (false, false, false) : (tape.Wants(x), tape.Wants(weight), tape.Wants(bias));
 
-    // rows (..., inner) bfloat16 by a packed weight, or by its transpose.
+    // Rows (..., inner) of bfloat16 times a packed weight, or times its transpose.
     private static Tensor Product(
         Tensor rows, Tensor weight, Tensor? bias, long inputs, long outputs, bool transposed, FusedActivation activation, long[] shape, ScalarType type, Tensor? slope)
     {
         Tensor y = Workspace.Empty(shape, type);
         if (y.NumberOfElements == 0) return y;
         long inner = transposed ? outputs : inputs;
-        // An odd number of numbers would end in half a pair.
+        // The kernels take the numbers of a row in pairs, so an odd number is padded.
         Tensor even = inner % 2 == 0 ? rows : torch.nn.functional.pad(rows, [0, 1], PaddingModes.Constant, 0);
         var arguments = new ProductArguments
         {
@@ -263,7 +265,7 @@ public static unsafe class LinearKernel
         return Product(columns, packed, null, stride, outputs, transposed: false, FusedActivation.None, [inputs, outputs], ScalarType.Float32, null);
     }
 
-    // The product adds tokens two by two, tile registers 32 at a time: each sequence gets whole groups of them, so that padding behind it does not group them otherwise.
+    // The product adds tokens in pairs, and with tile registers in groups of 32. Each sequence is filled up to whole groups, so that padding does not change the grouping.
     private static Tensor WholeGroups(Tensor x)
     {
         long group = KernelSet.Name == KernelSet.Tiles ? 32 : 2, missing = x.Dimensions < 3 ? 0 : (group - x.size(-2) % group) % group;

@@ -9,14 +9,16 @@ internal static class LinearTwin
     /// <param name="x">(..., inputs).</param>
     /// <param name="weight">(inputs, outputs), of any floating type.</param>
     /// <param name="bias">(outputs), or null.</param>
-    /// <param name="activation">After it.</param>
-    /// <param name="type">Of the result.</param>
+    /// <param name="activation">Applied to the result of the map.</param>
+    /// <param name="type">The element type of the result.</param>
     public static Tensor Forward(Tensor x, Tensor weight, Tensor? bias, FusedActivation activation, ScalarType type)
     {
         // Where bfloat16 flows, a float32 weight that trains is rounded for each step; its gradient is float32 again.
-        ScalarType product = type == ScalarType.BFloat16 ? type : weight.dtype == ScalarType.BFloat16 ? ScalarType.Float32 : weight.dtype;
+        ScalarType product = weight.dtype;
+        if (type == ScalarType.BFloat16) product = ScalarType.BFloat16;
+        else if (product == ScalarType.BFloat16) product = ScalarType.Float32;
         Tensor y = x.to(product).matmul(weight.to(product));
-        return Activate(bias is null ? y : y + bias.to(y.dtype), activation).to(type);
+        return Activate(bias is null ? y : y.Plus(bias.to(y.dtype)), activation).to(type);
     }
 
     public static Tensor Activate(Tensor x, FusedActivation activation) => activation switch

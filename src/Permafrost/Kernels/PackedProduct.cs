@@ -2,7 +2,7 @@ using Permafrost.Kernels.Interop;
 
 namespace Permafrost.Kernels;
 
-/// <summary>The product kernels alone, into memory that is there already: what a benchmark measures a machine's rate with.</summary>
+/// <summary>The product kernels alone, writing into memory that exists already: a benchmark measures with them how fast a machine is.</summary>
 public static unsafe class PackedProduct
 {
     /// <summary>
@@ -11,11 +11,11 @@ public static unsafe class PackedProduct
     /// </summary>
     /// <param name="rows">(N, inputs), transposed (N, outputs), contiguous.</param>
     /// <param name="weight">Packed, or (inputs, outputs), contiguous.</param>
-    /// <param name="inputs">Of the weight.</param>
-    /// <param name="outputs">Of the weight.</param>
-    /// <param name="transposed">Whether the weight's transpose is meant.</param>
-    /// <param name="into">Gets the result, contiguous.</param>
-    /// <exception cref="ArgumentException">Shapes or types do not belong together, or there are no kernels for them.</exception>
+    /// <param name="inputs">The weight's number of inputs.</param>
+    /// <param name="outputs">The weight's number of outputs.</param>
+    /// <param name="transposed">Whether to multiply by the weight's transpose.</param>
+    /// <param name="into">Receives the result; contiguous.</param>
+    /// <exception cref="ArgumentException">Shapes or types do not match, or there are no kernels for them.</exception>
     public static void Multiply(Tensor rows, Tensor weight, long inputs, long outputs, bool transposed, Tensor into)
     {
         (long inner, long width) = transposed ? (outputs, inputs) : (inputs, outputs);
@@ -24,7 +24,7 @@ public static unsafe class PackedProduct
         if (rows.Dimensions != 2 || rows.size(1) != inner || inner % 2 != 0 || !into.HasShape(rows.size(0), width) || rows.dtype != weight.dtype || into.dtype != weight.dtype)
             throw new ArgumentException($"{rows.Describe()} times a weight of ({inputs}, {outputs}) is not {into.Describe()}");
         if (packed ? weight.Dimensions != 1 || weight.NumberOfElements != NativeMethods.pf_packed_elements(inputs, outputs) : !weight.HasShape(inputs, outputs))
-            throw new ArgumentException($"{weight.Describe()} is no weight of ({inputs}, {outputs})");
+            throw new ArgumentException($"{weight.Describe()} is not a weight of ({inputs}, {outputs})");
         if (!rows.is_contiguous() || !weight.is_contiguous() || !into.is_contiguous()) throw new ArgumentException("the product kernels want contiguous tensors");
         if (packed)
         {

@@ -37,14 +37,17 @@ public static unsafe class RowsKernel
     }
 
     /// <summary>(..., C): the rows of a table (V, C) with the given ids (...) int64.</summary>
+    /// <param name="table">(V, C).</param>
+    /// <param name="ids">(...) int64.</param>
+    /// <param name="paddingId">The row that gets no gradient; null for none.</param>
     /// <exception cref="ArgumentException">An id is not among the rows.</exception>
-    public static Tensor Lookup(this Tensor table, Tensor ids)
+    public static Tensor Lookup(this Tensor table, Tensor ids, long? paddingId = null)
     {
         (long V, long C) = (table.size(0), table.size(1));
         bool grad = torch.is_grad_enabled() && table.requires_grad;
         if (!grad || !KernelSet.Takes(table) || table.dtype != ScalarType.Float32)
-            return grad ? Segment.Compose(inputs => Picked(inputs[0], ids), table) : Picked(table, ids);
-        if (Tape.Current is not { } tape) return Segment.Run(input => input.Lookup(ids), table);
+            return grad ? Segment.Compose(inputs => WithoutGradientOf(paddingId, Picked(inputs[0], ids), ids), table) : Picked(table, ids);
+        if (Tape.Current is not { } tape) return Segment.Run(input => input.Lookup(ids, paddingId), table);
         long[] picked = ids.ToArray<long>();
         foreach (long id in picked) if (id < 0 || id >= V) throw new ArgumentException($"id {id} is not among the table's {V} rows");
         Tensor result;
@@ -56,6 +59,7 @@ public static unsafe class RowsKernel
             if (tape.Take(result) is not { } given) return;
             Tensor sums = torch.zeros(V, C);
             AddRows(Elementwise.As(given, ScalarType.Float32), sums, row => picked[row]);
+            if (paddingId is { } padding) sums.select(0, padding).zero_();
             tape.Give(table, sums);
         });
         return result;
@@ -68,13 +72,13 @@ public static unsafe class RowsKernel
         (long B, long T, long C) = (x.size(0), x.size(1), x.size(2));
         bool grad = torch.is_grad_enabled() && (x.requires_grad || table.requires_grad);
         if (!grad || !KernelSet.Takes(x) || x.dtype != ScalarType.Float32 || table.dtype != ScalarType.Float32)
-            return grad ? Segment.Compose(inputs => inputs[0] + Picked(inputs[1], ids, T), x, table) : x + Picked(table, ids, T);
+            return grad ? Segment.Compose(inputs => inputs[0].Plus(Picked(inputs[1], ids, T)), x, table) : x.Plus(Picked(table, ids, T));
         if (Tape.Current is not { } tape) return Segment.Run(given => [given[0]!.AddPositions(given[1]!, ids)], x, table)[0];
         (bool wantsX, bool wantsTable) = (tape.Wants(x), tape.Wants(table));
         long[] picked = ids is null ? [] : ids.ToArray<long>();
         foreach (long id in picked) if (id < 0 || id >= table.size(0)) throw new ArgumentException($"position {id} is not among the table's {table.size(0)} rows");
         Tensor result;
-        using (torch.no_grad()) result = x + Picked(table, ids, T);
+        using (torch.no_grad()) result = x.Plus(Picked(table, ids, T));
         tape.Result(result);
         long[] tableShape = table.shape;
         tape.Add(() =>
@@ -114,7 +118,7 @@ public static unsafe class RowsKernel
         return part;
     }
 
-    /// <summary>The same numbers in another shape.</summary>
+    /// <summary>The tensor in another shape with as many numbers; inside a segment, with its gradient.</summary>
     public static Tensor Reshaped(this Tensor x, params long[] shape)
     {
         if (!torch.is_grad_enabled() || !x.requires_grad || Tape.Current is not { } tape || !tape.Wants(x)) return x.reshape(shape);
@@ -132,6 +136,9 @@ public static unsafe class RowsKernel
     private static Tensor Picked(Tensor table, Tensor? ids, long tokens) => ids is null ? table.narrow(0, 0, tokens) : Picked(table, ids);
 
     private static Tensor Picked(Tensor table, Tensor ids) => table.index_select(0, ids.reshape(-1)).view([.. ids.shape, table.size(1)]);
+
+    private static Tensor WithoutGradientOf(long? paddingId, Tensor vectors, Tensor ids) =>
+        paddingId is { } padding ? torch.where(ids.eq(padding.Hold()).unsqueeze(-1), vectors.detach(), vectors) : vectors;
 
     private static void AddRows(Tensor rows, Tensor sums, Func<long, long> target)
     {

@@ -4,7 +4,7 @@ namespace Permafrost.Kernels;
 
 /// <summary>
 /// A stretch of a model that is one function to libtorch's autograd, however many layers it has: inside it the kernels record and compute the gradient themselves, since a managed
-/// autograd function costs as much as several kernels. Where there are no kernels (on a GPU, on another platform), a segment is nothing but its body.
+/// autograd function costs as much as several kernels. Where there are no kernels (on a GPU, on another platform), a segment just calls its body.
 /// </summary>
 /// <example><code>
 /// Tensor hidden = Segment.Run(stream => block2.Forward(block1.Forward(stream)), embedded);
@@ -13,14 +13,14 @@ public static class Segment
 {
     /// <summary>Runs <paramref name="body"/>; inside another segment it is part of that one.</summary>
     /// <param name="body">Layers of <c>Permafrost.Nn</c>; other operators inside <see cref="Compose"/>.</param>
-    /// <param name="input">What it computes on.</param>
-    /// <exception cref="EngineException">The result of an operator that is not of the layers reached a layer, so that its gradient would be lost.</exception>
+    /// <param name="input">The tensor given to <paramref name="body"/>.</param>
+    /// <exception cref="EngineException">A layer was given the result of an operator outside the layers, whose gradient would be lost.</exception>
     public static Tensor Run(Func<Tensor, Tensor> body, Tensor input) => Run(inputs => [body(inputs[0]!)], [input])[0];
 
     /// <summary>Runs <paramref name="body"/> on several tensors, some of which may be null.</summary>
     /// <param name="body">Layers of <c>Permafrost.Nn</c>; other operators inside <see cref="Compose"/>.</param>
-    /// <param name="inputs">What it computes on.</param>
-    /// <exception cref="EngineException">The result of an operator that is not of the layers reached a layer, so that its gradient would be lost.</exception>
+    /// <param name="inputs">The tensors given to <paramref name="body"/>.</param>
+    /// <exception cref="EngineException">A layer was given the result of an operator outside the layers, whose gradient would be lost.</exception>
     public static Tensor[] Run(Func<Tensor?[], Tensor[]> body, params Tensor?[] inputs)
     {
         if (Tape.Current is not null || !torch.is_grad_enabled() || !KernelSet.Enabled || inputs.Any(input => input is not null && !input.IsOnCpu())) return body(inputs);
@@ -32,14 +32,14 @@ public static class Segment
     /// bits.
     /// </summary>
     /// <param name="body">What to compute; it must give the same for the same inputs and weights.</param>
-    /// <param name="inputs">What it computes on; some may be null.</param>
+    /// <param name="inputs">The tensors given to <paramref name="body"/>; some may be null.</param>
     public static Tensor[] Checkpoint(Func<Tensor?[], Tensor[]> body, params Tensor?[] inputs)
     {
         if (!torch.is_grad_enabled() || !inputs.Any(input => input is { requires_grad: true })) return body(inputs);
         return Tape.Current is { } tape ? Checkpoint(tape, body, inputs) : OnTape(inner => Checkpoint(Tape.Current!, body, inner), inputs);
     }
 
-    /// <summary>Runs operators of TorchSharp inside a segment; libtorch's autograd computes their gradient. Outside a segment it is nothing but the call.</summary>
+    /// <summary>Runs operators of TorchSharp inside a segment; libtorch's autograd computes their gradient. Outside a segment it just calls them.</summary>
     /// <param name="function">The operators; parameters that it reads beside its inputs get their gradients too.</param>
     /// <param name="inputs">Everything it computes on that layers of the segment have computed.</param>
     public static Tensor Compose(Func<Tensor[], Tensor> function, params Tensor[] inputs)
@@ -62,7 +62,7 @@ public static class Segment
         return result;
     }
 
-    /// <summary>Computes the gradients of a loss, as its own <c>backward</c> does; what goes wrong inside a segment is thrown as it was.</summary>
+    /// <summary>Computes the gradients of a loss, as its own <c>backward</c> does; an exception inside a segment is thrown unchanged.</summary>
     public static void Backward(Tensor loss)
     {
         try
@@ -77,13 +77,13 @@ public static class Segment
     }
 
     /// <summary>
-    /// Computes a loss and, where it is finite, adds its gradients to those of the parameters, as <c>backward</c> of the loss would, without a function of libtorch's autograd:
-    /// a small step notices what one costs.
+    /// Computes a loss and, where it is finite, adds its gradients to those of the parameters, as <c>backward</c> of the loss would, but without a function of libtorch's autograd,
+    /// whose cost shows in a small step.
     /// </summary>
     /// <param name="loss">Computes a loss of one number, from layers of <c>Permafrost.Nn</c>; other operators inside <see cref="Compose"/>.</param>
-    /// <param name="device">Where it is computed.</param>
+    /// <param name="device">The device that the loss is computed on.</param>
     /// <returns>The loss.</returns>
-    /// <exception cref="EngineException">The loss was computed by operators that are not of the layers.</exception>
+    /// <exception cref="EngineException">The loss was computed by operators outside the layers.</exception>
     public static double AddGradients(Func<Tensor> loss, Device device)
     {
         if (Tape.Current is not null || !torch.is_grad_enabled() || !KernelSet.Enabled || !device.IsCpu())
@@ -100,7 +100,7 @@ public static class Segment
             tape.Record(() =>
             {
                 result = loss();
-                tape.Wants(result);  // refuses what the tape did not see
+                tape.Wants(result);  // throws where it was computed outside the tape
             });
             double value = result.Number();
             if (!double.IsFinite(value)) return value;
@@ -124,7 +124,7 @@ public static class Segment
     private static Tensor[] OnTape(Func<Tensor?[], Tensor[]> body, Tensor?[] inputs)
     {
         var tape = new Tape();
-        var outer = new List<Tensor>();  // what the leaves stand for
+        var outer = new List<Tensor>();  // the inputs that the leaves stand for
         var inner = new Tensor?[inputs.Length];
         for (int i = 0; i < inputs.Length; i++)
         {
@@ -141,7 +141,7 @@ public static class Segment
             tape.Record(() =>
             {
                 outputs = body(inner);
-                foreach (Tensor output in outputs) tape.Wants(output);  // refuses what the tape did not see
+                foreach (Tensor output in outputs) tape.Wants(output);  // throws where it was computed outside the tape
             });
         }
         catch

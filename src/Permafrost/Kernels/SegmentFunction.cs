@@ -14,16 +14,16 @@ internal sealed class SegmentFunction : torch.autograd.MultiTensorFunction<Segme
         public bool Spent { get; set; }
         public StrongBox<Exception?> Failure { get; } = failure ??= new StrongBox<Exception?>();
 
-        // Whoever reads the returned gradients does so after the managed side has forgotten them.
+        // Kept alive here, since libtorch reads the returned gradients after the managed side has let go of them.
         public List<Tensor>? Returned { get; set; }
     }
 
-    // Of the thread that ran the forward pass: a backward pass on a GPU has threads of its own.
+    // Belongs to the thread that ran the forward pass; a backward pass on a GPU has threads of its own.
     [ThreadStatic] private static StrongBox<Exception?>? failure;
 
     private static long undefined;
 
-    /// <summary>Gradients that were not there: TorchSharp counts their handles as tensors, and never takes off the count what has no handle.</summary>
+    /// <summary>The number of undefined gradients so far: TorchSharp counts each as a tensor, and never takes it off the count.</summary>
     public static long Undefined => Interlocked.Read(ref undefined);
 
     /// <inheritdoc/>
@@ -38,7 +38,7 @@ internal sealed class SegmentFunction : torch.autograd.MultiTensorFunction<Segme
         return [.. apply(arguments)];
     }
 
-    /// <summary>Throws what went wrong in a backward pass, in place of what libtorch made of it.</summary>
+    /// <summary>Throws the exception of the last backward pass, if there was one, in place of what libtorch made of it.</summary>
     public static void Rethrow()
     {
         Exception? error = failure?.Value;
@@ -66,7 +66,8 @@ internal sealed class SegmentFunction : torch.autograd.MultiTensorFunction<Segme
         Interlocked.Add(ref undefined, gradients.Count(gradient => gradient.IsInvalid));
         try
         {
-            if (call.Spent) throw new EngineException("a gradient was asked for twice; what a segment keeps for it is freed by the first time, so run the forward pass again");
+            if (call.Spent)
+                throw new EngineException("a gradient was asked for twice; what a segment keeps for it is freed by the first time, so run the forward pass again");
             call.Spent = true;
             Tensor?[] found = call.Tape.Backward(Enumerable.Range(0, gradients.Count).Where(i => !gradients[i].IsInvalid).Select(i => (call.Outputs[i], gradients[i])));
             var result = new List<Tensor> { null! };

@@ -20,13 +20,13 @@ internal sealed class Tape
 
     private readonly record struct Entry(Action Backward, List<Tensor> Kept);
 
-    /// <summary>The tape of the segment that runs on this thread; null outside one, and where no gradient is wanted.</summary>
+    /// <summary>The tape of the segment that runs on this thread; null outside a segment, and where no gradient is needed.</summary>
     public static Tape? Current => current is not null && torch.is_grad_enabled() ? current : null;
 
     /// <summary>The leaves whose gradients leave the segment: its inputs, and the parameters that were met.</summary>
     public List<Tensor> Leaves { get; } = [];
 
-    /// <summary>Whether anything was recorded.</summary>
+    /// <summary>Whether nothing was recorded.</summary>
     public bool IsEmpty => entries.Count == 0;
 
     /// <summary>Records what <paramref name="body"/> calls.</summary>
@@ -44,7 +44,7 @@ internal sealed class Tape
         }
     }
 
-    /// <summary>Runs something that the tape does not see.</summary>
+    /// <summary>Runs a function without recording it.</summary>
     public static T Outside<T>(Func<T> body)
     {
         Tape? outer = current;
@@ -96,7 +96,7 @@ internal sealed class Tape
     {
         if (results.Contains(tensor))
         {
-            // The first entry that reads it is the last one to run.
+            // The first entry that reads it is the last one to run backward.
             if (kept.Add(tensor)) keptByNext.Add(tensor.DetachFromDisposeScope());
             return tensor;
         }
@@ -111,7 +111,7 @@ internal sealed class Tape
         return tensor;
     }
 
-    /// <summary>Adds an entry.</summary>
+    /// <summary>Adds an entry: the backward pass of one kernel's call.</summary>
     public void Add(Action backward)
     {
         entries.Add(new Entry(backward, keptByNext));
@@ -126,7 +126,7 @@ internal sealed class Tape
         return gradient;
     }
 
-    /// <summary>Adds to a tensor's gradient memory that others may read too.</summary>
+    /// <summary>Adds to a tensor's gradient a tensor whose memory others may read too.</summary>
     public void GiveShared(Tensor tensor, Tensor gradient)
     {
         Tensor alias = gradient.alias();
@@ -151,7 +151,7 @@ internal sealed class Tape
             gradient.Dispose();
             return;
         }
-        gradients[tensor] = (sum + gradient).DetachFromDisposeScope();
+        gradients[tensor] = sum.Plus(gradient).DetachFromDisposeScope();
         sum.Dispose();
         gradient.Dispose();
     }
@@ -176,7 +176,7 @@ internal sealed class Tape
         return result;
     }
 
-    /// <summary>Frees everything that is kept.</summary>
+    /// <summary>Frees every tensor that the tape keeps.</summary>
     public void Release()
     {
         foreach (Tensor input in inputs) input.Dispose();

@@ -4,7 +4,7 @@ using Permafrost.Kernels.Interop;
 
 namespace Permafrost.Kernels;
 
-/// <summary>What is missing on TorchSharp's tensors: shapes as text, and bytes in and out without a 2 GB bound.</summary>
+/// <summary>Methods that TorchSharp's tensors lack: shapes as text, and access to their bytes without a limit of 2 GB.</summary>
 public static unsafe class TensorExtensions
 {
     /// <summary>Receives a tensor's bytes in pieces.</summary>
@@ -27,10 +27,10 @@ public static unsafe class TensorExtensions
     /// <summary>Whether the type holds real numbers rather than integers or flags.</summary>
     public static bool IsFloatingPoint(this ScalarType type) => type is ScalarType.Float16 or ScalarType.Float32 or ScalarType.Float64 or ScalarType.BFloat16;
 
-    /// <summary>Bytes of the elements.</summary>
+    /// <summary>The size of all elements, in bytes.</summary>
     public static long ByteCount(this Tensor tensor) => tensor.NumberOfElements * tensor.ElementSize;
 
-    /// <summary>Address of the first element of a CPU tensor.</summary>
+    /// <summary>The address of the first element of a CPU tensor.</summary>
     internal static nint Address(this Tensor tensor) => NativeMethods.TensorData(tensor.Handle);
 
     /// <summary>The element type that holds <typeparamref name="T"/>.</summary>
@@ -49,7 +49,7 @@ public static unsafe class TensorExtensions
         _ => throw new NotSupportedException($"no tensor element type holds {typeof(T).Name}"),
     };
 
-    /// <summary>Bytes of one element.</summary>
+    /// <summary>The size of one element, in bytes.</summary>
     public static int ElementBytes(this ScalarType type) => type switch
     {
         ScalarType.Byte or ScalarType.Int8 or ScalarType.Bool => 1,

@@ -2,18 +2,20 @@ using Permafrost.Kernels.Interop;
 
 namespace Permafrost.Kernels;
 
-/// <summary>Tensors from host memory, of any size, checked.</summary>
+/// <summary>Makes tensors from host memory of any size, and checks that it fits their shape.</summary>
 public static unsafe class Tensors
 {
+    private static long absorbed;
+
     /// <summary>A CPU tensor with a copy of <paramref name="data"/>, row-major.</summary>
-    /// <exception cref="ArgumentException">The data's length is not the shape's product.</exception>
+    /// <exception cref="ArgumentException">The data's length is not the product of the shape.</exception>
     public static Tensor From<T>(ReadOnlySpan<T> data, ReadOnlySpan<long> shape) where T : unmanaged
     {
         fixed (T* pointer = data) return FromMemory((byte*)pointer, (long)data.Length * sizeof(T), shape, TensorExtensions.TypeOf<T>());
     }
 
     /// <summary>A CPU tensor with a copy of <paramref name="data"/>, row-major.</summary>
-    /// <exception cref="ArgumentException">The data's length is not the shape's product.</exception>
+    /// <exception cref="ArgumentException">The data's length is not the product of the shape.</exception>
     public static Tensor From<T>(T[] data, params ReadOnlySpan<long> shape) where T : unmanaged => From((ReadOnlySpan<T>)data, shape.Length == 0 ? [data.Length] : shape);
 
     /// <summary>A scalar (no dimensions).</summary>
@@ -36,13 +38,39 @@ public static unsafe class Tensors
         return tensor;
     }
 
-    /// <summary>A CPU tensor over memory that stays the caller's: it must outlive the tensor and all its views, and is written to when they are.</summary>
+    /// <summary>Writes bytes at an address.</summary>
+    internal delegate void Fill(byte* target);
+
+    /// <summary>A CPU tensor, to be kept, whose bytes somebody writes.</summary>
+    /// <exception cref="ArgumentException">The length does not fit shape and type.</exception>
+    internal static Tensor Filled(ReadOnlySpan<long> shape, ScalarType type, long bytes, Fill fill)
+    {
+        CheckLength(bytes, shape, type);
+        Tensor tensor = torch.empty(shape, type);
+        if (bytes > 0) fill((byte*)tensor.Address());
+        return tensor;
+    }
+
+    /// <summary>A CPU tensor over memory that stays the caller's: it must outlive the tensor and all its views, and writing to those writes to it.</summary>
     /// <exception cref="ArgumentException">The length does not fit shape and type.</exception>
     public static Tensor OverMemory(byte* data, long bytes, ReadOnlySpan<long> shape, ScalarType type)
     {
         CheckLength(bytes, shape, type);
         return bytes == 0 ? torch.empty(shape, type) : NativeMethods.TensorOver(data, shape, type);
     }
+
+    /// <summary>A tensor as a parameter that TorchSharp's optimisers train; it takes the tensor's place, in nobody's scope.</summary>
+    public static TorchSharp.Modules.Parameter AsParameter(Tensor tensor)
+    {
+        // TorchSharp empties the old handle without counting it as freed.
+        Interlocked.Increment(ref absorbed);
+        var parameter = new TorchSharp.Modules.Parameter(tensor, requires_grad: true);
+        parameter.DetachFromDisposeScope();
+        return parameter;
+    }
+
+    /// <summary>The number of tensors that have become parameters, whose old handles TorchSharp still counts.</summary>
+    internal static long Absorbed => Interlocked.Read(ref absorbed);
 
     private static void CheckLength(long bytes, ReadOnlySpan<long> shape, ScalarType type)
     {

@@ -11,9 +11,9 @@ namespace Permafrost.Kernels;
 /// </summary>
 internal static unsafe class Workspace
 {
-    // What is smaller is cheap enough where it is.
+    // In bytes; smaller pieces are left to the C library, which is quick enough with them.
     private const long Smallest = 16 << 10;
-    private const long Slack = 16 << 20;
+    private const long MostSlack = 16 << 20;
 
     private static readonly Lock Gate = new();
     private static readonly Dictionary<nint, long> Used = [];
@@ -38,7 +38,7 @@ internal static unsafe class Workspace
         }
     }
 
-    /// <summary>Gives back to the system what is kept for later.</summary>
+    /// <summary>Gives the memory that is kept for later back to the system.</summary>
     public static void Trim()
     {
         lock (Gate)
@@ -66,7 +66,7 @@ internal static unsafe class Workspace
             }
             long rounded = (bytes + 4095) / 4096 * 4096;
             mostBytes = Math.Max(mostBytes, usedBytes + rounded);
-            while (Free.First is not null && usedBytes + freeBytes + rounded > mostBytes + Slack) Release(Free.First);
+            while (Free.First is not null && usedBytes + freeBytes + rounded > mostBytes + Math.Min(MostSlack, mostBytes / 2)) Release(Free.First);
             return Use(NativeMethods.MapMemory(rounded), rounded);
         }
     }

@@ -3,23 +3,37 @@ using Permafrost.Nn;
 
 namespace Permafrost.Models;
 
-/// <summary>What a backbone computes on: ids or vectors, and which of them are padding.</summary>
-/// <param name="InputIds">(B, T) int64; or null when vectors are given.</param>
-/// <param name="InputsEmbeds">(B, T, C); or null when ids are given.</param>
-/// <param name="AttentionMask">(B, T), 1 for tokens and 0 for padding; null when nothing is padded.</param>
-/// <param name="PositionIds">(B, T) int64; null for 0, 1, 2, ...</param>
-/// <param name="ReadPositions">(B, K) int64: the only positions whose last hidden state is wanted, so that the last layer need not compute the others; null for all.</param>
-/// <param name="WantHiddenStates">Return the states between the layers too.</param>
-/// <param name="WantAttentions">Return the attention probabilities too.</param>
-public sealed record BackboneInput(
-    Tensor? InputIds = null, Tensor? InputsEmbeds = null, Tensor? AttentionMask = null, Tensor? PositionIds = null, Tensor? ReadPositions = null,
-    bool WantHiddenStates = false, bool WantAttentions = false);
+/// <summary>What a backbone is.</summary>
+/// <param name="Width">C, the size of its vectors.</param>
+/// <param name="Layers">L, the number of its layers; of an encoder-decoder the encoder's and then the decoder's.</param>
+public sealed record BackboneTraits(int Width, int Layers)
+{
+    /// <summary>The longest sequence; null when there is no bound.</summary>
+    public int? LongestInput { get; init; }
 
-/// <summary>What a backbone returns.</summary>
-/// <param name="LastHiddenState">(B, T, C); (B, K, C) where positions were asked for.</param>
-/// <param name="HiddenStates">Before, between and after the layers, as Hugging Face returns them; empty unless asked for.</param>
-/// <param name="Attentions">(B, H, T, T) for each layer; empty unless asked for.</param>
-public sealed record BackboneOutput(Tensor LastHiddenState, IReadOnlyList<Tensor> HiddenStates, IReadOnlyList<Tensor> Attentions);
+    /// <summary>Whether a token only sees those before it, so that what follows the last token that counts may be left away.</summary>
+    public bool Causal { get; init; }
+
+    /// <summary>How many of the layers are a decoder's behind an encoder; 0 where there is one stack.</summary>
+    public int DecoderLayers { get; init; }
+
+    /// <summary>Whether it has an encoder and a decoder.</summary>
+    public bool EncoderDecoder => DecoderLayers > 0;
+
+    /// <summary>The id that a decoder starts from; null where there is none.</summary>
+    public int? DecoderStart { get; init; }
+
+    /// <summary>Whether it heeds <see cref="Backbone.GradientCheckpointing"/>; one that does not takes the memory that it always takes.</summary>
+    public bool GradientCheckpointing { get; init; }
+
+    /// <summary>Rows of its own token table; null where it takes vectors only.</summary>
+    public int? Vocabulary { get; init; }
+}
+
+/// <summary>Which parts of a backbone a run reaches.</summary>
+/// <param name="Vectors">Whether vectors are fed, not ids of its own token table.</param>
+/// <param name="Decoder">Whether an encoder-decoder's decoder runs, at the one token that it starts from.</param>
+public readonly record struct BackboneUse(bool Vectors, bool Decoder = false);
 
 /// <summary>A sequence model without a head: the part that is pretrained, and then frozen. Parameter names are Hugging Face's for the headless class.</summary>
 public abstract class Backbone : Module
@@ -27,17 +41,8 @@ public abstract class Backbone : Module
     /// <summary>The configuration it was made from.</summary>
     public abstract HfConfig Config { get; }
 
-    /// <summary>C, the size of its vectors.</summary>
-    public abstract int Width { get; }
-
-    /// <summary>Number of layers.</summary>
-    public abstract int Layers { get; }
-
-    /// <summary>The longest sequence; null when there is no bound.</summary>
-    public abstract int? MaxPositions { get; }
-
-    /// <summary>Whether a token only sees those before it, so that what follows the last token that counts may be left away.</summary>
-    public virtual bool Causal => false;
+    /// <summary>What it is, and what it can be fed.</summary>
+    public abstract BackboneTraits Traits { get; }
 
     /// <summary>The group of every parameter.</summary>
     public abstract IReadOnlyList<GroupRule> Groups { get; }
@@ -50,23 +55,54 @@ public abstract class Backbone : Module
 
     /// <summary>Computes the hidden states.</summary>
     /// <exception cref="PermafrostException">The sequence is longer than the positions, or the input's width is not the model's.</exception>
-    public abstract BackboneOutput Forward(BackboneInput input);
+    public abstract ModelOutputs Forward(ModelInputs input);
 
-    /// <summary>Parameters that an input of this kind never reaches (the token table when vectors are fed); they do not train.</summary>
-    public abstract IEnumerable<string> UnusedParameters(bool vectors);
+    /// <summary>Parameters that such a use never reaches (the token table when vectors are fed); they do not train.</summary>
+    public virtual IEnumerable<string> UnusedParameters(BackboneUse use) => [];
 
-    /// <summary>Bytes that a training step's forward pass keeps for the gradients, and its backward pass works with, about.</summary>
-    /// <param name="batch">Sequences.</param>
-    /// <param name="tokens">Tokens of each.</param>
-    /// <param name="firstLayer">The lowest layer that gradients reach; the number of layers where they reach none.</param>
-    /// <param name="read">Positions of each that the last layer's output is wanted of.</param>
-    public abstract long TrainingBytes(long batch, long tokens, int firstLayer, long read);
+    /// <summary>
+    /// Parameters that such a use reads, and whose gradient is zero whatever the loss: they stay frozen. Of a decoder that runs at one token, what chooses among keys.
+    /// </summary>
+    public virtual IEnumerable<string> ConstantParameters(BackboneUse use) => [];
 
-    /// <summary>Bytes that a forward pass without gradients works with, about.</summary>
-    public abstract long ForwardBytes(long batch, long tokens);
+    /// <summary>Vectors (B, T, C) for ids (B, T), from the model's own token table.</summary>
+    /// <exception cref="PermafrostException">It has none.</exception>
+    public virtual Tensor EmbedTokens(Tensor ids) => throw new PermafrostException($"{Config.ModelType} has no token table, so it takes vectors only");
 
-    /// <summary>Vectors (B, T, C) for ids, from the model's own token table.</summary>
-    public abstract Tensor EmbedTokens(Tensor ids);
+    /// <summary>The table whose rows <see cref="EmbedTokens"/> gives as they are; null where it does more, or there is none.</summary>
+    internal virtual string? TokenTable => null;
+
+    /// <summary>The vectors to compute on: those given, or the table's for the ids.</summary>
+    /// <exception cref="ArgumentException">Neither was given.</exception>
+    /// <exception cref="PermafrostException">Their width is not the model's.</exception>
+    private protected Tensor Vectors(Tensor? ids, Tensor? vectors)
+    {
+        Tensor given = vectors ?? EmbedTokens(ids ?? throw new ArgumentException("neither ids nor vectors were given", nameof(ids)));
+        return given.size(2) == Traits.Width ? given
+            : throw new PermafrostException($"the inputs are vectors of {given.size(2)} numbers, the backbone's width is {Traits.Width}");
+    }
+
+    /// <summary>Refuses outputs that cannot be had together.</summary>
+    /// <exception cref="ArgumentException">Probabilities beside positions to read, or positions to read behind a cache.</exception>
+    private protected static void CheckOutputs(ModelInputs input)
+    {
+        if (input is { OutputAttentions: true, ReadPositions: not null })
+            throw new ArgumentException("attention probabilities are those of all positions; ask for them without positions to read", nameof(input));
+        if (input is { Cache: not null, ReadPositions: not null })
+            throw new ArgumentException("a cache keeps the keys of all positions; give it without positions to read", nameof(input));
+    }
+
+    /// <summary>The refusal of a sequence that is longer than the positions.</summary>
+    private protected static PermafrostException TooLong(long tokens, long positions) =>
+        new($"a sequence of {tokens} tokens does not fit the backbone's {positions} positions; shorten it or take a longer backbone");
+
+    /// <summary>The outputs of a stack that gives its last state, then, where they are wanted, a state more than layers, and the probabilities of each layer.</summary>
+    /// <returns>The outputs, and what the stack gave behind them.</returns>
+    private protected static (ModelOutputs Outputs, Tensor[] More) Outputs(Tensor[] given, ModelInputs input, int layers)
+    {
+        int states = 1 + (input.OutputHiddenStates ? layers + 1 : 0), all = states + (input.OutputAttentions ? layers : 0);
+        return (new ModelOutputs(given[0], given[1..states], given[states..all]), given[all..]);
+    }
 
     /// <summary>The group and layer number (-1 outside the layers) of a parameter.</summary>
     /// <exception cref="InvalidOperationException">The model declares no group for it, or two.</exception>

@@ -8,8 +8,11 @@ namespace Permafrost.Models;
 public static class BackboneFolder
 {
     /// <summary>Writes <c>model.safetensors</c>, then <c>config.json</c>.</summary>
+    /// <param name="backbone">The model, of which the trained weights are taken.</param>
+    /// <param name="weights">What it was made of, of which the others are.</param>
+    /// <param name="folder">The folder.</param>
     /// <exception cref="PermafrostException">The folder cannot be written.</exception>
-    public static void Save(Backbone backbone, string folder)
+    public static void Save(Backbone backbone, FrozenWeights weights, string folder)
     {
         try
         {
@@ -19,8 +22,11 @@ public static class BackboneFolder
         {
             throw new PermafrostException($"cannot write {folder}: {error.Message.TrimEnd('.')}");
         }
-        IEnumerable<(string Name, Parameter Parameter)> parameters = backbone.NamedParameters();
-        SafetensorsWriter.Write(Path.Combine(folder, "model.safetensors"), parameters.Select(p => KeyValuePair.Create(p.Name, p.Parameter.Value)));
+        using var scope = torch.NewDisposeScope();
+        (string Name, Parameter Parameter)[] all = [.. backbone.NamedParameters()];
+        IReadOnlyDictionary<string, Tensor> frozen = weights.Copy([.. all.Where(p => !p.Parameter.IsTrained).Select(p => p.Name)]);
+        SafetensorsWriter.Write(
+            Path.Combine(folder, "model.safetensors"), all.Select(p => KeyValuePair.Create(p.Name, p.Parameter.IsTrained ? p.Parameter.Value.cpu() : frozen[p.Name])));
         AtomicFile.WriteText(Path.Combine(folder, "config.json"), backbone.Config.ToJson() + "\n");
     }
 }

@@ -3,7 +3,7 @@ using Permafrost.Nn;
 
 namespace Permafrost.Models;
 
-/// <summary>Where a backbone's weights come from (DESIGN section 3, "init").</summary>
+/// <summary>Where a backbone's weights come from.</summary>
 public static class BackboneInit
 {
     /// <summary>Raised when a scheme below changes, because a random body is known by its scheme and seed alone.</summary>
@@ -22,20 +22,26 @@ public static class BackboneInit
     /// <summary>Whether an init starts from pretrained weights.</summary>
     public static bool NeedsWeights(string init) => init is "pretrained" or "statistics" or "shuffled";
 
-    /// <summary>Draws every parameter by the architecture's own scheme.</summary>
-    /// <param name="module">The model.</param>
-    /// <param name="seed">The body's seed; a parameter's values depend on it and on the parameter's name only.</param>
-    /// <param name="unscaled">GPT-2 as of transformers 4.1: residual projections drawn like every other weight.</param>
-    /// <param name="initializerRange">The configuration's standard deviation, for <paramref name="unscaled"/>.</param>
-    /// <param name="drawn">Told of each parameter as soon as its value is there.</param>
-    public static void DrawRandom(Module module, long seed, bool unscaled = false, double initializerRange = 0.02, Action<string, Parameter>? drawn = null)
+    /// <summary>Refuses an init that a backbone cannot have.</summary>
+    /// <exception cref="UsageException">It does not exist, is another family's, or needs weights that are not there.</exception>
+    public static void Check(string init, BackboneSource source)
     {
-        foreach ((string name, Parameter parameter) in module.NamedParameters())
-        {
-            using Generator random = Initializers.GeneratorFor(seed, name);
-            parameter.Initialize(random, unscaled && name.EndsWith("c_proj.weight", StringComparison.Ordinal) ? Initializers.Normal(initializerRange) : null);
-            drawn?.Invoke(name, parameter);
-        }
+        if (All.All(known => known.Name != init)) throw new UsageException($"`init` {init} does not exist; there are {string.Join(", ", All.Select(known => known.Name))}");
+        if (init == "random-gpt2-2021" && source.Config.ModelType != "gpt2")
+            throw new UsageException($"`init` random-gpt2-2021 is a scheme of gpt2, not of {source.Config.ModelType}; use `init` random");
+        if (source.Folder is null && NeedsWeights(init))
+            throw new UsageException(
+                $"'{source.Reference}' is a preset without weights, so `init` {init} has nothing to start from; " +
+                "use `init` random, or a model folder as `backbone`");
+    }
+
+    /// <summary>Draws a parameter by the architecture's own scheme; its values depend on the body's seed and the parameter's name only.</summary>
+    internal static void Draw(FrozenWeights weights, string name, Parameter parameter)
+    {
+        // GPT-2 as of transformers 4.1: residual projections drawn like every other weight.
+        bool unscaled = weights.Init == "random-gpt2-2021" && name.EndsWith("c_proj.weight", StringComparison.Ordinal);
+        using Generator random = Initializers.GeneratorFor(weights.Seed, name);
+        parameter.Initialize(random, unscaled ? Initializers.Normal(weights.Config.Number("initializer_range", 0.02)) : null);
     }
 
     /// <summary>Replaces the pretrained values of a parameter that is neither norm nor position, as <c>statistics</c> and <c>shuffled</c> do; other inits leave it.</summary>
@@ -52,7 +58,7 @@ public static class BackboneInit
     {
         double deviation = tensor.NumberOfElements > 1 ? tensor.std(unbiased: false).Number() : 0;
         double mean = tensor.mean().Number();
-        return deviation > 0 ? torch.empty(tensor.shape).normal_(mean, deviation, random) : torch.full(tensor.shape, mean);
+        return deviation > 0 ? torch.empty(tensor.shape).normal_(mean, deviation, random) : torch.full(tensor.shape, mean.Hold());
     }
 
     private static Tensor Shuffle(Tensor tensor, Generator random) =>

@@ -83,6 +83,7 @@ public sealed record Gpt2Config
 internal sealed class Gpt2Attention : Module
 {
     private readonly Gpt2Config config;
+    private readonly string place;
     private readonly double scale;
     private readonly Conv1D qkv;
     private readonly Conv1D projection;
@@ -90,44 +91,32 @@ internal sealed class Gpt2Attention : Module
     public Gpt2Attention(Gpt2Config config, int layer)
     {
         this.config = config;
+        place = $"h.{layer}";
         scale = (config.ScaleAttention ? 1 / Math.Sqrt(config.Width / config.Heads) : 1) / (config.ScaleByLayer ? layer + 1 : 1);
         qkv = Declare("c_attn", new Conv1D(config.Width, 3 * config.Width, Initializers.Normal(config.InitializerRange)));
         projection = Declare("c_proj", new Conv1D(config.Width, config.Width, Gpt2Model.ResidualInitializer(config)));
     }
 
-    public (Tensor Output, Tensor? Probabilities) Forward(Tensor x, BackboneInput input, Tensor? readPositions, double? dropoutOverride)
+    public (Tensor Output, Tensor? Probabilities) Forward(Tensor x, ModelInputs input, Tensor? readPositions, double? dropoutOverride)
     {
         (long C, long H) = (config.Width, config.Heads);
         var settings = new AttentionSettings(H, scale, Causal: true, readPositions, input.AttentionMask, Dropout(dropoutOverride ?? config.AttentionDropout));
+        if (input.Cache is { } cache)
+        {
+            Tensor q = qkv.ForwardPart(x, 0, C);
+            (Tensor k, Tensor v) = cache.Append(place, qkv.ForwardPart(x, C, C), qkv.ForwardPart(x, 2 * C, C));
+            Tensor places = Scalars.Range(cache.Length, x.size(1), x.device).expand(x.size(0), x.size(1));
+            return (projection.Forward(q.CrossAttention(k, v, settings with { Positions = places })), null);
+        }
         if (readPositions is not null)
         {
             Tensor queries = qkv.ForwardPart(x.Rows(readPositions), 0, C), keysAndValues = qkv.ForwardPart(x, C, 2 * C);  // (B, K, C), (B, T, 2 C)
             return (projection.Forward(queries.CrossAttention(keysAndValues, settings)), null);
         }
         Tensor joint = qkv.Forward(x);  // (B, T, 3 C)
-        if (!input.WantAttentions) return (projection.Forward(joint.SelfAttention(settings)), null);
-        Tensor probabilities = Segment.Compose(inputs => Probabilities(inputs[0], input.AttentionMask), joint);  // (B, H, T, T)
-        Tensor context = Segment.Compose(inputs => Context(inputs[0], inputs[1], settings.Dropout), joint, probabilities);  // (B, T, C)
+        if (!input.OutputAttentions) return (projection.Forward(joint.SelfAttention(settings)), null);
+        (Tensor context, Tensor? probabilities) = Attention.Attend(joint.Columns(0, C), joint.Columns(C, C), joint.Columns(2 * C, C), settings, wantProbabilities: true);
         return (projection.Forward(context), probabilities);
-    }
-
-    private Tensor[] Heads(Tensor joint)
-    {
-        (long B, long T, long H) = (joint.size(0), joint.size(1), config.Heads);
-        return joint.view(B, T, 3, H, config.Width / H).permute(2, 0, 3, 1, 4).unbind(0);  // 3 times (B, H, T, D)
-    }
-
-    private Tensor Probabilities(Tensor joint, Tensor? mask)
-    {
-        Tensor[] heads = Heads(joint);
-        long T = joint.size(1);
-        return Attention.Probabilities(heads[0], heads[1], T > 1 ? AttentionMask.Causal(T, joint.device) : null, mask is null ? null : AttentionMask.Padding(mask), scale);
-    }
-
-    private Tensor Context(Tensor joint, Tensor probabilities, DropoutDraw dropout)
-    {
-        Tensor dropped = dropout.Active ? probabilities * dropout.AttentionFactors(joint.size(0), config.Heads, joint.size(1), joint.size(1), joint.device) : probabilities;
-        return dropped.matmul(Heads(joint)[2]).transpose(1, 2).reshape(joint.size(0), joint.size(1), config.Width);
     }
 }
 
@@ -168,10 +157,10 @@ internal sealed class Gpt2Block : Module
 
     /// <summary>The residual stream with what the layer before has computed, as the block's first norm adds it.</summary>
     public Tensor AddUpdate(Tensor stream, Tensor update, double? dropoutOverride) =>
-        Segment.Compose(inputs => inputs[0] + inputs[1], stream, update.FusedDropout(Dropout(dropoutOverride ?? config.ResidualDropout)));
+        Segment.Compose(inputs => inputs[0].Plus(inputs[1]), stream, update.FusedDropout(Dropout(dropoutOverride ?? config.ResidualDropout)));
 
     /// <summary>The residual stream without what the block's own feed-forward layer adds; that is the update, which the next norm adds.</summary>
-    public (Tensor Stream, Tensor Update, Tensor? Probabilities) Forward(Tensor stream, Tensor? update, BackboneInput input, Tensor? readPositions, double? dropoutOverride)
+    public (Tensor Stream, Tensor Update, Tensor? Probabilities) Forward(Tensor stream, Tensor? update, ModelInputs input, Tensor? readPositions, double? dropoutOverride)
     {
         double dropout = dropoutOverride ?? config.ResidualDropout;
         // The scope frees what no gradient needs as soon as the block is done.
@@ -189,6 +178,29 @@ internal sealed class Gpt2Block : Module
 /// <summary>GPT2Model: GPT-2 without a head.</summary>
 public sealed class Gpt2Model : Backbone
 {
+    /// <summary>The family.</summary>
+    public static Architecture Architecture { get; } = new()
+    {
+        ModelType = "gpt2",
+        Backbone = config => new Gpt2Model(config),
+        Heads = new Dictionary<string, Func<HfConfig, PretrainedModel>>
+        {
+            ["GPT2Model"] = config => new Gpt2Pretrained(config, head: false),
+            ["GPT2LMHeadModel"] = config => new Gpt2Pretrained(config, head: true),
+        },
+        BasePrefixes = ["transformer."],
+        Buffers = [".attn.bias", ".attn.masked_bias"],
+        Tied = ("wte.weight", "lm_head.weight"),
+        HeadPrefixes = ["lm_head.", "score.", "multiple_choice_head."],
+    };
+
+    /// <summary>Configurations that were published, and small ones.</summary>
+    public static IReadOnlyList<Preset> Presets { get; } =
+    [
+        Preset("gpt2-tiny", 2, 128, 2), Preset("gpt2-mini", 4, 256, 4),
+        Preset("gpt2", 12, 768, 12), Preset("gpt2-medium", 24, 1024, 16), Preset("gpt2-large", 36, 1280, 20), Preset("gpt2-xl", 48, 1600, 25),
+    ];
+
     private readonly Gpt2Config config;
     private readonly Embedding tokens;
     private readonly Embedding positions;
@@ -200,6 +212,7 @@ public sealed class Gpt2Model : Backbone
     {
         Config = hfConfig;
         config = new Gpt2Config(hfConfig);
+        Traits = new BackboneTraits(config.Width, config.Layers) { LongestInput = config.Positions, Causal = true, Vocabulary = config.VocabSize, GradientCheckpointing = true };
         tokens = Declare("wte", new Embedding(config.VocabSize, config.Width, Initializers.Normal(config.InitializerRange)));
         positions = Declare("wpe", new Embedding(config.Positions, config.Width, Initializers.Normal(config.InitializerRange)));
         blocks = [.. Enumerable.Range(0, config.Layers).Select(layer => Declare($"h.{layer}", new Gpt2Block(config, layer)))];
@@ -210,16 +223,7 @@ public sealed class Gpt2Model : Backbone
     public override HfConfig Config { get; }
 
     /// <inheritdoc/>
-    public override int Width => config.Width;
-
-    /// <inheritdoc/>
-    public override int Layers => config.Layers;
-
-    /// <inheritdoc/>
-    public override int? MaxPositions => config.Positions;
-
-    /// <inheritdoc/>
-    public override bool Causal => true;
+    public override BackboneTraits Traits { get; }
 
     /// <inheritdoc/>
     public override IReadOnlyList<GroupRule> Groups { get; } =
@@ -241,61 +245,42 @@ public sealed class Gpt2Model : Backbone
     /// <summary>The scaled scheme of GPT-2's paper, section 2.3: residual projections start smaller by sqrt(2 L).</summary>
     internal static Initializer ResidualInitializer(Gpt2Config config) => Initializers.Normal(config.InitializerRange / Math.Sqrt(2 * config.Layers));
 
+    private static Preset Preset(string name, int layers, int width, int heads) => new(name, $"GPT-2, {layers} layers of {width}, {heads} heads, 1024 positions",
+        """{"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"],""" +
+        $$""" "n_layer": {{layers}}, "n_embd": {{width}}, "n_head": {{heads}}, "n_positions": 1024, "vocab_size": 50257}""");
+
     /// <inheritdoc/>
-    public override IEnumerable<string> UnusedParameters(bool vectors) => vectors ? ["wte.weight"] : [];
+    public override IEnumerable<string> UnusedParameters(BackboneUse use) => use.Vectors ? ["wte.weight"] : [];
 
     /// <inheritdoc/>
     public override Tensor EmbedTokens(Tensor ids) => tokens.Forward(ids);
 
     /// <inheritdoc/>
-    public override long TrainingBytes(long batch, long tokens, int firstLayer, long read)
+    public override ModelOutputs Forward(ModelInputs input)
     {
-        (long C, long F, long a) = (config.Width, config.Inner, ActivationType.ElementBytes());
-        bool Trains(GroupName group) => NamedParameters().Any(p => GroupOf(p.Name).Group == group && p.Parameter.Layout != MatrixLayout.None && p.Parameter.IsTrained);
-        // Kept for each token: the stream before attention in float32; queries, keys and values. A product whose weight trains keeps its input too.
-        long keys = 4 * C + 3 * a * C + (Trains(GroupName.Attn) ? a * C : 0);
-        // And, in the last layer only where it is read, as its queries: the stream before the feed-forward, attention's output, the activation's slope.
-        long rest = 4 * C + a * (C + F) + (Trains(GroupName.Ff) ? a * (C + F) : 0);
-        // What one layer has in its hands on the way back.
-        long working = 4 * C * 4 + a * (3 * C + 3 * F), lastWorking = 4 * C * 4 + a * 4 * C;
-        long layers = config.Layers - firstLayer, full = Math.Max(0, layers - 1), last = layers > 0 ? tokens * (keys - a * C) + read * (a * C + rest + working) : 0;
-        long kept = GradientCheckpointing
-            ? layers * (4 * C + a * C) * tokens + Math.Max(full > 0 ? (keys + rest) * tokens : 0, last)  // what flows between layers, and one layer at a time
-            : full * (keys + rest) * tokens + last;
-        // A weight's packed copy until backward.
-        long packed = a == 2 ? a * NamedParameters().Where(p => p.Parameter.Layout != MatrixLayout.None && p.Parameter.IsTrained).Sum(p => p.Parameter.Elements) : 0;
-        return batch * (kept + tokens * (4 * 4 * C + (full > 0 ? working : lastWorking))) + packed;
-    }
-
-    /// <inheritdoc/>
-    public override long ForwardBytes(long batch, long tokens) => batch * tokens * (4 * 4 * config.Width + ActivationType.ElementBytes() * (5L * config.Width + 2L * config.Inner));
-
-    /// <inheritdoc/>
-    public override BackboneOutput Forward(BackboneInput input)
-    {
-        Tensor vectors = input.InputsEmbeds ?? EmbedTokens(input.InputIds ?? throw new ArgumentException("neither ids nor vectors were given", nameof(input)));
+        Tensor vectors = Vectors(input.InputIds, input.InputsEmbeds);
         long T = vectors.size(1);
-        if (vectors.size(2) != config.Width) throw new PermafrostException($"the inputs are vectors of {vectors.size(2)} numbers, the backbone's width is {config.Width}");
-        if (input is { WantAttentions: true, ReadPositions: not null })
-            throw new ArgumentException("attention probabilities are those of all positions; ask for them without positions to read", nameof(input));
-        if (T > config.Positions)
-            throw new PermafrostException($"a sequence of {T} tokens does not fit the backbone's {config.Positions} positions; shorten it or take a longer backbone");
-        (int hiddenStates, int attentions) = (input.WantHiddenStates ? config.Layers + 1 : 0, input.WantAttentions ? config.Layers : 0);
+        CheckOutputs(input);
+        if (input is { Cache: not null, OutputAttentions: true })
+            throw new ArgumentException("with a cache probabilities are not given; ask for them without one", nameof(input));
+        if ((input.Cache?.Length ?? 0) + T > config.Positions) throw TooLong(T, config.Positions);
         Tensor[] outputs = Segment.Run(inputs => RunLayers(inputs[0]!, input), vectors);
-        return new BackboneOutput(outputs[0], outputs[1..(1 + hiddenStates)], outputs[(1 + hiddenStates)..(1 + hiddenStates + attentions)]);
+        return Outputs(outputs, input, config.Layers).Outputs;
     }
 
     // The last hidden state; the states between the layers and the attention probabilities, where they are wanted.
-    private Tensor[] RunLayers(Tensor vectors, BackboneInput input)
+    private Tensor[] RunLayers(Tensor vectors, ModelInputs input)
     {
         var hiddenStates = new List<Tensor>();
         var attentions = new List<Tensor>();
         double dropout = DropoutOverride ?? config.ResidualDropout;
-        Tensor stream = vectors.AddPositions(positions.Weight.Value, input.PositionIds).FusedDropout(Dropout(DropoutOverride ?? config.EmbeddingDropout));
+        Tensor? places = input.PositionIds;
+        if (places is null && input.Cache is { } cache) places = Scalars.Range(cache.Length, vectors.size(1), vectors.device).unsqueeze(0);
+        Tensor stream = vectors.AddPositions(positions.Weight.Value, places).FusedDropout(Dropout(DropoutOverride ?? config.EmbeddingDropout));
         Tensor? update = null;
         for (int layer = 0; layer < blocks.Length; layer++)
         {
-            if (input.WantHiddenStates)
+            if (input.OutputHiddenStates)
             {
                 if (update is not null) stream = blocks[layer].AddUpdate(stream, update, DropoutOverride);
                 update = null;
@@ -306,16 +291,16 @@ public sealed class Gpt2Model : Backbone
             if (probabilities is not null) attentions.Add(probabilities);
         }
         (_, Tensor hidden) = finalNorm.Add(stream, update, Dropout(dropout, 1), ScalarType.Float32);
-        if (input.WantHiddenStates) hiddenStates.Add(hidden);
+        if (input.OutputHiddenStates) hiddenStates.Add(hidden);
         return [hidden, .. hiddenStates, .. attentions];
     }
 
-    private (Tensor Stream, Tensor Update, Tensor? Probabilities) Block(Gpt2Block block, Tensor stream, Tensor? update, BackboneInput input, Tensor? read)
+    private (Tensor Stream, Tensor Update, Tensor? Probabilities) Block(Gpt2Block block, Tensor stream, Tensor? update, ModelInputs input, Tensor? read)
     {
-        if (!GradientCheckpointing || !Training || input.WantAttentions) return block.Forward(stream, update, input, read, DropoutOverride);
+        if (!GradientCheckpointing || !training || input.OutputAttentions || input.Cache is not null) return block.Forward(stream, update, input, read, DropoutOverride);
         Tensor[] next = Segment.Checkpoint(inputs =>
         {
-            (Tensor nextStream, Tensor nextUpdate, _) = block.Forward(inputs[0]!, inputs[1], new BackboneInput(AttentionMask: inputs[2]), inputs[3], DropoutOverride);
+            (Tensor nextStream, Tensor nextUpdate, _) = block.Forward(inputs[0]!, inputs[1], new ModelInputs(AttentionMask: inputs[2]), inputs[3], DropoutOverride);
             return [nextStream, nextUpdate];
         }, stream, update, input.AttentionMask, read);
         return (next[0], next[1], null);
@@ -323,10 +308,9 @@ public sealed class Gpt2Model : Backbone
 }
 
 /// <summary>GPT2Model or GPT2LMHeadModel under Hugging Face's argument and output names.</summary>
-public sealed class Gpt2Pretrained : PretrainedModel
+public sealed class Gpt2Pretrained : DecoderPretrained
 {
     private readonly Gpt2Model model;
-    private readonly bool head;
     private readonly Linear? untiedHead;
 
     /// <summary>A model without weights yet.</summary>
@@ -334,127 +318,29 @@ public sealed class Gpt2Pretrained : PretrainedModel
     /// <param name="head">Whether there is a language-model head.</param>
     public Gpt2Pretrained(HfConfig config, bool head)
     {
-        this.head = head;
+        HasHead = head;
         model = Declare(head ? "transformer" : "", new Gpt2Model(config));
         if (head && !model.Settings.TiedHead)
-            untiedHead = Declare("lm_head", new Linear(model.Width, model.Settings.VocabSize, bias: false, Initializers.Normal(model.Settings.InitializerRange)));
+            untiedHead = Declare("lm_head", new Linear(model.Traits.Width, model.Settings.VocabSize, bias: false, Initializers.Normal(model.Settings.InitializerRange)));
     }
 
     /// <inheritdoc/>
     public override Backbone Backbone => model;
 
     /// <inheritdoc/>
-    public override string Prefix => head ? "transformer." : "";
+    public override string Prefix => HasHead ? "transformer." : "";
 
     /// <inheritdoc/>
-    public override IReadOnlyCollection<string> InputNames => ["input_ids", "attention_mask", "position_ids", "token_type_ids", "inputs_embeds", head ? "labels" : "loss_weight"];
+    protected override bool HasHead { get; }
 
     /// <inheritdoc/>
-    public override IReadOnlyDictionary<string, Tensor> Forward(IReadOnlyDictionary<string, Tensor> inputs)
-    {
-        inputs = Checked(inputs);
-        Tensor vectors = inputs.TryGetValue("inputs_embeds", out Tensor? embedded) ? embedded.to(ScalarType.Float32) : model.EmbedTokens(inputs["input_ids"]);
-        RememberInputs(vectors);
-        Tensor summed = inputs.TryGetValue("token_type_ids", out Tensor? types) ? vectors + model.EmbedTokens(types) : vectors;
-        BackboneOutput output = model.Forward(new BackboneInput(
-            InputsEmbeds: summed, AttentionMask: inputs.GetValueOrDefault("attention_mask"), PositionIds: inputs.GetValueOrDefault("position_ids"),
-            WantHiddenStates: true, WantAttentions: true));
-
-        var outputs = new Dictionary<string, Tensor>();
-        for (int i = 0; i < output.HiddenStates.Count; i++) outputs[$"hidden_states.{i}"] = output.HiddenStates[i];
-        for (int i = 0; i < output.Attentions.Count; i++) outputs[$"attentions.{i}"] = output.Attentions[i];
-        outputs["last_hidden_state"] = output.LastHiddenState;
-        if (!head)
-        {
-            // DESIGN section 5: where a model has no loss, loss_weight (B, T, C) defines one, averaged over the batch.
-            if (inputs.TryGetValue("loss_weight", out Tensor? weight) && !weight.shape.AsSpan().SequenceEqual(output.LastHiddenState.shape))
-                throw new PermafrostException($"loss_weight is {weight.Describe()}; it must be (B, T, C) = {TensorExtensions.FormatShape(output.LastHiddenState.shape)}");
-            if (weight is not null) outputs["loss"] = (output.LastHiddenState * weight).sum() / weight.size(0);
-            return outputs;
-        }
-        Tensor logits = Logits(output.LastHiddenState);
-        outputs["logits"] = logits;
-        if (inputs.TryGetValue("labels", out Tensor? labels))
-        {
-            (long T, long V) = (logits.size(1), logits.size(2));
-            if (T < 2) throw new PermafrostException("labels need at least two tokens: each is predicted from those before it");
-            // Token t predicts label t + 1; -100 does not count.
-            outputs["loss"] = torch.nn.functional.cross_entropy(logits.narrow(1, 0, T - 1).reshape(-1, V), labels.narrow(1, 1, T - 1).reshape(-1));
-        }
-        return outputs;
-    }
+    protected override string HeadName => "GPT2LMHeadModel";
 
     /// <inheritdoc/>
-    public override Tensor Generate(IReadOnlyDictionary<string, Tensor> inputs, int newTokens)
-    {
-        if (!head) throw new PermafrostException($"{model.Config.Source} names no language-model head (architectures: GPT2LMHeadModel), so it cannot generate");
-        if (!inputs.ContainsKey("input_ids")) throw new PermafrostException("input_ids is not among the inputs; generating starts from it");
-        inputs = Checked(inputs);
-        Tensor prompt = inputs["input_ids"];
-        if (prompt.size(1) + newTokens > model.MaxPositions)
-            throw new PermafrostException($"{prompt.size(1)} tokens and {newTokens} new ones do not fit the backbone's {model.MaxPositions} positions");
-        using var noGrad = torch.no_grad();
-        using var outer = torch.NewDisposeScope();
-        Tensor ids = prompt;
-        Tensor? mask = inputs.GetValueOrDefault("attention_mask"), types = inputs.GetValueOrDefault("token_type_ids");
-        if (mask is not null && !mask.ne(0).to(ScalarType.Int64).ValuesEqual(mask.eq(1).to(ScalarType.Int64)))
-            throw new PermafrostException("attention_mask holds other numbers than 1 for tokens and 0 for padding, and tokens cannot be generated behind half a token");
-        mask = mask?.to(ScalarType.Int64);
-        for (int i = 0; i < newTokens; i++)
-        {
-            using var scope = torch.NewDisposeScope();
-            // Positions count tokens, not padding, as Hugging Face's generate does.
-            Tensor? positions = mask is null ? null : (mask.cumsum(1) - 1).masked_fill(mask.eq(0), 1);
-            Tensor vectors = types is null ? model.EmbedTokens(ids) : model.EmbedTokens(ids) + model.EmbedTokens(types);
-            Tensor last = model.Forward(new BackboneInput(InputsEmbeds: vectors, AttentionMask: mask, PositionIds: positions)).LastHiddenState.narrow(1, ids.size(1) - 1, 1);
-            Tensor next = Logits(last).argmax(-1);  // (B, 1)
-            ids = scope.MoveToOuter(torch.cat([ids, next], 1));
-            if (mask is not null) mask = scope.MoveToOuter(torch.cat([mask, torch.ones([mask.size(0), 1], mask.dtype, mask.device)], 1));
-            if (types is not null) types = scope.MoveToOuter(torch.cat([types, types.narrow(1, types.size(1) - 1, 1)], 1));  // a new token is of the last one's type
-        }
-        return outer.MoveToOuter(ids);
-    }
+    protected override bool TakesTypes => true;
 
-    // Ids as int64, positions with a batch dimension; and one sentence here instead of libtorch's words from somewhere inside.
-    private Dictionary<string, Tensor> Checked(IReadOnlyDictionary<string, Tensor> given)
-    {
-        var inputs = new Dictionary<string, Tensor>(given);
-        foreach (string name in new[] { "input_ids", "position_ids", "token_type_ids", "labels" })
-            if (inputs.TryGetValue(name, out Tensor? tensor) && !tensor.dtype.IsFloatingPoint()) inputs[name] = tensor.to(ScalarType.Int64);
-        if (inputs.TryGetValue("position_ids", out Tensor? row) && row.Dimensions == 1) inputs["position_ids"] = row.unsqueeze(0);
-        Tensor? ids = inputs.GetValueOrDefault("input_ids");
-        Tensor? vectors = inputs.GetValueOrDefault("inputs_embeds");
-        if (ids is null == vectors is null)
-            throw new PermafrostException(ids is null
-                ? "neither input_ids nor inputs_embeds is among the inputs; gpt2 needs one of them"
-                : "both input_ids and inputs_embeds are among the inputs; give one of them");
-        Tensor first = ids ?? vectors!;
-        if (first.Dimensions != (ids is null ? 3 : 2) || first.NumberOfElements == 0)
-            throw new PermafrostException(ids is null
-                ? $"inputs_embeds is {first.Describe()}; it must be (B, T, {model.Width})"
-                : $"input_ids is {first.Describe()}; it must be (B, T)");
-        (long B, long T) = (first.size(0), first.size(1));
-        foreach (string name in new[] { "attention_mask", "position_ids", "token_type_ids", "labels" })
-        {
-            if (!inputs.TryGetValue(name, out Tensor? tensor)) continue;
-            bool shared = name is "position_ids" or "token_type_ids" && tensor.Dimensions == 2 && tensor.size(0) == 1;
-            if (tensor.Dimensions != 2 || tensor.size(1) != T || (tensor.size(0) != B && !shared))
-                throw new PermafrostException($"{name} is {tensor.Describe()}; it must be (B, T) = ({B}, {T})");
-        }
-        if (inputs.TryGetValue("labels", out Tensor? labels)) CheckRange("labels", labels.masked_fill(labels.eq(-100), 0), model.Settings.VocabSize);
-        CheckRange("input_ids", ids, model.Settings.VocabSize);
-        CheckRange("token_type_ids", inputs.GetValueOrDefault("token_type_ids"), model.Settings.VocabSize);
-        CheckRange("position_ids", inputs.GetValueOrDefault("position_ids"), model.Settings.Positions);
-        return inputs;
-    }
+    private protected override ForwardInputs.Bounds Bounds => new(model.Traits.Width, model.Settings.VocabSize, model.Settings.Positions, model.Settings.VocabSize);
 
-    private static void CheckRange(string name, Tensor? ids, int rows)
-    {
-        if (ids is null) return;
-        if (ids.dtype.IsFloatingPoint()) throw new PermafrostException($"{name} is {ids.Describe()}; ids are whole numbers");
-        (long low, long high) = (ids.min().Integer(), ids.max().Integer());
-        if (low < 0 || high >= rows) throw new PermafrostException($"{name} holds {(low < 0 ? low : high)}; the model has 0 to {rows - 1}");
-    }
-
-    private Tensor Logits(Tensor hidden) => torch.nn.functional.linear(hidden, untiedHead is null ? model.Tokens.Weight.Value : untiedHead.Weight.Value);
+    /// <inheritdoc/>
+    protected override Tensor Logits(Tensor hidden) => torch.nn.functional.linear(hidden, (untiedHead?.Weight ?? model.Tokens.Weight).Value);
 }

@@ -3,17 +3,36 @@ using Permafrost.Formats;
 
 namespace Permafrost.Models;
 
-/// <summary>A model family.</summary>
-/// <param name="ModelType">Hugging Face's name of the family.</param>
-/// <param name="Backbone">Makes the headless model.</param>
-/// <param name="Heads">By class name, as in <c>architectures</c>: makes the model with that head.</param>
-/// <param name="BasePrefixes">Prefixes that checkpoints of the family put before the backbone's names.</param>
-/// <param name="Buffers">Endings of tensors in checkpoints that are buffers, not weights.</param>
-/// <param name="Tied">The token table's name and, where a configuration ties them, the head's: a checkpoint may hold the one or the other.</param>
-/// <param name="HeadPrefixes">Beginnings of tensors in checkpoints that belong to a head; skipped when the head is not wanted, or is tied.</param>
-public sealed record Architecture(
-    string ModelType, Func<HfConfig, Backbone> Backbone, IReadOnlyDictionary<string, Func<HfConfig, PretrainedModel>> Heads, string[] BasePrefixes, string[] Buffers,
-    (string Table, string Head) Tied, string[] HeadPrefixes);
+/// <summary>A model family: how its model is made, and what its checkpoints call things.</summary>
+public sealed record Architecture
+{
+    /// <summary>Hugging Face's name of the family.</summary>
+    public required string ModelType { get; init; }
+
+    /// <summary>Makes the headless model, without weights yet.</summary>
+    public required Func<HfConfig, Backbone> Backbone { get; init; }
+
+    /// <summary>By class name, as in <c>architectures</c>: makes the model with that head.</summary>
+    public IReadOnlyDictionary<string, Func<HfConfig, PretrainedModel>> Heads { get; init; } = new Dictionary<string, Func<HfConfig, PretrainedModel>>();
+
+    /// <summary>Prefixes that checkpoints of the family put before the backbone's names.</summary>
+    public IReadOnlyList<string> BasePrefixes { get; init; } = [];
+
+    /// <summary>Endings of tensors in checkpoints that are buffers, not weights.</summary>
+    public IReadOnlyList<string> Buffers { get; init; } = [];
+
+    /// <summary>The token table's name and, where a configuration ties them, the head's: a checkpoint may hold the one or the other.</summary>
+    public (string Table, string Head)? Tied { get; init; }
+
+    /// <summary>Whether they are tied where the configuration does not say.</summary>
+    public bool TiedByDefault { get; init; } = true;
+
+    /// <summary>Endings of parameter names and the endings that older checkpoints have in their place.</summary>
+    public IReadOnlyList<(string Name, string Old)> OldEndings { get; init; } = [];
+
+    /// <summary>Beginnings of tensors in checkpoints that belong to a head; skipped when the head is not wanted, or is tied.</summary>
+    public IReadOnlyList<string> HeadPrefixes { get; init; } = [];
+}
 
 /// <summary>A named configuration, for random bodies.</summary>
 /// <param name="Name">The name after <c>--backbone</c>.</param>
@@ -31,18 +50,17 @@ public static class ModelRegistry
     /// <summary>The families, by Hugging Face's <c>model_type</c>.</summary>
     public static IReadOnlyList<Architecture> Architectures { get; } =
     [
-        new("gpt2", config => new Gpt2Model(config), new Dictionary<string, Func<HfConfig, PretrainedModel>>
-        {
-            ["GPT2Model"] = config => new Gpt2Pretrained(config, head: false),
-            ["GPT2LMHeadModel"] = config => new Gpt2Pretrained(config, head: true),
-        }, ["transformer."], [".attn.bias", ".attn.masked_bias"], ("wte.weight", "lm_head.weight"), ["lm_head.", "score.", "multiple_choice_head."]),
+        Gpt2Model.Architecture, BertModel.Architecture, RobertaModel.Architecture, DistilBertModel.Architecture, VitModel.Architecture,
+        T5Model.Architecture, BartModel.Architecture, LongformerModel.Architecture, .. LlamaModel.Architectures, LinformerModel.Architecture,
+        LstmModel.Architecture, LnLstmModel.Architecture, IdentityModel.Architecture, AttentionOnlyModel.Architecture,
     ];
 
     /// <summary>The presets.</summary>
     public static IReadOnlyList<Preset> Presets { get; } =
     [
-        Gpt2("gpt2-tiny", 2, 128, 2), Gpt2("gpt2-mini", 4, 256, 4),
-        Gpt2("gpt2", 12, 768, 12), Gpt2("gpt2-medium", 24, 1024, 16), Gpt2("gpt2-large", 36, 1280, 20), Gpt2("gpt2-xl", 48, 1600, 25),
+        .. Gpt2Model.Presets, .. BertModel.Presets, .. RobertaModel.Presets, .. DistilBertModel.Presets, .. VitModel.Presets,
+        .. T5Model.Presets, .. BartModel.Presets, .. LongformerModel.Presets, .. LlamaModel.Presets, .. LinformerModel.Presets,
+        .. LstmModel.Presets, .. LnLstmModel.Presets, .. IdentityModel.Presets, .. AttentionOnlyModel.Presets,
     ];
 
     /// <summary>The family of a configuration.</summary>
@@ -57,13 +75,11 @@ public static class ModelRegistry
     public static PretrainedModel CreateWithHead(HfConfig config)
     {
         Architecture architecture = Find(config);
+        if (architecture.Heads.Count == 0)
+            throw new PermafrostException($"{config.Source}: {config.ModelType} has no class that can be called by itself; adapt it to a task instead");
         string name = config.Architecture ?? architecture.Heads.Keys.First();
         return architecture.Heads.TryGetValue(name, out Func<HfConfig, PretrainedModel>? create) ? create(config)
             : throw new PermafrostException(
                 $"{config.Source}: the architecture '{name}' is not known; of {config.ModelType} there are {string.Join(", ", architecture.Heads.Keys)}");
     }
-
-    private static Preset Gpt2(string name, int layers, int width, int heads) => new(name, $"GPT-2, {layers} layers of {width}, {heads} heads, 1024 positions",
-        """{"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"],""" +
-        $$""" "n_layer": {{layers}}, "n_embd": {{width}}, "n_head": {{heads}}, "n_positions": 1024, "vocab_size": 50257}""");
 }

@@ -2,7 +2,7 @@ using System.Text.RegularExpressions;
 
 namespace Permafrost.Models;
 
-/// <summary>The groups that every parameter is in exactly one of (DESIGN section 3).</summary>
+/// <summary>The groups that every parameter is in exactly one of.</summary>
 public enum GroupName
 {
     /// <summary>The new map in front of the backbone.</summary>
@@ -30,7 +30,8 @@ public enum GroupName
 /// <summary>One line of a model's declaration of groups.</summary>
 /// <param name="Pattern">A parameter name; <c>{layer}</c> stands for a layer's number, a trailing <c>*</c> for any rest.</param>
 /// <param name="Group">The group of the parameters that match.</param>
-public sealed record GroupRule(string Pattern, GroupName Group)
+/// <param name="FirstLayer">What is added to the layer's number: of a decoder's layers the number of the encoder's, which come first.</param>
+public sealed record GroupRule(string Pattern, GroupName Group, int FirstLayer = 0)
 {
     private readonly Regex regex = new(
         "^" + Regex.Escape(Pattern).Replace(@"\{layer}", @"(?<layer>\d+)", StringComparison.Ordinal).Replace(@"\*", ".+", StringComparison.Ordinal) + "$");
@@ -39,7 +40,7 @@ public sealed record GroupRule(string Pattern, GroupName Group)
     public bool Matches(string name, out int layer)
     {
         Match match = regex.Match(name);
-        layer = match.Groups["layer"].Success ? int.Parse(match.Groups["layer"].ValueSpan) : -1;
+        layer = match.Groups["layer"].Success ? FirstLayer + int.Parse(match.Groups["layer"].ValueSpan) : -1;
         return match.Success;
     }
 }

@@ -1,10 +1,11 @@
 using System.Buffers.Binary;
 using System.Security.Cryptography;
 using System.Text;
+using Permafrost.Kernels;
 
 namespace Permafrost.Nn;
 
-/// <summary>How a parameter's start value is drawn.</summary>
+/// <summary>Draws a parameter's start value.</summary>
 /// <param name="tensor">The parameter, uninitialised, to be filled in place.</param>
 /// <param name="random">The generator to draw from.</param>
 public delegate void Initializer(Tensor tensor, Generator random);
@@ -13,13 +14,24 @@ public delegate void Initializer(Tensor tensor, Generator random);
 public static class Initializers
 {
     /// <summary>All zeros.</summary>
-    public static Initializer Zeros { get; } = (tensor, _) => tensor.fill_(0);
+    public static Initializer Zeros { get; } = (tensor, _) => tensor.fill_(0.Hold());
 
     /// <summary>All ones.</summary>
-    public static Initializer Ones { get; } = (tensor, _) => tensor.fill_(1);
+    public static Initializer Ones { get; } = (tensor, _) => tensor.fill_(1.Hold());
 
     /// <summary>Normal with mean 0.</summary>
     public static Initializer Normal(double standardDeviation) => (tensor, random) => tensor.normal_(0, standardDeviation, random);
+
+    /// <summary>Normal with mean 0, without numbers beyond <paramref name="bound"/>, which are drawn again (torch.nn.init.trunc_normal_, whose default bound is 2).</summary>
+    public static Initializer TruncatedNormal(double standardDeviation, double bound = 2) => (tensor, random) =>
+    {
+        using var scope = torch.NewDisposeScope();
+        tensor.normal_(0, standardDeviation, random);
+        for (Tensor beyond = Beyond(); beyond.NumberOfElements > 0; beyond = Beyond())
+            tensor.view(-1).index_copy_(0, beyond, torch.empty(beyond.shape).normal_(0, standardDeviation, random));
+
+        Tensor Beyond() => tensor.view(-1).abs().gt(bound.Hold()).nonzero().view(-1);
+    };
 
     /// <summary>Uniform on [-bound, bound).</summary>
     public static Initializer Uniform(double bound) => (tensor, random) => tensor.uniform_(-bound, bound, random);
@@ -35,7 +47,7 @@ public static class Initializers
         Tensor normal = torch.empty(wide ? [tensor.size(1), tensor.size(0)] : tensor.shape, ScalarType.Float32).normal_(0, 1, random);
         (Tensor q, Tensor r) = torch.linalg.qr(normal);
         q = q * r.diagonal().sign();  // makes the distribution uniform over orthogonal matrices
-        tensor.copy_((wide ? q.transpose(0, 1) : q) * gain);
+        tensor.copy_((wide ? q.transpose(0, 1) : q).Times(gain));
     };
 
     /// <summary>

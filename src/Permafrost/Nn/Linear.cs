@@ -12,13 +12,13 @@ public sealed class Linear : Module
         if (bias) Bias = Declare("bias", [outputs], biasInitializer ?? Initializers.LinearDefault(inputs));
     }
 
-    /// <summary>(outputs, inputs).</summary>
+    /// <summary>The weight, (outputs, inputs).</summary>
     public Parameter Weight { get; }
 
-    /// <summary>(outputs), or null.</summary>
+    /// <summary>The bias, (outputs); null for a map without one.</summary>
     public Parameter? Bias { get; }
 
-    /// <summary>Applies the map to the last dimension, and an activation after it.</summary>
+    /// <summary>Applies the map, and then an activation, to the last dimension.</summary>
     public Tensor Forward(Tensor x, Activation? activation = null) => LinearMap.Apply(x, Weight, Bias, Weight.Shape[0], activation, ActivationType);
 }
 
@@ -28,7 +28,7 @@ internal static class LinearMap
     public static Tensor Apply(Tensor x, Parameter weight, Parameter? bias, long outputs, Activation? activation, ScalarType type)
     {
         bool outputsFirst = weight.Layout == MatrixLayout.OutputsFirst && !weight.IsPacked;
-        Tensor y = x.FusedLinear(weight.Stored, bias?.Value, outputs, activation?.Fused ?? FusedActivation.None, type, outputsFirst);
+        Tensor y = x.FusedLinear(weight.Matrix, bias?.Value, outputs, activation?.Fused ?? FusedActivation.None, type, outputsFirst);
         return activation is { Fused: null } ? Segment.Compose(inputs => activation.Function(inputs[0]), y) : y;
     }
 }

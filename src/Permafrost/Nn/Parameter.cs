@@ -2,22 +2,25 @@ using Permafrost.Kernels;
 
 namespace Permafrost.Nn;
 
-/// <summary>How a parameter is multiplied with, which decides whether a frozen one can be packed.</summary>
+/// <summary>How a parameter enters a matrix product, which decides whether a frozen one can be packed.</summary>
 public enum MatrixLayout
 {
     /// <summary>Not as a matrix: norms, biases, tables.</summary>
     None,
     /// <summary>As (inputs, outputs).</summary>
     InputsFirst,
-    /// <summary>As (outputs, inputs).</summary>
+    /// <summary>As (outputs, inputs), where the dimensions behind the first together are the inputs.</summary>
     OutputsFirst,
 }
 
-/// <summary>A weight of a model: a name, a shape, a way to draw its start value, and, once loaded or drawn, its tensor.</summary>
+/// <summary>
+/// A weight of a model: a name, a shape, a way to draw its start value, and, once there, its tensor. A trained one is the model's own; a frozen one is a view of memory that other
+/// models may share, and only the layer that declared it uses it.
+/// </summary>
 /// <param name="name">The name within its module, as in Hugging Face's state dictionary.</param>
 /// <param name="shape">Sizes along the dimensions.</param>
 /// <param name="initializer">The architecture's published distribution.</param>
-/// <param name="layout">How it is multiplied with.</param>
+/// <param name="layout">How it enters a matrix product.</param>
 public sealed class Parameter(string name, long[] shape, Initializer initializer, MatrixLayout layout = MatrixLayout.None)
 {
     private Tensor? value;
@@ -32,10 +35,13 @@ public sealed class Parameter(string name, long[] shape, Initializer initializer
     /// <summary>The architecture's published distribution.</summary>
     public Initializer Initializer { get; } = initializer;
 
-    /// <summary>How it is multiplied with.</summary>
+    /// <summary>How it enters a matrix product.</summary>
     public MatrixLayout Layout { get; } = layout;
 
-    /// <summary>Number of elements.</summary>
+    /// <summary>Whether it is a constant that is stored with the weights: it never trains, and may be missing from a checkpoint.</summary>
+    public bool IsBuffer { get; init; }
+
+    /// <summary>The number of elements, the product of <see cref="Shape"/>.</summary>
     public long Elements => Shape.Aggregate(1L, (product, size) => product * size);
 
     /// <summary>The tensor. It belongs to the parameter, not to any scope.</summary>
@@ -44,7 +50,7 @@ public sealed class Parameter(string name, long[] shape, Initializer initializer
     {
         get => value ?? throw new InvalidOperationException(
             $"the parameter {Name}{TensorExtensions.FormatShape(Shape)} " +
-            (packed is null ? "was neither loaded nor initialised" : "is frozen and packed, so only its layer can use it"));
+            (packed is null ? "was neither loaded nor drawn, or its model was disposed of" : "is frozen and packed, so only its layer can use it"));
         set
         {
             if (!value.HasShape(Shape))
@@ -57,8 +63,11 @@ public sealed class Parameter(string name, long[] shape, Initializer initializer
     /// <summary>Whether a value is there, packed or not.</summary>
     public bool HasValue => value is not null || packed is not null;
 
-    /// <summary>Whether it trains.</summary>
+    /// <summary>Whether it requires a gradient.</summary>
     public bool IsTrained => value is { requires_grad: true };
+
+    /// <summary>The tensor as TorchSharp's optimisers take it; null where it does not train.</summary>
+    public TorchSharp.Modules.Parameter? Trained => value as TorchSharp.Modules.Parameter;
 
     /// <summary>Whether it is held in packed form only.</summary>
     public bool IsPacked => packed is not null;
@@ -66,27 +75,39 @@ public sealed class Parameter(string name, long[] shape, Initializer initializer
     /// <summary>What is held in memory: the tensor, or its packed form.</summary>
     public Tensor Stored => packed ?? Value;
 
-    /// <summary>
-    /// Rounds a weight that will never train to bfloat16, and frees the float32 one: packed where this processor multiplies bfloat16, else as it is.
-    /// What is not multiplied as a matrix (norms, biases, tables) stays float32.
-    /// </summary>
-    public void FreezeAsBFloat16()
+    /// <summary><see cref="Stored"/> as a product reads it: a convolution's kernels (outputs, channels, height, width) are the rows of a matrix.</summary>
+    internal Tensor Matrix => packed ?? (Shape.Length <= 2 ? Value : Value.Reshaped(Shape[0], Elements / Shape[0]));
+
+    /// <summary>Makes it a trained parameter; nobody else may hold its memory.</summary>
+    public void Train()
     {
-        if (Layout == MatrixLayout.None || packed is not null) return;
-        using var noGrad = torch.no_grad();
-        if (Value.IsOnCpu() && KernelSet.MultipliesBFloat16)
+        if (value is TorchSharp.Modules.Parameter) return;
+        value = Tensors.AsParameter(Value);
+    }
+
+    /// <summary>Takes a frozen value that others share: its handle is this parameter's, its memory is not.</summary>
+    /// <param name="tensor">A plain tensor of the parameter's shape, or a matrix in packed form.</param>
+    /// <param name="isPacked">Whether <paramref name="tensor"/> is in packed form.</param>
+    public void Share(Tensor tensor, bool isPacked)
+    {
+        if (!isPacked)
         {
-            packed = Value.Pack(transposed: Layout == MatrixLayout.OutputsFirst).DetachFromDisposeScope();
-            value!.Dispose();
-            value = null;
+            Value = tensor;
+            return;
         }
-        else Value = Value.to(ScalarType.BFloat16);
+        Free();
+        packed = tensor.DetachFromDisposeScope();
     }
 
     /// <summary>Moves it to a device.</summary>
+    /// <exception cref="PermafrostException">It is packed for the processor.</exception>
     public void To(Device device)
     {
-        if (value is not null) Value = value.to(device);
+        if (packed is not null && !device.IsCpu()) throw new PermafrostException("weights that are packed for the processor cannot be moved; make the model on the device");
+        if (value is null || (value.device_type == device.type && (device.index < 0 || value.device_index == device.index))) return;
+        bool trained = value.requires_grad;
+        using (torch.no_grad()) Value = value.detach().to(device);
+        if (trained) Train();
     }
 
     /// <summary>Draws the start value.</summary>

@@ -1,20 +1,20 @@
 using System.Text.Json;
 using System.Text.Json.Nodes;
-using Permafrost.Training;
+using Permafrost.Runs;
 
 namespace Permafrost.Studies;
 
-/// <summary>One value of metrics.jsonl over the steps.</summary>
+/// <summary>The values of one key of metrics.jsonl over the steps.</summary>
 internal sealed class Curve
 {
-    // Enough for any screen; a page of many long runs stays a few megabytes.
+    // Enough for any screen, and few enough that a page of many long runs stays at a few megabytes.
     private const int MostPoints = 2000;
     private const double Smoothing = 0.6;
 
     /// <summary>Steps, rising.</summary>
     public List<long> Steps { get; } = [];
 
-    /// <summary>Values; null where the number was not finite, or an accuracy no share from 0 to 1.</summary>
+    /// <summary>Values; null where the number was not finite, or an accuracy was not a share from 0 to 1.</summary>
     public List<double?> Values { get; } = [];
 
     /// <summary>Appends a point; a step that was there already, as in a log that went back to a checkpoint, replaces what came since.</summary>
@@ -48,7 +48,9 @@ internal sealed class Curve
         return thin;
     }
 
-    /// <summary>The exponential moving average of the values, weighted so that it does not lean towards zero at its start: as report.js draws it before its slider is moved.</summary>
+    /// <summary>
+    /// The exponential moving average of the values, weighted so that it does not lean towards zero at its start: as report.js draws it before its slider is moved.
+    /// </summary>
     public List<double?> Smoothed()
     {
         double sum = 0, scale = 0;
@@ -74,14 +76,22 @@ internal sealed class Curve
                     bool isNumber = node is JsonValue value && value.GetValueKind() == JsonValueKind.Number;
                     if (key is "step" or "time" || !(isNumber || node is null)) continue;
                     if (!curves.TryGetValue(key, out Curve? curve)) curves[key] = curve = new Curve();
-                    curve.Add(step, isNumber && node!.GetValue<double>() is var number64 && double.IsFinite(number64) && (number64 is >= 0 and <= 1 || !key.Contains("accuracy", StringComparison.Ordinal)) ? number64 : null);
+                    curve.Add(step, Plotted(key, node));
                 }
             }
             catch (Exception error) when (error is ArgumentException or InvalidOperationException)
             {
-                // A key twice, or text that is no Unicode: as little ours as a torn line.
+                // A key twice, or text that is not Unicode: a damaged line is skipped, like a torn one.
             }
         }
         return curves;
+    }
+
+    private static double? Plotted(string key, JsonNode? number)
+    {
+        if (number is null) return null;
+        double value = number.GetValue<double>();
+        bool isShare = key.Contains("accuracy", StringComparison.Ordinal);
+        return double.IsFinite(value) && (value is >= 0 and <= 1 || !isShare) ? value : null;
     }
 }

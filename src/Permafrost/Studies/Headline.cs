@@ -3,8 +3,8 @@ using System.Globalization;
 namespace Permafrost.Studies;
 
 /// <summary>A run in one sentence: what it scored, and whether a trivial rule would have scored that too.</summary>
-/// <param name="Score">How it begins: the score, or that there is none.</param>
-/// <param name="Rest">How it goes on.</param>
+/// <param name="Score">The beginning of the sentence: the score, or that there is none.</param>
+/// <param name="Rest">The rest of the sentence.</param>
 internal sealed record Headline(string Score, string Rest)
 {
     public override string ToString() => Score + Rest;
@@ -27,24 +27,27 @@ internal sealed record Headline(string Score, string Rest)
     /// <summary>A share as a percentage.</summary>
     public static string Percent(double share) => (100 * share).ToString("F2", CultureInfo.InvariantCulture) + "\u00a0%";
 
-    /// <summary>A whole number with its thousands apart.</summary>
+    /// <summary>A whole number with commas between its thousands.</summary>
     public static string Count(double number) => number.ToString("N0", CultureInfo.InvariantCulture);
 
-    /// <summary>Seconds for people.</summary>
-    public static string Duration(double seconds) =>
-        seconds < 100 ? seconds.ToString(seconds < 10 ? "F1" : "F0", CultureInfo.InvariantCulture) + "\u00a0s"
-        : seconds < 5970 ? FormattableString.Invariant($"{Math.Round(seconds) / 60:F1}\u00a0min")
-        : FormattableString.Invariant($"{seconds / 3600:F1}\u00a0h");
+    /// <summary>A duration in seconds, minutes or hours.</summary>
+    public static string Duration(double seconds) => seconds switch
+    {
+        < 10 => FormattableString.Invariant($"{seconds:F1}\u00a0s"),
+        < 100 => FormattableString.Invariant($"{seconds:F0}\u00a0s"),
+        < 5970 => FormattableString.Invariant($"{Math.Round(seconds) / 60:F1}\u00a0min"),
+        _ => FormattableString.Invariant($"{seconds / 3600:F1}\u00a0h"),
+    };
 
     // A score within two standard errors of the best trivial rule's shows nothing.
     private static string Verdict(ReportRun run, string split, double score)
     {
-        if (run.Floors() is not [(string rule, double floor), ..]) return ", with no floor measured beside it";
-        string named = $"the best trivial rule ({FloorNames.Of(rule)}, {Percent(floor)})";
+        if (run.Baselines() is not [(string rule, double baseline), ..]) return ", with no baseline measured beside it";
+        string named = $"the best trivial rule ({BaselineNames.Of(rule)}, {Percent(baseline)})";
         double count = run.Number("metrics", split, "count") ?? 0;
-        double error = count > 0 ? Math.Sqrt((score * (1 - score) + floor * (1 - floor)) / count) : 0;
-        return score - floor > 2 * error ? $", against {Percent(floor)} by the best trivial rule ({FloorNames.Of(rule)})"
-            : score >= floor ? $": no better than {named}, within two standard errors" : $": worse than {named}";
+        double error = count > 0 ? Math.Sqrt((score * (1 - score) + baseline * (1 - baseline)) / count) : 0;
+        if (score - baseline > 2 * error) return $", against {Percent(baseline)} by the best trivial rule ({BaselineNames.Of(rule)})";
+        return score >= baseline ? $": no better than {named}, within two standard errors" : $": worse than {named}";
     }
 
     private static string Effort(ReportRun run)

@@ -1,12 +1,12 @@
 namespace Permafrost.Studies;
 
-/// <summary>Which plots a report has: the one account of them for the page's script, its static figures, and figures as files.</summary>
+/// <summary>The plots of a report, the same for the page's script, its static figures and figures as files.</summary>
 internal sealed class ReportFigures
 {
     private const int Colours = 6;
     private const int Dashes = 3;
 
-    // Plots in the order of the page; what else a run logs of its validation follows.
+    // Plots in the order of the page; other values that a run logs of its validation follow.
     private static readonly (string Key, string Title, string Unit)[] Known =
     [
         ("train/loss", "Training loss", "nats"),
@@ -47,14 +47,14 @@ internal sealed class ReportFigures
     }
 
     /// <summary>The best trivial rule of each task, the highest score first.</summary>
-    public IEnumerable<(string Task, string Name, double Score)> Floors()
+    public IEnumerable<(string Task, string Name, double Score)> Baselines()
     {
         bool several = runs.Select(run => run.Fact("task")).Distinct().Skip(1).Any();
-        return runs.Where(run => run.Floors().Count > 0).GroupBy(run => run.Fact("task")).Select(task =>
+        return runs.Where(run => run.Baselines().Count > 0).GroupBy(run => run.Fact("task")).Select(task =>
         {
-            (string rule, double score) = task.Select(run => run.Floors()[0]).MaxBy(floor => floor.Score);
-            return (task.Key, $"{(several ? task.Key + " " : "")}floor: {FloorNames.Of(rule)}", score);
-        }).OrderByDescending(floor => floor.score);
+            (string rule, double score) = task.Select(run => run.Baselines()[0]).MaxBy(baseline => baseline.Score);
+            return (task.Key, $"{(several ? task.Key + " " : "")}baseline: {BaselineNames.Of(rule)}", score);
+        }).OrderByDescending(baseline => baseline.score);
     }
 
     private static bool IsSmooth(string key) => key.StartsWith("train/", StringComparison.Ordinal);
@@ -69,7 +69,7 @@ internal sealed class ReportFigures
             (int colour, int dash) = Look(i);
             curves.Add(new FigureCurve(labels[i], colour, dash, curve.Steps, curve.Values, IsSmooth(key) ? curve.Smoothed() : curve.Values));
         }
-        FigureFloor[] floors = key == "eval/accuracy" ? [.. Floors().Select(floor => new FigureFloor(floor.Name, floor.Score))] : [];
-        return new Figure(title, unit, key.Contains("accuracy", StringComparison.Ordinal), first, last, curves, floors);
+        FigureBaseline[] baselines = key == "eval/accuracy" ? [.. Baselines().Select(baseline => new FigureBaseline(baseline.Name, baseline.Score))] : [];
+        return new Figure(title, unit, key.Contains("accuracy", StringComparison.Ordinal), first, last, curves, baselines);
     }
 }

@@ -3,8 +3,8 @@ namespace Permafrost.Studies;
 /// <summary>What goes into a report's page beside its runs.</summary>
 public sealed record ReportOptions
 {
-    /// <summary>Sentences on the runs together, above what is said of each.</summary>
-    public IReadOnlyList<string> Findings { get; init; } = [];
+    /// <summary>What the page opens with, in place of a sentence on each run; null for those.</summary>
+    public ReportLead? Lead { get; init; }
 
     /// <summary>Whether uPlot draws the curves, to zoom into, switch and smooth. By default where the build holds uPlot.</summary>
     public bool Interactive { get; init; } = RunReport.HasCharts;

@@ -35,7 +35,7 @@ internal sealed class ReportRun
     /// <summary>Files that are not there.</summary>
     public List<string> Missing { get; } = [];
 
-    /// <summary>What is wrong with those that are.</summary>
+    /// <summary>Sentences about files that are there but damaged.</summary>
     public List<string> Damage { get; } = [];
 
     /// <summary>The last step that was logged; -1 without any.</summary>
@@ -44,7 +44,7 @@ internal sealed class ReportRun
     /// <summary>Whether a folder holds any of the files of a run.</summary>
     public static bool IsRun(string path) => new[] { "config.yaml", "metrics.jsonl", "results.json" }.Any(file => File.Exists(System.IO.Path.Combine(path, file)));
 
-    /// <summary>Reads what there is.</summary>
+    /// <summary>Reads whatever files of a run the folder holds.</summary>
     public static ReportRun Read(string path)
     {
         var run = new ReportRun(path);
@@ -61,7 +61,7 @@ internal sealed class ReportRun
     /// <summary>A fact of results.json, or else of config.yaml, as text; empty when neither has it.</summary>
     public string Fact(string key) => Results?[key] is JsonValue value ? value.ToString() : Options.GetValueOrDefault(key, "");
 
-    /// <summary>A number of results.json; null when it is not there or no number.</summary>
+    /// <summary>A number of results.json; null when it is missing or not a number.</summary>
     public double? Number(params ReadOnlySpan<string> keys)
     {
         JsonNode? node = Results;
@@ -69,20 +69,35 @@ internal sealed class ReportRun
         return node is JsonValue value && value.TryGetValue(out double number) && double.IsFinite(number) ? number : null;
     }
 
-    /// <summary>A share of results.json, from 0 to 1; null when it is not there or no share.</summary>
+    /// <summary>A share of results.json, from 0 to 1; null when it is missing or not a share.</summary>
     public double? Share(params ReadOnlySpan<string> keys) => Number(keys) is >= 0 and <= 1 and var share ? share : null;
 
-    /// <summary>The floors by rule, the highest first.</summary>
-    public IReadOnlyList<(string Rule, double Score)> Floors() =>
-        [.. ((Results?["floors"] as JsonObject)?.Select(floor => (floor.Key, Share("floors", floor.Key) ?? double.NaN)) ?? []).Where(floor => !double.IsNaN(floor.Item2)).OrderByDescending(floor => floor.Item2)];
+    /// <summary>The baselines by rule, the highest first.</summary>
+    public IReadOnlyList<(string Rule, double Score)> Baselines()
+    {
+        var baselines = new List<(string Rule, double Score)>();
+        foreach (string[] path in BaselinePaths())
+            if (Share(path) is { } score) baselines.Add((path[^1], score));
+        return [.. baselines.OrderByDescending(baseline => baseline.Score)];
+    }
+
+    // Trivial and strong ones; the first versions had only trivial ones, and called them floors.
+    private IEnumerable<string[]> BaselinePaths()
+    {
+        foreach (string key in new[] { "baselines", "floors" })
+            foreach ((string name, JsonNode? node) in Results?[key] as JsonObject ?? [])
+                foreach (string[] path in node is JsonObject rules ? rules.Select(rule => new[] { key, name, rule.Key }) : [[key, name]]) yield return path;
+    }
 
     private void CheckShares()
     {
         var keys = new List<string[]>();
         foreach ((string split, JsonNode? scores) in Results?["metrics"] as JsonObject ?? [])
-            keys.AddRange((scores as JsonObject ?? []).Where(score => score.Key.Contains("accuracy", StringComparison.Ordinal)).Select(score => new[] { "metrics", split, score.Key }));
-        keys.AddRange((Results?["floors"] as JsonObject ?? []).Select(floor => new[] { "floors", floor.Key }));
-        foreach (string[] path in keys.Where(path => Share(path) is null)) Damage.Add($"{System.IO.Path.Combine(Path, "results.json")} is damaged: {string.Join('.', path)} is no share from 0 to 1");
+            foreach ((string metric, _) in scores as JsonObject ?? [])
+                if (metric.Contains("accuracy", StringComparison.Ordinal)) keys.Add(["metrics", split, metric]);
+        keys.AddRange(BaselinePaths());
+        string file = System.IO.Path.Combine(Path, "results.json");
+        foreach (string[] key in keys.Where(key => Share(key) is null)) Damage.Add($"{file} is damaged: {string.Join('.', key)} is not a share from 0 to 1");
     }
 
     private T? Open<T>(string file, Func<string, T?> read)
@@ -104,7 +119,7 @@ internal sealed class ReportRun
         }
     }
 
-    // Line by line, as RunConfig writes it: a report needs no YAML parser, and should not fail where one would.
+    // Read line by line, as RunConfig writes it: a report should not fail where a YAML parser would.
     private void ReadOptions(string text)
     {
         string map = "";

@@ -4,12 +4,12 @@ using System.Text;
 using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
 using Permafrost.Formats;
-using Permafrost.Training;
+using Permafrost.Runs;
 
 namespace Permafrost.Studies;
 
 /// <summary>
-/// Runs as one HTML page that needs nothing but itself: scores beside their floors, learning curves, what trained, where and how. Everything that
+/// Runs as one HTML page that needs nothing but itself: scores beside their baselines, learning curves, what trained, where and how. Everything that
 /// comes from a run's folder is text to it; the page's own policy (CSP) allows its own script and style by their hashes, and no request at all.
 /// </summary>
 public static partial class RunReport
@@ -22,10 +22,10 @@ public static partial class RunReport
     /// <summary>Writes the page.</summary>
     /// <param name="output">The HTML file; replaced if it is a page already.</param>
     /// <param name="runs">Folders of runs, finished or not, or folders that hold such.</param>
-    /// <param name="options">What else goes into it, and who draws.</param>
+    /// <param name="options">What it opens with, and who draws the curves.</param>
     /// <returns>What the page shows, as JSON: per run whether it is finished, its sentence, what is missing, its results.</returns>
     /// <exception cref="PermafrostException">There is no such run, or the file cannot be written.</exception>
-    /// <exception cref="UsageException">The file is there and is no page.</exception>
+    /// <exception cref="UsageException">The file exists and is not a page.</exception>
     public static JsonObject Write(string output, IReadOnlyList<string> runs, ReportOptions? options = null)
     {
         ReportRun[] read = Read(runs);
@@ -62,12 +62,12 @@ public static partial class RunReport
         var folders = new List<string>();
         foreach (string path in paths)
         {
-            if (!Directory.Exists(path)) throw new PermafrostException($"{path} is no folder; `permafrost ls runs` lists the runs");
+            if (!Directory.Exists(path)) throw new PermafrostException($"{path} is not a folder; `permafrost ls runs` lists the runs");
             if (ReportRun.IsRun(path)) folders.Add(path);
             else
             {
                 string[] inside = [.. Directory.EnumerateDirectories(path).Where(ReportRun.IsRun).Order(StringComparer.Ordinal)];
-                if (inside.Length == 0) throw new PermafrostException($"{path} is no run: it has no config.yaml, metrics.jsonl or results.json, and no folder in it has");
+                if (inside.Length == 0) throw new PermafrostException($"{path} is not a run: it has no config.yaml, metrics.jsonl or results.json, and no folder in it has one");
                 folders.AddRange(inside);
             }
         }
@@ -77,13 +77,15 @@ public static partial class RunReport
     // A slip such as `--output runs/a/results.json` must not cost a result.
     private static void CheckOutput(string output)
     {
-        if (Directory.Exists(output)) throw new UsageException($"--output {output} is a folder; name a file in it, such as {Path.Combine(output, "report.html")}");
-        if (Path.GetDirectoryName(Path.GetFullPath(output)) is { } folder && !Directory.Exists(folder)) throw new UsageException($"--output {output}: the folder {folder} does not exist");
+        if (Directory.Exists(output)) throw new UsageException($"`output` {output} is a folder; name a file in it, such as {Path.Combine(output, "report.html")}");
+        if (Path.GetDirectoryName(Path.GetFullPath(output)) is { } folder && !Directory.Exists(folder))
+            throw new UsageException($"`output` {output}: the folder {folder} does not exist");
         if (!File.Exists(output) || new FileInfo(output).Length == 0) return;
         var start = new char[Doctype.Length];
         using var reader = new StreamReader(output);
         int length = reader.ReadBlock(start);
-        if (!Doctype.Equals(new string(start, 0, length), StringComparison.OrdinalIgnoreCase)) throw new UsageException($"--output {output} exists and is no HTML page; choose another name, or remove it");
+        if (!Doctype.Equals(new string(start, 0, length), StringComparison.OrdinalIgnoreCase))
+            throw new UsageException($"`output` {output} exists and is not an HTML page; choose another name, or remove it");
     }
 
     private static string Page(IReadOnlyList<ReportRun> runs, ReportOptions options)
@@ -98,10 +100,9 @@ public static partial class RunReport
             ["version"] = ReportPage.Text(EnvironmentInfo.Version.Split('+')[0]),
             ["style"] = style,
             ["scripts"] = string.Concat(scripts.Select(script => $"<script>{script}</script>\n")),
-            ["title"] = ReportPage.Text(page.Title),
-            ["subtitle"] = page.Subtitle(),
-            ["findings"] = string.Concat(options.Findings.Select(finding => $"<p class=\"finding\">{ReportPage.Text(finding)}</p>\n")),
-            ["headlines"] = page.Headlines(),
+            ["title"] = ReportPage.Text(options.Lead?.Title ?? page.Title),
+            ["subtitle"] = options.Lead is { } lead ? ReportPage.Text(lead.Subtitle) : page.Subtitle(),
+            ["headlines"] = options.Lead is null ? $"<ul class=\"headlines\">\n{page.Headlines()}</ul>" : LeadPage.Html(options.Lead),
             ["table"] = page.Table(),
             ["curves"] = page.Curves(options with { Interactive = withUPlot }),
             ["differences"] = page.Differences(),
@@ -109,7 +110,7 @@ public static partial class RunReport
             ["data"] = page.Data(),
             ["drawn"] = withUPlot ? " Curves by uPlot (MIT licence)." : "",
         };
-        // One pass: what a part holds is never looked through for placeholders again.
+        // One pass, so that placeholders inside a part are never replaced.
         return Placeholder().Replace(Required("report.html"), match => parts[match.Groups[1].Value]);
     }
 

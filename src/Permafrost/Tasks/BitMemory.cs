@@ -1,4 +1,7 @@
+using Permafrost.Data;
 using Permafrost.Kernels;
+using Permafrost.Tasks.Baselines;
+using Permafrost.Tasks.Metrics;
 
 namespace Permafrost.Tasks;
 
@@ -9,6 +12,7 @@ namespace Permafrost.Tasks;
 public sealed class BitMemory : TaskDefinition
 {
     private const int HeldOut = 1000;
+    private const string Masked = "masked";
 
     /// <inheritdoc/>
     public override string Name => "bit-memory";
@@ -26,7 +30,7 @@ public sealed class BitMemory : TaskDefinition
         Output   every bit of the masked string, `chunk` answers of two classes at each of its tokens. Loss and accuracy count all bits, as the paper's do.
         Metrics  accuracy, and masked_accuracy over the masked bits only: copying the visible bits and guessing the rest already gives 75 %.
         Splits   training examples are generated without end from the run's seed; validation and test are {HeldOut:N0} each, the same for every run.
-        Floors   majority class; copy (visible bits copied, masked ones guessed)
+        Baselines   majority class; copy (visible bits copied, masked ones guessed)
         Options  task_options.length (1000), task_options.patterns (5), task_options.chunk (50)
         Source   Lu et al. 2021, arXiv 2103.05247, section 2.1; kzl/universal-computation datasets/bit_memory.py
         """;
@@ -35,43 +39,40 @@ public sealed class BitMemory : TaskDefinition
     public override string InputFormat => "text lines of all bits in order, shown strings then the masked one, as 0, 1 and ? for a masked bit";
 
     /// <inheritdoc/>
-    public override bool IsGenerated => true;
-
-    /// <inheritdoc/>
     public override TaskData Load(TaskOptions options)
     {
+        options.CheckNoData(Name);
         Layout layout = Settings(options);
-        return new TaskData(layout.Shape, new Generated("bit-memory/train", options.Seed, layout, null),
-            new Generated("bit-memory/validation", 0, layout, HeldOut), new Generated("bit-memory/test", 0, layout, HeldOut));
+        return new TaskData(layout.Spec, new Generated("bit-memory/train", options.Seed, layout, null),
+            new Generated("bit-memory/validation", 0, layout, HeldOut), new Generated("bit-memory/test", 0, layout, HeldOut))
+        { IsGenerated = true };
     }
 
     /// <inheritdoc/>
-    public override IReadOnlyDictionary<string, double> OwnFloors(TaskData data)
+    public override IReadOnlyDictionary<string, double> OwnBaselines(TaskData data)
     {
         (double right, double all) = (0, 0);
-        foreach (Batch batch in Floors.Batches(data.Test!))
+        foreach (long[] indices in TrivialBaselines.BatchIndices(data.Test!))
         {
-            double masked = batch.Hard!.sum().Number();
-            // A guess (always 1) is right where the masked bit happens to be one.
-            right += batch.Targets.NumberOfElements - masked + (batch.Targets * batch.Hard).sum().Number();
+            using var scope = torch.NewDisposeScope();
+            Batch batch = data.Test!.Get(indices);
+            Tensor hidden = batch.Subsets[Masked];
+            double masked = hidden.sum().Number();
+            // The rule guesses 1 for every masked bit, so it is right where the bit is 1.
+            right += batch.Targets.NumberOfElements - masked + (batch.Targets * hidden).sum().Number();
             all += batch.Targets.NumberOfElements;
         }
         return new Dictionary<string, double> { ["copy"] = right / all };
     }
 
     /// <inheritdoc/>
-    public override IExamples ReadInputs(string path, TaskShape shape, TaskOptions options)
+    public override IEnumerable<IDataset> ReadInputs(string path, TaskSpec spec, TaskOptions options, int partSize)
     {
         Layout layout = Settings(options);
-        var rows = new List<string>();
-        foreach ((int number, string line) in TextInput.Lines(path))
-        {
-            if (line.Length != layout.Bits || line.Any(c => c is not ('0' or '1' or '?')))
-                throw new PermafrostException($"{TextInput.Name(path, number)}: {line.Length} characters are not {layout.Bits} bits ({InputFormat})");
-            rows.Add(line);
-        }
-        if (rows.Count == 0) throw new PermafrostException($"{TextInput.Name(path)} holds no input; expected are {InputFormat}");
-        return new Given(rows, layout);
+        return TextLines.Parts(path, partSize, InputFormat, Parse, rows => new Given(rows, layout));
+
+        string Parse(int number, string line) => line.Length == layout.Bits && line.All(c => c is '0' or '1' or '?') ? line
+            : throw new PermafrostException($"{TextLines.Name(path, number)}: {line.Length} characters are not {layout.Bits} bits ({InputFormat})");
     }
 
     private Layout Settings(TaskOptions options)
@@ -88,19 +89,19 @@ public sealed class BitMemory : TaskDefinition
 
         public int Tokens => Bits / Chunk;
 
-        public TaskShape Shape => new()
+        public TaskSpec Spec => new(new VectorInput(Chunk, Tokens), new ClassOutput(2) { Count = Length })
         {
-            VectorSize = Chunk,
-            SequenceLength = Tokens,
-            Targets = Length,
-            Classes = 2,
             Readout = $"last:{Length / Chunk}",
-            HardMetric = "masked_accuracy",
-            Preprocessing = new Dictionary<string, string> { ["input"] = $"{Patterns} strings of {Length} bits, then one of them with unknown bits", ["token"] = $"{Chunk} bits: 1 as 1, 0 as -1, unknown as 0" },
+            Metrics = [MetricInfo.Accuracy, MetricInfo.Accuracy with { Name = "masked_accuracy", Over = Masked }],
+            Preprocessing = new Dictionary<string, string>
+            {
+                ["input"] = $"{Patterns} strings of {Length} bits, then one of them with unknown bits",
+                ["token"] = $"{Chunk} bits: 1 as 1, 0 as -1, unknown as 0",
+            },
         };
     }
 
-    private sealed class Generated(string stream, long seed, Layout layout, long? count) : IExamples
+    private sealed class Generated(string stream, long seed, Layout layout, long? count) : IDataset
     {
         public long? Count => count;
 
@@ -125,19 +126,24 @@ public sealed class BitMemory : TaskDefinition
                     bits[shown + i] = masked[at] == 1 ? 0 : bit;
                 }
             }
-            return new Batch(Tensors.From(inputs, indices.Length, layout.Tokens, layout.Chunk), Tensors.From(targets, indices.Length, layout.Length), Hard: Tensors.From(masked, indices.Length, layout.Length));
+            return new Batch(Tensors.From(inputs, indices.Length, layout.Tokens, layout.Chunk), Tensors.From(targets, indices.Length, layout.Length))
+            {
+                Subsets = new Dictionary<string, Tensor> { [Masked] = Tensors.From(masked, indices.Length, layout.Length) },
+            };
         }
     }
 
-    private sealed class Given(IReadOnlyList<string> rows, Layout layout) : IExamples
+    private sealed class Given(IReadOnlyList<string> rows, Layout layout) : IDataset
     {
         public long? Count => rows.Count;
 
         public Batch Get(ReadOnlySpan<long> indices)
         {
             var inputs = new List<float>();
-            foreach (long index in indices) inputs.AddRange(rows[(int)index].Select(c => c == '?' ? 0f : c == '1' ? 1f : -1f));
-            return new Batch(Tensors.From([.. inputs], indices.Length, layout.Tokens, layout.Chunk), torch.full([indices.Length, layout.Length], -100, ScalarType.Int64));
+            foreach (long index in indices) inputs.AddRange(rows[(int)index].Select(Number));
+            return new Batch(Tensors.From([.. inputs], indices.Length, layout.Tokens, layout.Chunk), torch.full([indices.Length, layout.Length], (-100).Hold(), ScalarType.Int64));
         }
+
+        private static float Number(char bit) => bit switch { '?' => 0, '1' => 1, _ => -1 };
     }
 }

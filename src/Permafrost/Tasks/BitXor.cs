@@ -1,3 +1,4 @@
+using Permafrost.Data;
 using Permafrost.Kernels;
 
 namespace Permafrost.Tasks;
@@ -34,30 +35,34 @@ public sealed class BitXor : TaskDefinition
     public override string InputFormat => "text lines of `patterns x length` bits, such as 0110110001";
 
     /// <inheritdoc/>
-    public override bool IsGenerated => true;
-
-    /// <inheritdoc/>
     public override TaskData Load(TaskOptions options)
     {
+        options.CheckNoData(Name);
         (int length, int patterns) = Settings(options);
-        var shape = new TaskShape { VectorSize = 1, SequenceLength = length * patterns, Targets = length, Classes = 2, Readout = $"last:{length}", Preprocessing = new Dictionary<string, string> { ["input"] = $"{patterns} strings of {length} bits, one after the other", ["token"] = "one bit, 0 or 1" } };
-        return new TaskData(shape, new Generated("bit-xor/train", options.Seed, length, patterns, null),
-            new Generated("bit-xor/validation", 0, length, patterns, HeldOut), new Generated("bit-xor/test", 0, length, patterns, HeldOut));
+        var spec = new TaskSpec(new VectorInput(1, length * patterns), new ClassOutput(2) { Count = length })
+        {
+            Readout = $"last:{length}",
+            Preprocessing = new Dictionary<string, string> { ["input"] = $"{patterns} strings of {length} bits, one after the other", ["token"] = "one bit, 0 or 1" },
+        };
+        return GeneratedDataset.OfVectors(Name, options.Seed, spec, HeldOut, (ref random, bits, answers) =>
+        {
+            for (int i = 0; i < bits.Length; i++)
+            {
+                int bit = random.Next(2);
+                bits[i] = bit;
+                answers[i % length] ^= bit;
+            }
+        });
     }
 
     /// <inheritdoc/>
-    public override IExamples ReadInputs(string path, TaskShape shape, TaskOptions options)
+    public override IEnumerable<IDataset> ReadInputs(string path, TaskSpec spec, TaskOptions options, int partSize)
     {
         (int length, int patterns) = Settings(options);
-        var rows = new List<byte[]>();
-        foreach ((int number, string line) in TextInput.Lines(path))
-        {
-            if (line.Length != length * patterns || line.Any(c => c is not ('0' or '1')))
-                throw new PermafrostException($"{TextInput.Name(path, number)}: '{(line.Length > 40 ? line[..40] + "..." : line)}' is not {length * patterns} bits ({InputFormat})");
-            rows.Add([.. line.Select(c => (byte)(c - '0'))]);
-        }
-        if (rows.Count == 0) throw new PermafrostException($"{TextInput.Name(path)} holds no input; expected are {InputFormat}");
-        return new Given(rows, length);
+        return TextLines.Parts(path, partSize, InputFormat, Parse, rows => new Given(rows, length));
+
+        byte[] Parse(int number, string line) => line.Length == length * patterns && line.All(c => c is '0' or '1') ? [.. line.Select(c => (byte)(c - '0'))]
+            : throw new PermafrostException($"{TextLines.Name(path, number)}: '{(line.Length > 40 ? line[..40] + "..." : line)}' is not {length * patterns} bits ({InputFormat})");
     }
 
     private (int Length, int Patterns) Settings(TaskOptions options)
@@ -66,29 +71,7 @@ public sealed class BitXor : TaskDefinition
         return (options.Int("length", 5, 1, 4096), options.Int("patterns", 2, 2, 64));
     }
 
-    private sealed class Generated(string stream, long seed, int length, int patterns, long? count) : IExamples
-    {
-        public long? Count => count;
-
-        public Batch Get(ReadOnlySpan<long> indices)
-        {
-            var inputs = new float[indices.Length * length * patterns];
-            var targets = new long[indices.Length * length];
-            for (int row = 0; row < indices.Length; row++)
-            {
-                var random = new CounterRandom(stream, seed, indices[row]);
-                for (int i = 0; i < length * patterns; i++)
-                {
-                    int bit = random.Next(2);
-                    inputs[row * length * patterns + i] = bit;
-                    targets[row * length + i % length] ^= bit;
-                }
-            }
-            return new Batch(Tensors.From(inputs, indices.Length, length * patterns, 1), Tensors.From(targets, indices.Length, length));
-        }
-    }
-
-    private sealed class Given(IReadOnlyList<byte[]> rows, int length) : IExamples
+    private sealed class Given(IReadOnlyList<byte[]> rows, int length) : IDataset
     {
         public long? Count => rows.Count;
 
@@ -96,7 +79,7 @@ public sealed class BitXor : TaskDefinition
         {
             var inputs = new List<float>();
             foreach (long index in indices) inputs.AddRange(rows[(int)index].Select(bit => (float)bit));
-            return new Batch(Tensors.From([.. inputs], indices.Length, rows[0].Length, 1), torch.full([indices.Length, length], -100, ScalarType.Int64));
+            return new Batch(Tensors.From([.. inputs], indices.Length, rows[0].Length, 1), torch.full([indices.Length, length], (-100).Hold(), ScalarType.Int64));
         }
     }
 }

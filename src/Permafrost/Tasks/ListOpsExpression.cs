@@ -1,3 +1,5 @@
+using Permafrost.Data;
+
 namespace Permafrost.Tasks;
 
 /// <summary>
@@ -13,7 +15,7 @@ public static class ListOpsExpression
     private const double OperatorProbability = 0.25;
 
     /// <summary>The value, 0 to 9. FIRST and LAST are understood too, and round brackets (binary-parse decoration) are skipped.</summary>
-    /// <exception cref="FormatException">The text is no expression.</exception>
+    /// <exception cref="FormatException">The text is not an expression.</exception>
     public static int Evaluate(string text)
     {
         string[] tokens = [.. text.Split([' ', '\t'], StringSplitOptions.RemoveEmptyEntries).Where(token => token is not ("(" or ")"))];
@@ -22,7 +24,10 @@ public static class ListOpsExpression
         return at == tokens.Length ? value : throw new FormatException($"'{tokens[at]}' follows the end of the expression");
     }
 
-    /// <summary>Draws an expression: a token is an operator with probability 1/4 above the deepest level, with 2 to <paramref name="maxArguments"/> arguments, else a digit.</summary>
+    /// <summary>
+    /// Draws an expression. Above the deepest level, <paramref name="maxDepth"/>, a token is an operator with probability 1/4, which takes 2 to
+    /// <paramref name="maxArguments"/> arguments; otherwise it is a digit.
+    /// </summary>
     /// <returns>The tokens, or null as soon as they are <paramref name="maxLength"/> or more.</returns>
     public static List<string>? Draw(ref CounterRandom random, int maxDepth, int maxArguments, int maxLength)
     {
@@ -30,7 +35,7 @@ public static class ListOpsExpression
         return Draw(ref random, tokens, 1, maxDepth, maxArguments, maxLength) ? tokens : null;
     }
 
-    // FormatException names what is wrong; depth guards the stack against hostile nesting.
+    // The limit on depth protects the stack from hostile nesting.
     private static int Evaluate(string[] tokens, ref int at, int depth)
     {
         if (depth > 1000) throw new FormatException("nested more than 1,000 deep");
@@ -55,7 +60,7 @@ public static class ListOpsExpression
         };
     }
 
-    // int(median): the mean of the middle two, cut to a whole number.
+    // int(median) in the reference code: of an even number of values, the mean of the middle two, rounded down.
     private static int Median(List<int> values)
     {
         int[] ordered = [.. values.Order()];

@@ -1,3 +1,4 @@
+using Permafrost.Data;
 using Permafrost.Formats.Idx;
 using Permafrost.Kernels;
 
@@ -31,7 +32,7 @@ public sealed class Mnist : TaskDefinition
         Output   the digit, read at the last token.
         Splits   55,000 of the 60,000 training images train and {HeldOut:N0} validate (the same for every run); the 10,000 test images score. No augmentation.
         Data     train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte, each plain or .gz
-        Floors   majority class; linear classifier on the pixels (about 92 %), trained in the run
+        Baselines   majority class; linear classifier on the pixels (about 92 %), trained in the run
         Source   Lu et al. 2021, arXiv 2103.05247, section 2.1; kzl/universal-computation datasets/mnist.py (which scores on the test set throughout)
         """;
 
@@ -46,29 +47,34 @@ public sealed class Mnist : TaskDefinition
         int side = Side(options);
         Images train = Labelled(folder, "train", side);
         long[] order = new CounterRandom("mnist/validation", 0, 0).Permutation(train.Count!.Value);
-        int held = Math.Min(HeldOut, order.Length / 10);
-        return new TaskData(Shape(side), new ExampleSubset(train, [.. order[held..].Order()]), new ExampleSubset(train, [.. order[..held].Order()]), Labelled(folder, "t10k", side));
+        int held = Math.Min(HeldOut, Math.Max(1, order.Length / 10));
+        return new TaskData(Spec(side), new Subset(train, [.. order[held..].Order()]), new Subset(train, [.. order[..held].Order()]), Labelled(folder, "t10k", side));
     }
 
     /// <inheritdoc/>
-    public override IExamples ReadInputs(string path, TaskShape shape, TaskOptions options) => new Images(ReadImages(path), null, Side(options));
+    public override IEnumerable<IDataset> ReadInputs(string path, TaskSpec spec, TaskOptions options, int partSize)
+    {
+        options.CheckSettings(Name);
+        return [new Images(ReadImages(path), null, Side(options))];
+    }
 
     private static int Side(TaskOptions options) => options.Reading == "paper" ? 32 : 28;
 
-    private static TaskShape Shape(int side) => new()
+    private static TaskSpec Spec(int side)
     {
-        VectorSize = Patch * Patch,
-        SequenceLength = side / Patch * (side / Patch),
-        Classes = 10,
-        Labels = [.. Enumerable.Range(0, 10).Select(digit => digit.ToString())],
-        Preprocessing = new Dictionary<string, string>
+        int patches = side / Patch * (side / Patch);
+        string[] digits = [.. Enumerable.Range(0, 10).Select(digit => digit.ToString())];
+        return new TaskSpec(new VectorInput(Patch * Patch, patches), new ClassOutput(10) { Labels = digits })
         {
-            ["input"] = "28x28 grey bytes, ink bright",
-            ["scale"] = "divided by 255",
-            ["canvas"] = $"{side}x{side}, zeros around the middle",
-            ["token"] = $"a patch of {Patch}x{Patch}, row by row; patches row by row",
-        },
-    };
+            Preprocessing = new Dictionary<string, string>
+            {
+                ["input"] = "28x28 grey bytes, ink bright",
+                ["scale"] = "divided by 255",
+                ["canvas"] = $"{side}x{side}, zeros around the middle",
+                ["token"] = $"a patch of {Patch}x{Patch}, row by row; patches row by row",
+            },
+        };
+    }
 
     private static Images Labelled(string folder, string split, int side)
     {
@@ -76,7 +82,8 @@ public sealed class Mnist : TaskDefinition
         string labelPath = FindFile(folder, $"{split}-labels-idx1-ubyte");
         IdxFile images = ReadImages(imagePath);
         IdxFile labels = IdxFile.Read(labelPath);
-        if (labels.Shape.Length != 1 || labels.Shape[0] != images.Shape[0]) throw new PermafrostException($"{labelPath} holds {string.Join("x", labels.Shape)} labels for the {images.Shape[0]} images of {imagePath}");
+        if (labels.Shape.Length != 1 || labels.Shape[0] != images.Shape[0])
+            throw new PermafrostException($"{labelPath} holds {string.Join("x", labels.Shape)} labels for the {images.Shape[0]} images of {imagePath}");
         int wrong = Array.FindIndex(labels.Data, label => label > 9);
         if (wrong >= 0) throw new PermafrostException($"{labelPath}: label {wrong} is {labels.Data[wrong]}, not a digit");
         return new Images(images, labels.Data, side);
@@ -88,7 +95,7 @@ public sealed class Mnist : TaskDefinition
         return images.Shape is [_, 28, 28] ? images : throw new PermafrostException($"{path} holds {string.Join("x", images.Shape)} bytes, not images of 28x28");
     }
 
-    // torchvision, told of a root, keeps the files in root/MNIST/raw.
+    // torchvision keeps the files of a root folder in root/MNIST/raw.
     private static string WithFiles(string folder)
     {
         string[] places = [folder, Path.Combine(folder, "raw"), Path.Combine(folder, "MNIST", "raw")];
@@ -101,10 +108,10 @@ public sealed class Mnist : TaskDefinition
         string dotted = name.Replace("-idx", ".idx", StringComparison.Ordinal);
         string[] names = [$"{name}.gz", name, $"{dotted}.gz", dotted];
         return names.Select(candidate => Path.Combine(folder, candidate)).FirstOrDefault(File.Exists)
-            ?? throw new PermafrostException($"{folder} has no {name} (plain or .gz); run `permafrost data fetch mnist`, or give another folder with --data");
+            ?? throw new PermafrostException($"{folder} has no {name} (plain or .gz); run `permafrost data fetch mnist`, or give another folder with `data`");
     }
 
-    private sealed class Images(IdxFile images, byte[]? labels, int side) : IExamples
+    private sealed class Images(IdxFile images, byte[]? labels, int side) : IDataset
     {
         public long? Count => images.Shape[0];
 

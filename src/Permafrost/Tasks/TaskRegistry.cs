@@ -3,8 +3,11 @@ namespace Permafrost.Tasks;
 /// <summary>Every task. Adding one: a file beside this one, and a line here.</summary>
 public static class TaskRegistry
 {
-    /// <summary>The tasks.</summary>
-    public static IReadOnlyList<TaskDefinition> All { get; } = [new BitMemory(), new BitXor(), new ListOps(), new Mnist(), new TensorsTask()];
+    /// <summary>The tasks, in the order of their names.</summary>
+    public static IReadOnlyList<TaskDefinition> All { get; } =
+    [
+        new BitMemory(), new BitXor(), new CsvTask(), new ListOps(), new Mnist(), new Sst2(), new TensorsTask(), new Trec(), new Waveforms(), new WordKinds(),
+    ];
 
     /// <summary>Finds <c>name</c> or <c>name@reading</c>.</summary>
     /// <exception cref="UsageException">There is no such task or reading.</exception>
@@ -12,10 +15,10 @@ public static class TaskRegistry
     {
         string[] parts = text.Split('@', 2);
         TaskDefinition task = All.FirstOrDefault(known => known.Name == parts[0])
-            ?? throw new UsageException($"--task '{text}' does not exist; there are {string.Join(", ", All.SelectMany(Names))}");
+            ?? throw new UsageException($"`task` '{text}' does not exist; there are {string.Join(", ", All.SelectMany(Names))}");
         string reading = parts.Length > 1 ? parts[1] : "";
         if (reading.Length > 0 && !task.Readings.Contains(reading))
-            throw new UsageException($"--task '{text}': {task.Name} has no reading '{reading}'; there are {string.Join(", ", Names(task))}");
+            throw new UsageException($"`task` '{text}': {task.Name} has no reading '{reading}'; there are {string.Join(", ", Names(task))}");
         return (task, reading);
     }
 

@@ -1,9 +1,10 @@
+using Permafrost.Data;
 using Permafrost.Formats.Safetensors;
 using Permafrost.Kernels;
 
 namespace Permafrost.Tasks;
 
-/// <summary>Examples from a safetensors file: another program's batches, or any data of one's own (DESIGN section 5, "Replay").</summary>
+/// <summary>Examples from a safetensors file: another program's batches, or any data of one's own.</summary>
 public sealed class TensorsTask : TaskDefinition
 {
     /// <inheritdoc/>
@@ -32,7 +33,7 @@ public sealed class TensorsTask : TaskDefinition
     public override TaskData Load(TaskOptions options)
     {
         options.CheckSettings(Name, "vocabulary");
-        string path = options.DataPath ?? throw new UsageException("--task tensors needs --data F.safetensors");
+        string path = options.DataPath ?? throw new UsageException("`task` tensors needs `data` F.safetensors");
         using var file = new SafetensorsFile(path);
         CheckNames(file);
         Rows all = Read(file, "", null);
@@ -44,53 +45,46 @@ public sealed class TensorsTask : TaskDefinition
         int? vocabulary = all.Vocabulary is null ? null : new[] { all, validation, test }.Max(rows => rows?.Vocabulary ?? 0);
         if (vocabulary is not null) vocabulary = options.Int("vocabulary", vocabulary.Value, vocabulary.Value, int.MaxValue);
         int classes = options.NumClasses ?? checked((int)Math.Max(2, largest + 1));
-        if (largest >= classes) throw new PermafrostException($"{path}: the target {largest} does not fit --num-classes {classes}");
-        var shape = new TaskShape
+        if (largest >= classes) throw new PermafrostException($"{path}: the target {largest} does not fit `num_classes` {classes}");
+        int length = new[] { all, validation, test }.Max(rows => rows?.Length ?? 0);
+        InputSpec input = all.VectorSize is { } size ? new VectorInput(size, length) : new IdInput(vocabulary!.Value, length);
+        var spec = new TaskSpec(input, new ClassOutput(classes) { Count = all.Targets })
         {
-            VectorSize = all.VectorSize,
-            Vocabulary = vocabulary,
-            SequenceLength = new[] { all, validation, test }.Max(rows => rows?.Length ?? 0),
-            Targets = all.Targets,
-            Classes = classes,
             Readout = all.Targets == 1 ? "last" : $"last:{all.Targets}",
             Preprocessing = new Dictionary<string, string> { ["input"] = "none: tensors as given" },
         };
 
-        // What the file does not split itself is held out at random, the same for every run.
-        long[] order = new CounterRandom("tensors/split", 0, 0).Permutation(all.Count!.Value);
-        int forValidation = validation is null ? Share(order.Length, options.ValidationFraction) : 0;
-        int forTest = test is null ? Share(order.Length, options.TestFraction) : 0;
-        if (forValidation + forTest >= order.Length)
-            throw new PermafrostException(
-                $"{path}: of {order.Length} row(s) {forValidation} would be held out for validation and {forTest} for the test, so that none is left to train on; " +
-                "lower --validation-fraction and --test-fraction");
-        IExamples train = forValidation + forTest == 0 ? all : new ExampleSubset(all, [.. order[(forValidation + forTest)..].Order()]);
+        // Splits that are not in the file are held out at random.
+        var held = HeldOutRows.Of(
+            Name, path, all.Count!.Value, validation is null ? options.ValidationFraction : 0, test is null ? options.TestFraction : 0);
+        IDataset train = held.Train.Length == all.Count ? all : new Subset(all, held.Train);
         return new TaskData(
-            shape, train, (IExamples?)validation ?? Part(path, all, order[..forValidation], "validation"),
-            (IExamples?)test ?? Part(path, all, order[forValidation..(forValidation + forTest)], "test"));
+            spec, train, (IDataset?)validation ?? Part(path, all, held.Validation, "validation"), (IDataset?)test ?? Part(path, all, held.Test, "test"));
     }
 
     /// <inheritdoc/>
-    public override IExamples ReadInputs(string path, TaskShape shape, TaskOptions options)
+    public override IEnumerable<IDataset> ReadInputs(string path, TaskSpec spec, TaskOptions options, int partSize)
     {
+        options.CheckSettings(Name, "vocabulary");
         using var file = new SafetensorsFile(path);
         CheckNames(file);
         Tensor inputs = file.Read("inputs").DetachFromDisposeScope();
-        if (inputs.dtype.IsFloatingPoint() != shape.FeedsVectors || (!shape.FeedsVectors && inputs.dtype != ScalarType.Int64) || inputs.NumberOfElements == 0)
-            throw new PermafrostException($"{path}: `inputs` is {inputs.Describe()}, the run was trained on " + (shape.FeedsVectors ? $"vectors (N, T, {shape.VectorSize}) of floats" : "ids (N, T) of int64"));
-        if (inputs.Dimensions != (shape.FeedsVectors ? 3 : 2) || (shape.FeedsVectors && inputs.size(2) != shape.VectorSize))
-            throw new PermafrostException($"{path}: `inputs` is {inputs.Describe()}, the run was trained on " + (shape.FeedsVectors ? $"vectors (N, T, {shape.VectorSize})" : "ids (N, T)"));
-        if (!shape.FeedsVectors && inputs.min().Integer() < 0) throw new PermafrostException($"{path}: `inputs` holds the id {inputs.min().Integer()}; ids start at 0");
-        if (!shape.FeedsVectors && inputs.max().Integer() >= shape.Vocabulary) throw new PermafrostException($"{path}: the id {inputs.max().Integer()} is beyond the {shape.Vocabulary} that the run was trained on");
+        var vectors = spec.Input as VectorInput;
+        int vocabulary = (spec.Input as IdInput)?.Vocabulary ?? 0;
+        string trained = vectors is null ? "ids (N, T) of int64" : $"vectors (N, T, {vectors.Size}) of floats";
+        bool kind = inputs.dtype.IsFloatingPoint() == vectors is not null && (vectors is not null || inputs.dtype == ScalarType.Int64) && inputs.NumberOfElements > 0;
+        bool shape = inputs.Dimensions == (vectors is null ? 2 : 3) && (vectors is null || inputs.size(2) == vectors.Size);
+        if (!kind || !shape) throw new PermafrostException($"{path}: `inputs` is {inputs.Describe()}, the run was trained on {trained}");
+        if (vectors is null && inputs.min().Integer() < 0) throw new PermafrostException($"{path}: `inputs` holds the id {inputs.min().Integer()}; ids start at 0");
+        if (vectors is null && inputs.max().Integer() >= vocabulary)
+            throw new PermafrostException($"{path}: the id {inputs.max().Integer()} is beyond the {vocabulary} that the run was trained on");
         CheckFinite(file, "inputs", inputs);
         Tensor? mask = ReadMask(file, "mask", inputs) is { } given ? given.DetachFromDisposeScope() : null;
-        return new Rows(inputs.to(shape.FeedsVectors ? ScalarType.Float32 : ScalarType.Int64).DetachFromDisposeScope(), torch.full([inputs.size(0), shape.Targets], -100, ScalarType.Int64).DetachFromDisposeScope(), mask);
+        Tensor targets = torch.full([inputs.size(0), spec.Output.Answers], (-100).Hold(), ScalarType.Int64);
+        return [new Rows(inputs.to(vectors is null ? ScalarType.Int64 : ScalarType.Float32).DetachFromDisposeScope(), targets.DetachFromDisposeScope(), mask)];
     }
 
-    // What is asked for is never rounded down to nothing.
-    private static int Share(int rows, double fraction) => fraction == 0 ? 0 : Math.Max(1, (int)Math.Round(rows * (decimal)fraction, MidpointRounding.AwayFromZero));
-
-    // One rule for training and prediction: a name that means nothing is a mistake, not something to pass over.
+    // In training and in prediction alike, an unknown name is taken for a mistake and not passed over.
     private static void CheckNames(SafetensorsFile file)
     {
         string[] known = [.. new[] { "", "validation.", "test." }.SelectMany(prefix => new[] { $"{prefix}inputs", $"{prefix}targets", $"{prefix}mask" })];
@@ -103,21 +97,21 @@ public sealed class TensorsTask : TaskDefinition
     {
         if (!inputs.dtype.IsFloatingPoint()) return;
         using var scope = torch.NewDisposeScope();
-        inputs = inputs.to(ScalarType.Float32);  // what is computed with: a double may be beyond it
+        inputs = inputs.to(ScalarType.Float32);  // the type that is computed with; a double may be too large for it
         if (inputs.AllFinite()) return;
         long row = Array.IndexOf(inputs.isfinite().reshape(inputs.size(0), -1).all(1).ToArray<bool>(), false);
         throw new PermafrostException(
             $"{file.Path}: row {row} of `{name}` holds NaN, infinity or a number beyond float32, with which nothing can be computed; mend the row or leave it out");
     }
 
-    private static ExampleSubset? Part(string path, Rows rows, long[] indices, string split)
+    private static Subset? Part(string path, Rows rows, long[] indices, string split)
     {
         if (indices.Length == 0) return null;
         if (!rows.HasAnswer(indices))
             throw new PermafrostException(
                 $"{path}: none of the {indices.Length} row(s) held out for {split} has an answer that counts, so nothing could be scored; " +
-                $"give the split as {split}.inputs and {split}.targets, or hold out none with --{split}-fraction 0");
-        return new ExampleSubset(rows, [.. indices.Order()]);
+                $"give the split as {split}.inputs and {split}.targets, or hold out none with `{split}_fraction` 0");
+        return new Subset(rows, indices);
     }
 
     // (N, T) int64 of ones and zeros; null where there is none.
@@ -125,9 +119,11 @@ public sealed class TensorsTask : TaskDefinition
     {
         if (!file.Entries.ContainsKey(name)) return null;
         Tensor mask = file.Read(name);
-        if (mask.Dimensions != 2 || mask.size(0) != inputs.size(0) || mask.size(1) != inputs.size(1)) throw new PermafrostException($"{file.Path}: `{name}` is {mask.Describe()}; it must be (N, T) = ({inputs.size(0)}, {inputs.size(1)})");
-        Tensor tokens = mask.ne(0).to(ScalarType.Int64);
-        if (!mask.eq(1).to(ScalarType.Int64).ValuesEqual(tokens)) throw new PermafrostException($"{file.Path}: `{name}` holds other numbers than 1 for tokens and 0 for padding");
+        if (mask.Dimensions != 2 || mask.size(0) != inputs.size(0) || mask.size(1) != inputs.size(1))
+            throw new PermafrostException($"{file.Path}: `{name}` is {mask.Describe()}; it must be (N, T) = ({inputs.size(0)}, {inputs.size(1)})");
+        Tensor tokens = mask.ne(0.Hold()).to(ScalarType.Int64);
+        if (!mask.eq(1.Hold()).to(ScalarType.Int64).ValuesEqual(tokens))
+            throw new PermafrostException($"{file.Path}: `{name}` holds other numbers than 1 for tokens and 0 for padding");
         int empty = Array.IndexOf(tokens.sum(1).ToArray<long>(), 0);
         if (empty >= 0) throw new PermafrostException($"{file.Path}: row {empty} of `{name}` is all padding; every example needs a token");
         return tokens;
@@ -147,32 +143,35 @@ public sealed class TensorsTask : TaskDefinition
         if (targets.dtype != ScalarType.Int64 || targets.Dimensions is not (1 or 2) || targets.size(0) != inputs.size(0))
             throw new PermafrostException($"{file.Path}: `{prefix}targets` is {targets.Describe()}; it must be int64 of (N) or (N, P) with N = {inputs.size(0)}");
         if (targets.NumberOfElements == 0) throw new PermafrostException($"{file.Path}: `{prefix}targets` is empty ({targets.Describe()})");
-        Tensor lowest = targets.masked_fill(targets.eq(-100), 0).min();
+        Tensor lowest = targets.masked_fill(targets.eq((-100).Hold()), 0.Hold()).min();
         if (lowest.Integer() < 0) throw new PermafrostException($"{file.Path}: `{prefix}targets` holds {lowest.Integer()}; classes start at 0, and only -100 is left out");
         Tensor? mask = ReadMask(file, $"{prefix}mask", inputs);
-        if (targets.ne(-100).sum().Integer() == 0) throw new PermafrostException($"{file.Path}: `{prefix}targets` ({targets.Describe()}) holds no answer that counts");
-        if (!vectors && inputs.max().Integer() >= 1 << 26) throw new PermafrostException($"{file.Path}: `{prefix}inputs` holds the id {inputs.max().Integer()}; an input table of so many rows is not sensible: renumber the ids");
-        if (targets.max().Integer() >= 1 << 24) throw new PermafrostException($"{file.Path}: `{prefix}targets` holds the class {targets.max().Integer()}; classes are numbered from 0 without gaps");
-        var rows = new Rows(
-            inputs.to(vectors ? ScalarType.Float32 : ScalarType.Int64).DetachFromDisposeScope(), (targets.Dimensions == 1 ? targets.unsqueeze(1) : targets.to(ScalarType.Int64)).DetachFromDisposeScope(),
-            mask is null ? null : mask.DetachFromDisposeScope());
+        if (targets.ne((-100).Hold()).sum().Integer() == 0) throw new PermafrostException($"{file.Path}: `{prefix}targets` ({targets.Describe()}) holds no answer that counts");
+        if (!vectors && inputs.max().Integer() >= 1 << 26)
+            throw new PermafrostException(
+                $"{file.Path}: `{prefix}inputs` holds the id {inputs.max().Integer()}; an input table of so many rows is not sensible: renumber the ids");
+        if (targets.max().Integer() >= 1 << 24)
+            throw new PermafrostException($"{file.Path}: `{prefix}targets` holds the class {targets.max().Integer()}; classes are numbered from 0 without gaps");
+        Tensor typed = inputs.to(vectors ? ScalarType.Float32 : ScalarType.Int64);
+        Tensor answers = targets.Dimensions == 1 ? targets.unsqueeze(1) : targets.to(ScalarType.Int64);
+        var rows = new Rows(typed.DetachFromDisposeScope(), answers.DetachFromDisposeScope(), mask?.DetachFromDisposeScope());
         if (like is not null && (rows.VectorSize != like.VectorSize || rows.Targets != like.Targets))
             throw new PermafrostException($"{file.Path}: `{prefix}inputs` and `{prefix}targets` have other sizes than `inputs` and `targets`");
         return rows;
     }
 
-    private sealed class Rows(Tensor inputs, Tensor targets, Tensor? mask) : IExamples, IDisposable
+    private sealed class Rows(Tensor inputs, Tensor targets, Tensor? mask) : IDataset, IDisposable
     {
         public long? Count => inputs.size(0);
 
-        // Up to the last token that is no padding: what stands before the first one has to be computed too.
+        // Up to the last token that is not padding; padding before the first token has to be computed too.
         public IReadOnlyList<int>? Lengths
         {
             get
             {
                 if (mask is null) return null;
                 using var scope = torch.NewDisposeScope();
-                Tensor last = (mask * torch.arange(mask.size(1), ScalarType.Int64)).argmax(1) + 1;
+                Tensor last = (mask * Scalars.Range(0, mask.size(1), torch.CPU)).argmax(1).Plus(1);
                 return [.. last.ToArray<long>().Select(length => (int)length)];
             }
         }
@@ -188,7 +187,7 @@ public sealed class TensorsTask : TaskDefinition
         public bool HasAnswer(long[] indices)
         {
             using var scope = torch.NewDisposeScope();
-            return targets.index_select(0, Tensors.From(indices)).ne(-100).any().Integer() != 0;
+            return targets.index_select(0, Tensors.From(indices)).ne((-100).Hold()).any().Integer() != 0;
         }
 
         public long LargestTarget { get; } = Math.Max(0, targets.max().Integer());
@@ -204,7 +203,8 @@ public sealed class TensorsTask : TaskDefinition
         {
             using var scope = torch.NewDisposeScope();
             Tensor rows = Tensors.From(indices, [indices.Length]);
-            return new Batch(scope.MoveToOuter(inputs.index_select(0, rows)), scope.MoveToOuter(targets.index_select(0, rows)), mask is null ? null : scope.MoveToOuter(mask.index_select(0, rows)));
+            Tensor Chosen(Tensor all) => scope.MoveToOuter(all.index_select(0, rows));
+            return new Batch(Chosen(inputs), Chosen(targets), mask is null ? null : Chosen(mask));
         }
     }
 }

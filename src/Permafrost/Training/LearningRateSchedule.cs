@@ -14,7 +14,7 @@ public static class LearningRateSchedule
     /// <exception cref="UsageException">The name is unknown.</exception>
     public static double Factor(string name, long step, long warmup, long total)
     {
-        if (!Names.Contains(name)) throw new UsageException($"--lr-scheduler-type {name} does not exist; there are {string.Join(", ", Names)}");
+        if (!Names.Contains(name)) throw new UsageException($"`lr_scheduler_type` {name} does not exist; there are {string.Join(", ", Names)}");
         if (name == "constant") return 1;
         if (step < warmup) return (double)step / Math.Max(1, warmup);
         double progress = (double)(step - warmup) / Math.Max(1, total - warmup);

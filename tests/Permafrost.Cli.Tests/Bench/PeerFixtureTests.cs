@@ -1,7 +1,6 @@
 using System.Text.Json.Nodes;
 using Permafrost.Cli.Bench.Peer;
 using Permafrost.Formats.Safetensors;
-using Permafrost.Tests.Shared;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
 
@@ -10,7 +9,7 @@ namespace Permafrost.Cli.Tests.Bench;
 /// <summary>The peer that benchmarks compare with computes what the reference does: it meets the fixtures itself, in float32.</summary>
 public sealed class PeerFixtureTests
 {
-    [SkippableTheory]
+    [Theory]
     [InlineData("gpt2_a", "ids")]
     [InlineData("gpt2_a", "full_length")]
     [InlineData("gpt2_a", "embeds")]
@@ -54,7 +53,7 @@ public sealed class PeerFixtureTests
         Golden.Gradient($"{name} inputs", vectors.grad!, values["grad.in.inputs_embeds"], largest);
     }
 
-    [SkippableTheory]
+    [Theory]
     [InlineData("clip")]
     [InlineData("noclip")]
     public void Twenty_steps_of_the_peer_are_the_references(string run)

@@ -85,7 +85,7 @@ internal static class Cli
             if (value is null) start.Environment.Remove(name);
             else start.Environment[name] = value;
         }
-        return new CliProcess(Process.Start(start)!, shown, settings.Input);
+        return new CliProcess(Process.Start(start)!, shown, settings);
     }
 }
 
@@ -94,6 +94,9 @@ internal sealed record CliSettings
 {
     /// <summary>Standard input; closed at once where there is none.</summary>
     public string Input { get; init; } = "";
+
+    /// <summary>Whether the test writes standard input and reads standard output while it runs.</summary>
+    public bool Interactive { get; init; }
 
     /// <summary>Where it starts; the folder for temporary files otherwise.</summary>
     public string? WorkingDirectory { get; init; }
@@ -117,7 +120,7 @@ internal sealed partial class CliProcess : IDisposable
     private readonly StringBuilder error = new();
     private readonly TaskCompletionSource errorEnded = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
-    public CliProcess(Process process, string[] arguments, string input)
+    public CliProcess(Process process, string[] arguments, CliSettings settings)
     {
         (this.process, this.arguments) = (process, arguments);
         process.ErrorDataReceived += (_, line) =>
@@ -126,10 +129,11 @@ internal sealed partial class CliProcess : IDisposable
             else lock (error) error.Append(line.Data).Append('\n');
         };
         process.BeginErrorReadLine();
-        output = process.StandardOutput.ReadToEndAsync();
+        output = settings.Interactive ? Task.FromResult("") : process.StandardOutput.ReadToEndAsync();
+        if (settings.Interactive) return;
         try
         {
-            process.StandardInput.Write(input);
+            process.StandardInput.Write(settings.Input);
             process.StandardInput.Close();
         }
         catch (IOException)
@@ -143,6 +147,39 @@ internal sealed partial class CliProcess : IDisposable
     {
         get { lock (error) return error.ToString(); }
     }
+
+    /// <summary>Whether it has ended.</summary>
+    public bool HasExited => process.HasExited;
+
+    /// <summary>Its largest resident memory so far, in bytes, as Linux tells it; 0 where it has ended.</summary>
+    public long PeakMemory
+    {
+        get
+        {
+            try
+            {
+                string? line = File.ReadLines($"/proc/{process.Id}/status").FirstOrDefault(text => text.StartsWith("VmHWM:", StringComparison.Ordinal));
+                return line is null ? 0 : 1024 * long.Parse(line.Split(' ', StringSplitOptions.RemoveEmptyEntries)[^2], System.Globalization.CultureInfo.InvariantCulture);
+            }
+            catch (IOException)
+            {
+                return 0;
+            }
+        }
+    }
+
+    /// <summary>Writes a line to standard input.</summary>
+    public async Task WriteLine(string line)
+    {
+        await process.StandardInput.WriteLineAsync(line);
+        await process.StandardInput.FlushAsync();
+    }
+
+    /// <summary>The next line of standard output; null at its end.</summary>
+    public async Task<string?> ReadLine(CancellationToken cancellation) => await process.StandardOutput.ReadLineAsync(cancellation);
+
+    /// <summary>Ends standard input.</summary>
+    public void CloseInput() => process.StandardInput.Close();
 
     /// <summary>Waits until standard error holds a text.</summary>
     public void WaitForError(string text) => WaitFor(() => Error.Contains(text, StringComparison.Ordinal), $"said '{text}'");

@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using System.Text;
 
 namespace Permafrost.Cli.Tests;
@@ -6,7 +7,7 @@ namespace Permafrost.Cli.Tests;
 /// Runs a command line inside the tests' own process: a hundred times faster to start, for tests that only look at what is refused. One at a time,
 /// since console, random state and threads belong to the whole process.
 /// </summary>
-internal static class InProcess
+internal static partial class InProcess
 {
     private static readonly Lock One = new();
     private static readonly Capture Output = new();
@@ -19,7 +20,6 @@ internal static class InProcess
         lock (One)
         {
             Prepare();
-            Console.SetIn(TextReader.Null);
             Output.Text.Clear();
             Error.Text.Clear();
             int code = CommandLine.Run(arguments);
@@ -34,10 +34,19 @@ internal static class InProcess
         // The program's consoles are made once, from these.
         Console.SetOut(Output);
         Console.SetError(Error);
+        // Standard input is empty, whatever the tests were started with: the program reads it byte by byte.
+        int nothing = open("/dev/null", 0);
+        Assert.True(nothing > 0 && dup2(nothing, 0) == 0, "standard input cannot be replaced");
         string nowhere = Path.Combine(Path.GetTempPath(), "permafrost-tests-have-no-such-folder");
         Environment.SetEnvironmentVariable("PERMAFROST_HOME", nowhere);
         Environment.SetEnvironmentVariable("HF_HUB_CACHE", nowhere);
     }
+
+    [LibraryImport("libc", StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int open(string path, int flags);
+
+    [LibraryImport("libc")]
+    private static partial int dup2(int from, int to);
 
     private sealed class Capture : TextWriter
     {

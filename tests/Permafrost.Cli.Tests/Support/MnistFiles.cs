@@ -1,7 +1,6 @@
 using System.Buffers.Binary;
 using System.IO.Compression;
 using Permafrost.Formats.Idx;
-using Permafrost.Tests.Shared;
 
 namespace Permafrost.Cli.Tests;
 

@@ -29,6 +29,19 @@ public class HfConfigTests : IDisposable
     }
 
     [Fact]
+    public void Reads_objects_and_lists_and_tells_null_from_missing()
+    {
+        HfConfig config = Load("""{"model_type": "llama", "rope": {"factor": "x", "n": 2}, "types": ["a", "b"], "mixed": ["a", 1], "nothing": null}""");
+        Assert.Equal((true, false), (config.Holds("nothing"), config.Holds("missing")));
+        Assert.Equal((2, null, null), (config.Section("rope")!.Int("n", 7), config.Section("nothing"), config.Section("missing")));
+        Assert.Contains("config.json, rope: \"factor\" is \"x\"", Refusal.Of("rope", () => config.Section("rope")!.Number("factor", 1)), StringComparison.Ordinal);
+        Assert.Equal(["a", "b"], config.Texts("types"));
+        Assert.Null(config.Texts("nothing"));
+        foreach (string wrong in new[] { "mixed", "rope", "model_type" }) Refusal.Of($"\"{wrong}\"", () => config.Texts(wrong));
+        foreach (string wrong in new[] { "types", "model_type" }) Refusal.Of($"\"{wrong}\"", () => config.Section(wrong));
+    }
+
+    [Fact]
     public void Numbers_that_only_Python_writes_do_no_harm_where_nobody_reads_them()
     {
         HfConfig config = Load("""{"n": 3, "text": "NaN, \"Infinity\" and -Infinity", "unknown": NaN, "more": [Infinity, -Infinity], "x": NaN}""");

@@ -63,6 +63,24 @@ public class HubCacheTests : IDisposable
     }
 
     [Fact]
+    public void A_users_name_stands_for_that_users_home_as_in_Python()
+    {
+        string[] lines = File.Exists("/etc/passwd") ? File.ReadAllLines("/etc/passwd") : [];
+        string[][] users = [.. lines.Select(line => line.Split(':')).Where(user => user.Length > 6 && user[5].Length > 1)];
+        Assert.SkipUnless(users.Length > 0, "this machine has no /etc/passwd");
+        Assert.Equal(users[0][5], Expanded($"~{users[0][0]}"));
+        Assert.Equal(users[^1][5].TrimEnd('/') + "/models/$", Expanded($"~{users[^1][0]}/models/$"));
+        foreach (string unknown in new[] { "~nobody-of-that-name/hub", "~nobody-of-that-name", "/a/~root", $"~{users[0][0]}x/hub" }) Assert.Equal(unknown, Expanded(unknown));
+        Assert.Equal(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile) + "/", Expanded("~/"));
+
+        static string Expanded(string value)
+        {
+            Environment.SetEnvironmentVariable("HF_HUB_CACHE", value);
+            return HubCache.Folder;
+        }
+    }
+
+    [Fact]
     public void A_model_is_found_through_its_reference()
     {
         string snapshot = Add("models--org--name", "0123abc\n", "0123abc");

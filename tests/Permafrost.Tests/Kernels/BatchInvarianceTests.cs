@@ -24,7 +24,7 @@ public class BatchInvarianceTests : IDisposable
         GC.SuppressFinalize(this);
     }
 
-    [SkippableTheory]
+    [Theory]
     [MemberData(nameof(Kernels))]
     public void Linear_maps(string set)
     {
@@ -41,7 +41,7 @@ public class BatchInvarianceTests : IDisposable
         }
     }
 
-    [SkippableTheory]
+    [Theory]
     [MemberData(nameof(Kernels))]
     public void Norms(string set)
     {
@@ -58,7 +58,7 @@ public class BatchInvarianceTests : IDisposable
         }
     }
 
-    [SkippableTheory]
+    [Theory]
     [MemberData(nameof(Kernels))]
     public void Attention(string set)
     {
@@ -88,7 +88,7 @@ public class BatchInvarianceTests : IDisposable
         Assert.True(whole.narrow(0, 3, 1).narrow(2, 0, 9).narrow(3, 0, 7).ValuesEqual((draw with { FirstRow = 3 }).AttentionFactors(1, 2, 9, 7, torch.CPU)));
     }
 
-    [SkippableTheory]
+    [Theory]
     [MemberData(nameof(Kernels))]
     public void Sums_over_rows_do_not_depend_on_threads(string set)
     {
@@ -105,7 +105,7 @@ public class BatchInvarianceTests : IDisposable
         }
     }
 
-    [SkippableTheory]
+    [Theory]
     [MemberData(nameof(Kernels))]
     public void Sums_over_rows_do_not_depend_on_padding_behind(string set)
     {

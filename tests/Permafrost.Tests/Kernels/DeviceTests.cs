@@ -36,7 +36,7 @@ public class DeviceTests
     public void Anything_else_is_no_device(string text)
     {
         var error = Assert.Throws<FormatException>(() => Devices.Parse(text));
-        Assert.Contains($"'{text}' is no device: use auto, cpu, cuda or cuda:N", error.Message, StringComparison.Ordinal);
+        Assert.Contains($"'{text}' is not a device: use auto, cpu, cuda or cuda:N", error.Message, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -59,6 +59,34 @@ public class FusedAttentionTests : IDisposable
 
     [Theory]
     [MemberData(nameof(Sets))]
+    public void Windows_shared_heads_and_biases_and_their_gradients_are_the_twins(string set)
+    {
+        foreach (ScalarType type in new[] { ScalarType.Float32, ScalarType.BFloat16 })
+            foreach ((long B, long T, long S, long H, long shared, long D) in new[] { (2L, 7L, 7L, 4L, 2L, 8L), (1, 130, 130, 2, 1, 16), (2, 3, 70, 6, 3, 13) })
+                foreach ((bool causal, long? before, long? after) in new (bool, long?, long?)[] { (false, null, null), (true, 3, null), (false, 2, 2), (false, 70, 5), (true, 0, null), (false, null, 1) })
+                    foreach (bool positioned in new[] { false, true })
+                    {
+                        if (positioned == (T == S)) continue;
+                        string kind = causal ? "left" : "none";
+                        Tensor? mask = Mask(kind, B, S), positions = positioned ? Positions(B, T, S) : null;
+                        Tensor? all = before is null ? null : torch.zeros([B, S], ScalarType.Int64);
+                        if (all is not null) all[0, S / 2] = all[B - 1, S - 1] = torch.ones([], ScalarType.Int64);
+                        Tensor[] Map(Tensor[] inputs, ScalarType? wide) => [inputs[0].CrossAttention(inputs[1], inputs[2], new(H, 0.5, causal, positions, mask)
+                            {
+                                KeyHeads = shared,
+                                Before = before,
+                                After = after,
+                                SeenByAll = all,
+                                Bias = new RelativeBias(inputs[3], S - 1),
+                            })];
+                        string name = $"{type} {B} x {T} x {S} x {H}/{shared} x {D}, causal {causal}, {before} before, {after} after, positions {positioned}, mask {kind}";
+                        KernelSets.Check(set, name, Map, coarse: type == ScalarType.BFloat16, KernelSets.Normal(1, type, 0, 1, B, T, H * D), KernelSets.Normal(2, type, 0, 1, B, S, shared * D),
+                            KernelSets.Normal(3, type, 0, 1, B, S, shared * D), KernelSets.Normal(4, ScalarType.Float32, 0, 1, H, 2 * S - 1));
+                    }
+    }
+
+    [Theory]
+    [MemberData(nameof(Sets))]
     public void A_query_that_sees_a_single_key_gives_its_score_no_gradient_at_all(string set)
     {
         // Adam makes a step of a rounding error of 1e-8, so it has to be exactly 0.

@@ -17,7 +17,7 @@ internal static class KernelSets
     /// <summary>Uses a set of kernels until disposed; skips the test where there is none.</summary>
     public static IDisposable UseKernels(string name)
     {
-        Skip.If(name == KernelSet.None, "needs the CPU kernels, which are not built here (g++, cmake and make are missing)");
+        Assert.SkipWhen(name == KernelSet.None, "needs the CPU kernels, which are not built here (g++, cmake and make are missing)");
         return Use(name);
     }
 
@@ -105,13 +105,15 @@ internal static class KernelSets
     {
         private readonly string before = KernelSet.Name;
 
-        public Choice(string name)
+        public Choice(string name) => Select(name);
+
+        public void Dispose() => Select(before);
+
+        private static void Select(string name)
         {
             // KernelSet.None leaves the set behind it as it is, and packed weights need one that knows them.
             if (name == KernelSet.None) KernelSet.Select(KernelSet.Available[0]);
             KernelSet.Select(name);
         }
-
-        public void Dispose() => KernelSet.Select(before);
     }
 }

@@ -11,7 +11,7 @@ public class SegmentLifetimeTests
 
     public static TheoryData<string> Kernels => [.. KernelSets.WithKernels];
 
-    [SkippableTheory]
+    [Theory]
     [MemberData(nameof(Kernels))]
     public void A_second_gradient_is_refused_with_a_sentence(string set)
     {
@@ -26,7 +26,7 @@ public class SegmentLifetimeTests
         Assert.Equal(first, x.grad!.ToBytes());
     }
 
-    [SkippableTheory]
+    [Theory]
     [MemberData(nameof(Kernels))]
     public void What_goes_wrong_on_the_way_back_surfaces_as_itself(string set)
     {

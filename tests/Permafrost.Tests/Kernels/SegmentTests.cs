@@ -132,7 +132,7 @@ public class SegmentTests : IDisposable
         Assert.Equal(Enumerable.Repeat(2f, 8), gate.grad!.ToArray<float>());
     }
 
-    [SkippableTheory]
+    [Theory]
     [MemberData(nameof(Sets))]
     public void An_operator_between_two_layers_is_refused_inside_and_right_outside(string set)
     {
@@ -142,7 +142,7 @@ public class SegmentTests : IDisposable
         Tensor Mixed(SegmentLayers given, Tensor input) => given.Norm(given.Norm(input) * 2);
         // Outside, layers and operators mix freely.
         KernelSets.Check(set, "mixed", (leaves, type) => [Mixed(new SegmentLayers(leaves, type), leaves[0])], coarse: false, [layers.Input.detach(), .. layers.Parameters]);
-        Skip.If(set == KernelSet.None, "without kernels a segment is nothing but its body");
+        Assert.SkipWhen(set == KernelSet.None, "without kernels a segment is nothing but its body");
         var error = Assert.Throws<EngineException>(() => Segment.Run(input => Mixed(layers, input), x));
         Assert.Contains("Segment.Compose", error.Message, StringComparison.Ordinal);
         // Also as the last thing in it.
@@ -153,11 +153,11 @@ public class SegmentTests : IDisposable
         Assert.NotNull(x.grad);
     }
 
-    [SkippableTheory]
+    [Theory]
     [MemberData(nameof(Sets))]
     public void A_recorded_result_is_not_changed_in_place(string set)
     {
-        Skip.If(set == KernelSet.None, "without kernels nothing is recorded");
+        Assert.SkipWhen(set == KernelSet.None, "without kernels nothing is recorded");
         using IDisposable _ = KernelSets.Use(set);
         var layers = new SegmentLayers();
         Tensor x = Leaf(layers.Input);

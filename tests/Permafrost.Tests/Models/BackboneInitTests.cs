@@ -90,8 +90,8 @@ public class BackboneInitTests : IDisposable
         string path = TinyGpt2.Save(folder, TinyGpt2.Json(layers: 2));
         using Backbone pretrained = Load(path, "pretrained", 0);
         using Backbone shuffled = Load(path, "shuffled", 7);
-        Assert.Equal(Sha(path, "shuffled", 7), BackboneSource.Sha256(shuffled.NamedParameters()));
-        Assert.NotEqual(Sha(path, "shuffled", 8), BackboneSource.Sha256(shuffled.NamedParameters()));
+        Assert.Equal(Sha(path, "shuffled", 7), WeightHash.Of(shuffled.NamedParameters()));
+        Assert.NotEqual(Sha(path, "shuffled", 8), WeightHash.Of(shuffled.NamedParameters()));
         foreach ((string name, Parameter parameter) in pretrained.NamedParameters())
         {
             Tensor value = Value(shuffled, name);
@@ -104,20 +104,20 @@ public class BackboneInitTests : IDisposable
     public void Inits_that_need_weights_or_do_not_exist_are_refused()
     {
         Refusal.OfUsage("'gpt2-tiny' is a preset without weights", () => Load("gpt2-tiny", "pretrained", 0));
-        Refusal.OfUsage("--init shuffled", () => Load("gpt2-tiny", "shuffled", 0));
-        Refusal.OfUsage("--init magic does not exist", () => Load("gpt2-tiny", "magic", 0));
+        Refusal.OfUsage("`init` shuffled", () => Load("gpt2-tiny", "shuffled", 0));
+        Refusal.OfUsage("`init` magic does not exist", () => Load("gpt2-tiny", "magic", 0));
     }
 
     [Fact]
     public void The_hash_sees_every_bit_and_every_name_and_not_the_order()
     {
         Parameter a = Make("a", 1), b = Make("b", 2);
-        string hash = BackboneSource.Sha256([("a", a), ("b", b)]);
+        string hash = WeightHash.Of([("a", a), ("b", b)]);
         Assert.Matches("^[0-9a-f]{64}$", hash);
-        Assert.Equal(hash, BackboneSource.Sha256([("b", b), ("a", a)]));
-        Assert.NotEqual(hash, BackboneSource.Sha256([("a", b), ("b", a)]));
-        Assert.NotEqual(hash, BackboneSource.Sha256([("a", a), ("c", b)]));
-        Assert.NotEqual(hash, BackboneSource.Sha256([("a", a), ("b", Make("b", MathF.BitIncrement(2)))]));
+        Assert.Equal(hash, WeightHash.Of([("b", b), ("a", a)]));
+        Assert.NotEqual(hash, WeightHash.Of([("a", b), ("b", a)]));
+        Assert.NotEqual(hash, WeightHash.Of([("a", a), ("c", b)]));
+        Assert.NotEqual(hash, WeightHash.Of([("a", a), ("b", Make("b", MathF.BitIncrement(2)))]));
     }
 
     private static Parameter Make(string name, float value) => new(name, [1], Initializers.Zeros) { Value = Tensors.From([value]) };
@@ -126,12 +126,12 @@ public class BackboneInitTests : IDisposable
 
     private static Tensor Value(Backbone backbone, string name) => backbone.NamedParameters().Single(pair => pair.Name == name).Parameter.Value;
 
-    private static Backbone Load(string reference, string init, long seed) => BackboneSource.Resolve(reference).Load(init, seed);
+    private static Backbone Load(string reference, string init, long seed) => Bodies.Load(reference, init, seed);
 
     private static string Sha(string reference, string init, long seed)
     {
         using Backbone backbone = Load(reference, init, seed);
-        return BackboneSource.Sha256(backbone.NamedParameters());
+        return WeightHash.Of(backbone.NamedParameters());
     }
 
     // Of n normal draws: the mean is within 5 s / sqrt(n), the deviation within 5 s / sqrt(2 n); one in a million runs of another seed would fail.

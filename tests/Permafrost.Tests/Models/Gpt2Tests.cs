@@ -5,7 +5,7 @@ using Permafrost.Nn;
 
 namespace Permafrost.Tests.Models;
 
-/// <summary>What GPT-2 refuses, and what must not depend on how the same question is put; golden numbers are in <see cref="Gpt2GoldenTests"/>.</summary>
+/// <summary>What GPT-2 refuses, and what must not depend on how the same question is put; golden numbers are in <see cref="ForwardGoldenTests"/>.</summary>
 public class Gpt2Tests : IDisposable
 {
     private readonly TemporaryFolder folder = new();
@@ -17,7 +17,7 @@ public class Gpt2Tests : IDisposable
         string path = TinyGpt2.Save(folder, TinyGpt2.Json(layers: 2).Replace("GPT2Model", "GPT2LMHeadModel", StringComparison.Ordinal));
         HfConfig config = HfConfig.Load(path);
         model = ModelRegistry.CreateWithHead(config);
-        WeightLoader.Load(model, ModelRegistry.Find(config), model.Prefix, path);
+        CheckpointReader.Load(model, ModelRegistry.Find(config), model.Prefix, path);
     }
 
     public void Dispose()
@@ -114,7 +114,7 @@ public class Gpt2Tests : IDisposable
     public void A_loss_weight_of_another_shape_than_the_states_is_refused()
     {
         using PretrainedModel headless = ModelRegistry.CreateWithHead(HfConfig.Load(TinyGpt2.Save(folder, TinyGpt2.Json())));
-        WeightLoader.Load(headless, ModelRegistry.Find(headless.Backbone.Config), headless.Prefix, folder["body"]);
+        CheckpointReader.Load(headless, ModelRegistry.Find(headless.Backbone.Config), headless.Prefix, folder["body"]);
         foreach (long[] shape in new long[][] { [], [8], [1, 3, 8], [2, 3], [2, 3, 9] })
             Refusal.Of("(B, T, C) = [2, 3, 8]", () => headless.Forward(new Dictionary<string, Tensor> { ["input_ids"] = torch.ones([2, 3], ScalarType.Int64), ["loss_weight"] = torch.ones(shape) }));
     }
@@ -126,6 +126,7 @@ public class Gpt2Tests : IDisposable
         Assert.Contains("width is 8", Refusal.Of("vectors of 9", () => model.Forward(new Dictionary<string, Tensor> { ["inputs_embeds"] = torch.zeros([1, 3, 9]) })), StringComparison.Ordinal);
         Refusal.Of("16 positions", () => model.Generate(new Dictionary<string, Tensor> { ["input_ids"] = Ids(1, 2, 3) }, 14));
         Refusal.Of("input_ids", () => model.Forward(new Dictionary<string, Tensor>()));
+        Refusal.Of("on the left", () => model.Generate(new Dictionary<string, Tensor> { ["input_ids"] = Ids(1, 2, 3), ["attention_mask"] = Ids(1, 1, 0) }, 1));
         Refusal.Of("input_ids", () => model.Generate(new Dictionary<string, Tensor> { ["inputs_embeds"] = torch.zeros([1, 3, 8]) }, 1));
         Refusal.Of("two tokens", () => model.Forward(new Dictionary<string, Tensor> { ["input_ids"] = Ids(1), ["labels"] = Ids(1) }));
     }
@@ -143,12 +144,12 @@ public class Gpt2Tests : IDisposable
         Tensor ids = Ids(3, 7, 2, 9, 4, 4, 1, 0);
         Tensor still = Logits(ids);
         Assert.True(still.ValuesEqual(Logits(ids)));
-        model.Train(true);
+        model.train();
         Assert.False(still.ValuesEqual(Logits(ids)));  // 0.1 by the configuration's default
         model.Backbone.DropoutOverride = 0;
         Close(still, Logits(ids));
         model.Backbone.DropoutOverride = null;
-        model.Train(false);
+        model.eval();
         Assert.True(still.ValuesEqual(Logits(ids)));
     }
 

@@ -2,7 +2,6 @@ using System.Text.Json.Nodes;
 using Permafrost.Formats;
 using Permafrost.Kernels;
 using Permafrost.Models;
-using Permafrost.Tests.Shared;
 
 namespace Permafrost.Tests.Models;
 
@@ -10,6 +9,18 @@ namespace Permafrost.Tests.Models;
 public class ModelRegistryTests
 {
     public static TheoryData<string> Presets() => [.. ModelRegistry.Presets.Select(preset => preset.Name)];
+
+    [Fact]
+    public void Every_family_is_held_to_the_contract()
+    {
+        var held = new HashSet<string>();
+        foreach (Type type in typeof(ArchitectureContract).Assembly.GetTypes().Where(type => type.IsSubclassOf(typeof(ArchitectureContract)) && !type.IsAbstract))
+        {
+            using var contract = (ArchitectureContract)Activator.CreateInstance(type)!;
+            held.Add(contract.ModelType);
+        }
+        Assert.All(ModelRegistry.Architectures, architecture => Assert.Contains(architecture.ModelType, held));
+    }
 
     [Theory]
     [MemberData(nameof(Presets))]
@@ -24,13 +35,13 @@ public class ModelRegistryTests
             GroupRule rule = Assert.Single(backbone.Groups, rule => rule.Matches(parameter, out _));
             (GroupName group, int layer) = backbone.GroupOf(parameter);
             Assert.Equal(rule.Group, group);
-            Assert.Equal(parameter.StartsWith("h.", StringComparison.Ordinal) ? int.Parse(parameter.Split('.')[1]) : -1, layer);
+            Assert.InRange(layer, -1, backbone.Traits.Layers - 1);
             // Input and output layers are the tuned model's, not the backbone's.
             Assert.NotEqual(GroupName.Input, group);
             Assert.NotEqual(GroupName.Output, group);
         }
         Assert.All(backbone.Groups, rule => Assert.Contains(parameters, parameter => rule.Matches(parameter, out _)));
-        Assert.Equal(Enumerable.Range(-1, backbone.Layers + 1), parameters.Select(parameter => backbone.GroupOf(parameter).Layer).Distinct().Order());
+        Assert.Equal(Enumerable.Range(0, backbone.Traits.Layers), parameters.Select(parameter => backbone.GroupOf(parameter).Layer).Where(layer => layer >= 0).Distinct().Order());
     }
 
     [Theory]

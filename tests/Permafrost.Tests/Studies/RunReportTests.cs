@@ -1,7 +1,6 @@
 using System.Text.Json;
 using System.Text.RegularExpressions;
 using Permafrost.Studies;
-using Permafrost.Tests.Shared;
 
 namespace Permafrost.Tests.Studies;
 
@@ -13,22 +12,22 @@ public sealed class RunReportTests : IDisposable
     public void Dispose() => samples.Dispose();
 
     [Fact]
-    public void Shows_a_run_with_its_floors_counts_environment_and_command()
+    public void Shows_a_run_with_its_baselines_counts_environment_and_command()
     {
-        string html = RunReport.Html([samples.Add("a", command: "permafrost finetune --seed 7")]);
+        string html = RunReport.Html([samples.Add("a", command: "permafrost finetune `seed` 7")]);
         Assert.Contains("97.00&#xA0;%</strong> of bit-xor", html);
         Assert.Contains("<b>50.30&#xA0;%</b> linear on the inputs", Decoded(html));
         Assert.Contains("<b>49.40&#xA0;%</b> most frequent class", Decoded(html));
         Assert.Contains("1.64&#xA0;%", html);
-        foreach (string text in new[] { "16,288,514", "267,778", "3,559", "89.9", "96.00", "23.54 GiB", "OMP_NUM_THREADS=2", "<span>permafrost</span> <span>finetune</span> <span>--seed</span> <span>7</span>", "max_steps: 200" }) Assert.Contains(text, html);
+        foreach (string text in new[] { "16,288,514", "267,778", "3,559", "89.9", "96.00", "23.54 GiB", "OMP_NUM_THREADS=2", "<span>permafrost</span> <span>finetune</span> <span>`seed`</span> <span>7</span>", "max_steps: 200" }) Assert.Contains(text, html);
     }
 
     [Fact]
     public void Says_so_when_a_score_is_no_better_than_a_trivial_rule()
     {
-        Assert.Contains("no better than the best trivial rule", RunReport.Html([samples.Add("at-the-floor", accuracy: 0.52)]));
+        Assert.Contains("no better than the best trivial rule", RunReport.Html([samples.Add("at-the-baseline", accuracy: 0.52)]));
         Assert.Contains("worse than the best trivial rule", RunReport.Html([samples.Add("below", accuracy: 0.40)]));
-        Assert.Contains("with no floor measured beside it", RunReport.Html([samples.Add("alone", floors: "")]));
+        Assert.Contains("with no baseline measured beside it", RunReport.Html([samples.Add("alone", baselines: "")]));
     }
 
     [Fact]
@@ -65,7 +64,7 @@ public sealed class RunReportTests : IDisposable
     [InlineData("results.json", "{\"task\":", "is not valid JSON")]
     [InlineData("results.json", "{\"task\":\"a\",\"task\":\"b\"}", "is not valid JSON")]
     [InlineData("results.json", "[]", "is not a JSON object")]
-    [InlineData("results.json", "{\"metrics\":7,\"floors\":\"x\",\"parameters\":[],\"steps\":\"many\",\"seconds\":1e999}", "holds no accuracy")]
+    [InlineData("results.json", "{\"metrics\":7,\"baselines\":\"x\",\"parameters\":[],\"steps\":\"many\",\"seconds\":1e999}", "holds no accuracy")]
     [InlineData("metrics.jsonl", "{\"step\":1,\"train/loss\":0.5}\n{\"step\":2,\"step\":2}\n{\"step\":\"x\"}\n[]\n{\"step\":2,\"trai", "\"train/loss\":[[1],[0.5]]")]
     [InlineData("metrics.jsonl", "", "none of metrics.jsonl")]
     [InlineData("env.json", "\0\u0001", "is not valid JSON")]
@@ -81,15 +80,15 @@ public sealed class RunReportTests : IDisposable
     public void Refuses_what_is_no_run_in_one_sentence()
     {
         string empty = Directory.CreateDirectory(samples.At("empty")).FullName;
-        Assert.Contains("is no run", Assert.Throws<PermafrostException>(() => RunReport.Html([empty])).Message);
-        Assert.Contains("is no folder", Assert.Throws<PermafrostException>(() => RunReport.Html([samples.At("nowhere")])).Message);
+        Assert.Contains("is not a run", Assert.Throws<PermafrostException>(() => RunReport.Html([empty])).Message);
+        Assert.Contains("is not a folder", Assert.Throws<PermafrostException>(() => RunReport.Html([samples.At("nowhere")])).Message);
     }
 
     [Fact]
     public void Everything_from_a_run_stays_text()
     {
         const string Evil = "</script><script>alert(1)</script><img src=x onerror=alert(1)>{{scripts}}\"'&";
-        string run = samples.Add("a<b>\"c'{{data}}&", task: Evil, policy: Evil, floors: $"{JsonSerializer.Serialize(Evil)}:0.5", command: Evil);
+        string run = samples.Add("a<b>\"c'{{data}}&", task: Evil, policy: Evil, baselines: $"{JsonSerializer.Serialize(Evil)}:0.5", command: Evil);
         foreach (string file in new[] { "config.yaml", "metrics.jsonl" }) File.AppendAllText(Path.Combine(run, file), file == "config.yaml" ? $"x: {Evil}\n{Evil}: 1\n" : $"{{\"step\":300,{JsonSerializer.Serialize("eval/" + Evil)}:1}}\n");
         File.WriteAllText(Path.Combine(run, "env.json"), $"{{{JsonSerializer.Serialize(Evil)}:{JsonSerializer.Serialize(Evil)}}}");
         foreach (string html in new[] { RunReport.Html([run]), RunReport.Html([run, samples.Add("b")]) })
@@ -145,7 +144,7 @@ public sealed class RunReportTests : IDisposable
         Assert.Equal(drawn.Select(one => one.Figure.Title).Distinct(), ["Training loss", "Validation accuracy", "Validation loss", "Gradient norm"]);
         Assert.Equal(drawn.Count, Regex.Count(html, "<svg>[0-9]"));
         Assert.Equal(2, drawn.Select(one => one.Width).Distinct().Count());
-        Assert.Contains("<li>floor: linear on the inputs <b>50.30", html);
+        Assert.Contains("<li>baseline: linear on the inputs <b>50.30", html);
         Assert.Contains("seed 1: from ", html);
         Assert.DoesNotContain("class=\"controls\"", html);
         Assert.Equal(2, Regex.Count(html, "<script"));
@@ -164,7 +163,7 @@ public sealed class RunReportTests : IDisposable
         JsonElement shown = data.GetProperty("runs")[1].GetProperty("curves").GetProperty("train/loss");
         Assert.Equal(shown[0].EnumerateArray().Select(step => step.GetInt64()), curve.Steps);
         Assert.Equal(shown[1].EnumerateArray().Select(value => value.GetDouble()), curve.Logged.Select(value => double.Parse(value!.Value.ToString("G6"))));
-        Assert.Equal(["bit-xor floor: linear on the inputs", "listops floor: linear on the inputs"], figures[1].Floors.Select(floor => floor.Name).Order());
+        Assert.Equal(["bit-xor baseline: linear on the inputs", "listops baseline: linear on the inputs"], figures[1].Baselines.Select(baseline => baseline.Name).Order());
 
         // 0.6 of what was, 0.4 of what is new, over the sum of such weights.
         Assert.True(curve.IsSmoothed);

@@ -1,3 +1,4 @@
+using Permafrost.Data;
 using Permafrost.Kernels;
 using Permafrost.Tasks;
 
@@ -24,7 +25,7 @@ public class BitXorTests : IDisposable
     public void Answers_are_the_parity_of_the_strings_bit_by_bit(int length, int patterns)
     {
         TaskData data = task.Load(Options(("length", $"{length}"), ("patterns", $"{patterns}")));
-        foreach (IExamples split in new[] { data.Train, data.Validation!, data.Test! })
+        foreach (IDataset split in new[] { data.Train, data.Validation!, data.Test! })
         {
             Batch batch = split.Get([0, 1, 999]);
             Assert.Equal([3, length * patterns, 1], batch.Inputs.shape);
@@ -41,9 +42,10 @@ public class BitXorTests : IDisposable
     [Fact]
     public void The_shape_asks_for_the_last_tokens()
     {
-        TaskShape shape = task.Load(Options()).Shape;
-        Assert.Equal((1, null, 10, 5, 2, "last:5"), (shape.VectorSize, shape.Vocabulary, shape.SequenceLength, shape.Targets, shape.Classes, shape.Readout));
-        Assert.Equal("last:3", task.Load(Options(("length", "3"))).Shape.Readout);
+        TaskSpec spec = task.Load(Options()).Spec;
+        Assert.Equal((new VectorInput(1, 10), "last:5"), (spec.Input, spec.Readout));
+        Assert.Equal((2, 5), (Assert.IsType<ClassOutput>(spec.Output).Classes, spec.Output.Answers));
+        Assert.Equal("last:3", task.Load(Options(("length", "3"))).Spec.Readout);
     }
 
     [Fact]
@@ -81,7 +83,7 @@ public class BitXorTests : IDisposable
     public void Lines_of_bits_are_read_for_predictions()
     {
         string path = folder.Write("bits.txt", "0110110001\n\n 1111100000 \r\n");
-        IExamples examples = task.ReadInputs(path, task.Load(Options()).Shape, Options());
+        IDataset examples = task.ReadInputs(path, task.Load(Options()).Spec, Options());
         Assert.Equal(2, examples.Count);
         Batch batch = examples.Get([1, 0]);
         Assert.Equal([1f, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 1, 1, 0, 1, 1, 0, 0, 0, 1], batch.Inputs.ToArray<float>());
@@ -98,11 +100,11 @@ public class BitXorTests : IDisposable
     public void Other_lines_are_refused_with_their_number(string content, string expected)
     {
         string path = folder.Write("bits.txt", content);
-        Assert.Contains(expected, Refusal.Of(path, () => task.ReadInputs(path, task.Load(Options()).Shape, Options())), StringComparison.Ordinal);
+        Assert.Contains(expected, Refusal.Of(path, () => task.ReadInputs(path, task.Load(Options()).Spec, Options())), StringComparison.Ordinal);
     }
 
     [Fact]
-    public void A_missing_file_is_told() => Refusal.Of(folder["no.txt"], () => task.ReadInputs(folder["no.txt"], task.Load(Options()).Shape, Options()));
+    public void A_missing_file_is_told() => Refusal.Of(folder["no.txt"], () => task.ReadInputs(folder["no.txt"], task.Load(Options()).Spec, Options()));
 
     [Theory]
     [InlineData("length", "0")]

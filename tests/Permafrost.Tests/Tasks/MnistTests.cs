@@ -1,3 +1,4 @@
+using Permafrost.Data;
 using Permafrost.Kernels;
 using Permafrost.Tasks;
 using Permafrost.Tests.Formats.Idx;
@@ -50,7 +51,7 @@ public class MnistTests : IDisposable
         WriteNumbered("t10k", 7);
         TaskData data = Load();
         Assert.Equal((36, 4, 7), (data.Train.Count, data.Validation!.Count, data.Test!.Count));
-        int[] Numbers(IExamples examples) => [.. examples.Get([.. Enumerable.Range(0, (int)examples.Count!).Select(i => (long)i)]).Inputs.narrow(1, 0, 1).narrow(2, 0, 1).ToArray<float>().Select(v => (int)MathF.Round(v * 255))];
+        int[] Numbers(IDataset examples) => [.. examples.Get([.. Enumerable.Range(0, (int)examples.Count!).Select(i => (long)i)]).Inputs.narrow(1, 0, 1).narrow(2, 0, 1).ToArray<float>().Select(v => (int)MathF.Round(v * 255))];
         Assert.Equal(Enumerable.Range(0, 40), Numbers(data.Train).Concat(Numbers(data.Validation!)).Order());
         Assert.Equal(Enumerable.Range(0, 7), Numbers(data.Test!));
         Assert.Equal(Numbers(data.Validation!), Numbers((Load() with { }).Validation!));  // the same for every run
@@ -64,10 +65,10 @@ public class MnistTests : IDisposable
     {
         WriteNumbered("train", 10);
         WriteNumbered("t10k", 1);
-        TaskShape shape = Load().Shape;
+        TaskSpec shape = Load().Spec;
         Assert.Equal((16, null, 49, 1, 10, "last"), (shape.VectorSize, shape.Vocabulary, shape.SequenceLength, shape.Targets, shape.Classes, shape.Readout));
         Assert.Equal(["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"], shape.Labels);
-        Assert.Equal(64, Load("paper").Shape.SequenceLength);
+        Assert.Equal(64, Load("paper").Spec.SequenceLength);
     }
 
     [Theory]
@@ -87,10 +88,10 @@ public class MnistTests : IDisposable
     {
         WriteNumbered("train", 10);
         WriteNumbered("t10k", 3);
-        IExamples examples = task.ReadInputs(folder["t10k-images-idx3-ubyte"], Load().Shape, new TaskOptions());
+        IDataset examples = task.ReadInputs(folder["t10k-images-idx3-ubyte"], Load().Spec, new TaskOptions());
         Assert.Equal(3, examples.Count);
         Assert.Equal([-100L, -100], examples.Get([0, 2]).Targets.ToArray<long>());
-        Refusal.Of(folder["t10k-labels-idx1-ubyte"], () => task.ReadInputs(folder["t10k-labels-idx1-ubyte"], Load().Shape, new TaskOptions()));
+        Refusal.Of(folder["t10k-labels-idx1-ubyte"], () => task.ReadInputs(folder["t10k-labels-idx1-ubyte"], Load().Spec, new TaskOptions()));
     }
 
     [Fact]
@@ -105,7 +106,7 @@ public class MnistTests : IDisposable
         Assert.Contains("label 9 is 10", Refusal.Of("train-labels-idx1-ubyte", () => Load()), StringComparison.Ordinal);
         folder.Write("train-images-idx3-ubyte", [0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 2, 1, 2, 3, 4]);
         Assert.Contains("1x2x2", Refusal.Of("train-images-idx3-ubyte", () => Load()), StringComparison.Ordinal);
-        Refusal.Of("--data", () => task.Load(new TaskOptions(folder["no"])));
+        Refusal.Of("`data`", () => task.Load(new TaskOptions(folder["no"])));
         Refusal.OfUsage("task_options.augment", () => task.Load(new TaskOptions(folder.Path, Settings: new Dictionary<string, string> { ["augment"] = "1" })));
     }
 

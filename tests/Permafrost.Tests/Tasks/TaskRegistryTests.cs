@@ -21,7 +21,7 @@ public class TaskRegistryTests
     [InlineData("mnist@published")]
     [InlineData("bit-xor@paper")]
     [InlineData("@paper")]
-    public void Others_are_refused_with_those_that_exist(string text) => Assert.Contains("there are ", Refusal.OfUsage($"--task '{text}'", () => TaskRegistry.Find(text)), StringComparison.Ordinal);
+    public void Others_are_refused_with_those_that_exist(string text) => Assert.Contains("there are ", Refusal.OfUsage($"`task` '{text}'", () => TaskRegistry.Find(text)), StringComparison.Ordinal);
 
     [Fact]
     public void Every_task_describes_itself()
@@ -35,6 +35,18 @@ public class TaskRegistryTests
             Assert.NotEmpty(task.InputFormat);
             foreach (string heading in new[] { "Input ", "Output ", "Splits " }) Assert.Contains(heading, task.Description, StringComparison.Ordinal);
         });
+    }
+
+    [Fact]
+    public void Every_task_and_reading_is_held_to_the_contract()
+    {
+        var held = new HashSet<string>();
+        foreach (Type type in typeof(TaskContract).Assembly.GetTypes().Where(type => type.IsSubclassOf(typeof(TaskContract)) && !type.IsAbstract))
+        {
+            using var contract = (TaskContract)Activator.CreateInstance(type)!;
+            if (contract.Name != "commonest-letter") held.Add(contract.Name);
+        }
+        Assert.Equal(TaskRegistry.All.SelectMany(TaskRegistry.Names).Order(), held.Order());
     }
 
     private static (string, string) Find(string text)

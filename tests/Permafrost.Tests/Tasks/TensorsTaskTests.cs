@@ -1,3 +1,4 @@
+using Permafrost.Data;
 using Permafrost.Formats.Safetensors;
 using Permafrost.Kernels;
 using Permafrost.Tasks;
@@ -39,7 +40,7 @@ public class TensorsTaskTests : IDisposable
     public void A_split_held_out_without_any_answer_is_refused()
     {
         Save(("inputs", torch.zeros([50, 1, 1])), ("targets", torch.full([50], -100, ScalarType.Int64).index_fill_(0, Tensors.From([0L]), 1)));
-        Assert.Contains("--validation-fraction 0", Refusal.Of(Data, () => Load(new TaskOptions(Data))), StringComparison.Ordinal);
+        Assert.Contains("`validation_fraction` 0", Refusal.Of(Data, () => Load(new TaskOptions(Data))), StringComparison.Ordinal);
     }
 
     [Fact]
@@ -47,7 +48,7 @@ public class TensorsTaskTests : IDisposable
     {
         Save(("inputs", torch.arange(12, ScalarType.Float32).view(2, 3, 2)), ("targets", Tensors.From([0L, 4])));
         TaskData data = Load(Replay);
-        Assert.Equal((2, null, 3, 1, 5, "last"), (data.Shape.VectorSize, data.Shape.Vocabulary, data.Shape.SequenceLength, data.Shape.Targets, data.Shape.Classes, data.Shape.Readout));
+        Assert.Equal((2, null, 3, 1, 5, "last"), (data.Spec.VectorSize, data.Spec.Vocabulary, data.Spec.SequenceLength, data.Spec.Targets, data.Spec.Classes, data.Spec.Readout));
         Assert.Equal((2, null, null), (data.Train.Count, data.Validation, data.Test));
         Batch batch = data.Train.Get([1, 0]);
         Assert.Equal([6f, 7, 8, 9, 10, 11, 0, 1, 2, 3, 4, 5], batch.Inputs.ToArray<float>());
@@ -61,7 +62,7 @@ public class TensorsTaskTests : IDisposable
     {
         Save(("inputs", Tensors.From([1L, 5, 0, 2, 3, 0], 2, 3)), ("targets", Tensors.From([1L, -100, 0, 1], 2, 2)), ("mask", Tensors.From([true, true, true, true, true, false], 2, 3)));
         TaskData data = Load(Replay);
-        Assert.Equal((null, 6, 3, 2, 2, "last:2"), (data.Shape.VectorSize, data.Shape.Vocabulary, data.Shape.SequenceLength, data.Shape.Targets, data.Shape.Classes, data.Shape.Readout));
+        Assert.Equal((null, 6, 3, 2, 2, "last:2"), (data.Spec.VectorSize, data.Spec.Vocabulary, data.Spec.SequenceLength, data.Spec.Targets, data.Spec.Classes, data.Spec.Readout));
         Batch batch = data.Train.Get([0, 1]);
         Assert.Equal([1L, -100, 0, 1], batch.Targets.ToArray<long>());
         Assert.Equal([1L, 1, 1, 1, 1, 0], batch.Mask!.ToArray<long>());
@@ -105,7 +106,7 @@ public class TensorsTaskTests : IDisposable
             ("test.inputs", Tensors.From([200f, 201, 202], 1, 3, 1)), ("test.targets", Tensors.From([3L])));
         TaskData data = Load(new TaskOptions(Data, ValidationFraction: 0.5, TestFraction: 0.5));
         Assert.Equal((20, 2, 1), (data.Train.Count, data.Validation!.Count, data.Test!.Count));
-        Assert.Equal((4, 3), (data.Shape.Classes, data.Shape.SequenceLength));  // over all splits
+        Assert.Equal((4, 3), (data.Spec.Classes, data.Spec.SequenceLength));  // over all splits
         Assert.Equal([100, 101], Rows(data.Validation!));
     }
 
@@ -113,8 +114,8 @@ public class TensorsTaskTests : IDisposable
     public void Ids_of_every_split_count_for_the_vocabulary()
     {
         Save(("inputs", Tensors.From([1L, 2], 2, 1)), ("targets", Tensors.From([0L, 1])), ("test.inputs", Tensors.From([9L], 1, 1)), ("test.targets", Tensors.From([1L])));
-        Assert.Equal(10, Load(Replay).Shape.Vocabulary);
-        Assert.Equal(40, Load(Replay with { Settings = new Dictionary<string, string> { ["vocabulary"] = "40" } }).Shape.Vocabulary);
+        Assert.Equal(10, Load(Replay).Spec.Vocabulary);
+        Assert.Equal(40, Load(Replay with { Settings = new Dictionary<string, string> { ["vocabulary"] = "40" } }).Spec.Vocabulary);
         Refusal.OfUsage("task_options.vocabulary", () => Load(Replay with { Settings = new Dictionary<string, string> { ["vocabulary"] = "9" } }));
     }
 
@@ -122,8 +123,8 @@ public class TensorsTaskTests : IDisposable
     public void The_number_of_classes_may_be_given_and_must_hold_every_target()
     {
         Save(("inputs", torch.zeros([2, 1, 1])), ("targets", Tensors.From([0L, 4])));
-        Assert.Equal(9, Load(Replay with { NumClasses = 9 }).Shape.Classes);
-        Assert.Contains("the target 4 does not fit --num-classes 4", Refusal.Of(Data, () => Load(Replay with { NumClasses = 4 })), StringComparison.Ordinal);
+        Assert.Equal(9, Load(Replay with { NumClasses = 9 }).Spec.Classes);
+        Assert.Contains("the target 4 does not fit `num_classes` 4", Refusal.Of(Data, () => Load(Replay with { NumClasses = 4 })), StringComparison.Ordinal);
     }
 
     public static TheoryData<string> Wrong() => [.. WrongFiles.Keys];
@@ -174,7 +175,7 @@ public class TensorsTaskTests : IDisposable
     [Fact]
     public void No_path_a_missing_file_and_too_large_fractions_are_refused()
     {
-        Refusal.OfUsage("--data", () => task.Load(new TaskOptions()));
+        Refusal.OfUsage("`data`", () => task.Load(new TaskOptions()));
         Refusal.Of(Data, () => Load(Replay));
         Save(("inputs", torch.zeros([2, 1, 1])), ("targets", Tensors.From([0L, 1])));
         Refusal.Of(Data, () => Load(new TaskOptions(Data, ValidationFraction: 0.5, TestFraction: 0.5)));
@@ -183,9 +184,9 @@ public class TensorsTaskTests : IDisposable
     [Fact]
     public void Inputs_for_predictions_need_no_targets_and_must_fit_the_run()
     {
-        var vectors = new TaskShape { VectorSize = 2, SequenceLength = 3, Targets = 1, Classes = 2 };
-        var ids = new TaskShape { Vocabulary = 5, SequenceLength = 3, Targets = 2, Classes = 2 };
-        IExamples Read(TaskShape shape, params (string, Tensor)[] tensors)
+        var vectors = new TaskSpec(new VectorInput(2, 3), new ClassOutput(2));
+        var ids = new TaskSpec(new IdInput(5, 3), new ClassOutput(2) { Count = 2 });
+        IDataset Read(TaskSpec shape, params (string, Tensor)[] tensors)
         {
             Save(tensors);
             return task.ReadInputs(Data, shape, new TaskOptions());
@@ -214,19 +215,19 @@ public class TensorsTaskTests : IDisposable
             "real numbers where ids are needed" => [("inputs", Tensors.From([0.5f, 1.5f], 1, 2))],
             _ => [("inputs", Tensors.From([0L, 1], 1, 2)), ("mask", torch.ones([1, 3]))],
         });
-        Refusal.Of(Data, () => task.ReadInputs(Data, new TaskShape { Vocabulary = 5, SequenceLength = 2, Classes = 2 }, new TaskOptions()));
+        Refusal.Of(Data, () => task.ReadInputs(Data, new TaskSpec(new IdInput(5, 2), new ClassOutput(2)), new TaskOptions()));
     }
 
     [Fact]
     public void Examples_outlive_the_scope_they_were_read_in()
     {
         Save(("inputs", Tensors.From([0.5], 1, 1, 1)), ("targets", Tensors.From([1L])), ("mask", torch.ones([1, 1])));
-        IExamples training, inputs;
+        IDataset training, inputs;
         using (torch.NewDisposeScope())
         {
             TaskData data = Load(Replay);
             training = data.Train;
-            inputs = task.ReadInputs(Data, data.Shape, Replay);
+            inputs = task.ReadInputs(Data, data.Spec, Replay);
         }
         Assert.Equal(0.5, training.Get([0]).Inputs.Number());
         Batch batch = inputs.Get([0]);
@@ -240,5 +241,5 @@ public class TensorsTaskTests : IDisposable
     private void Save(params (string Name, Tensor Tensor)[] tensors) => SafetensorsWriter.Write(Data, tensors.Select(pair => KeyValuePair.Create(pair.Name, pair.Tensor)));
 
     // Rows of one number hold their own number.
-    private static int[] Rows(IExamples examples) => [.. examples.Get([.. Enumerable.Range(0, (int)examples.Count!).Select(i => (long)i)]).Inputs.ToArray<float>().Select(value => (int)value)];
+    private static int[] Rows(IDataset examples) => [.. examples.Get([.. Enumerable.Range(0, (int)examples.Count!).Select(i => (long)i)]).Inputs.ToArray<float>().Select(value => (int)value)];
 }

@@ -1,9 +1,10 @@
+using Permafrost.Adaptation;
+using Permafrost.Data;
 using Permafrost.Kernels;
-using Permafrost.Models;
 using Permafrost.Tasks;
+using Permafrost.Tasks.Metrics;
 using Permafrost.Tests.Models;
 using Permafrost.Training;
-using Permafrost.Tuning;
 
 namespace Permafrost.Tests.Training;
 
@@ -12,13 +13,12 @@ public class EvaluatorTests : IDisposable
 {
     private readonly TemporaryFolder folder = new();
     private readonly DisposeScope scope = torch.NewDisposeScope();
-    private readonly TunedModel model;
+    private readonly AdaptedModel model;
 
     public EvaluatorTests()
     {
-        Backbone backbone = BackboneSource.Resolve(TinyGpt2.Configure(folder, TinyGpt2.Json())).Load("random", 0);
-        var shape = new TaskShape { VectorSize = 1, SequenceLength = 2, Targets = 2, Classes = 2, Readout = "last:2" };
-        model = new TunedModel(backbone, shape, Readout.Parse("last:2"), Policy.Parse("fpt"), ownTokens: false, dropout: 0.5, seed: 0, torch.CPU);
+        var shape = new TaskSpec(new VectorInput(1, 2), new ClassOutput(2) { Count = 2 }) { Readout = "last:2" };
+        model = Bodies.Adapt(TinyGpt2.Configure(folder, TinyGpt2.Json()), shape, dropout: 0.5);
         model.LoadAdapter(new Dictionary<string, Tensor> { ["output_layer.weight"] = torch.zeros([2, 8]), ["output_layer.bias"] = Tensors.From([0, MathF.Log(3)]) }, "test", complete: false);
     }
 
@@ -37,9 +37,9 @@ public class EvaluatorTests : IDisposable
     public void Answers_count_one_by_one_whatever_the_batch(int batchSize)
     {
         // Six answers count, five of them are class 1: -100 does not count, not even a whole batch of it.
-        IExamples examples = new Targets([1, 1], [-100, -100], [1, 0], [1, -100], [-100, 1]);
-        Metrics metrics = Evaluator.Evaluate(model, examples, batchSize, torch.CPU);
-        Assert.Equal(5 / 6.0, metrics.Accuracy, 12);
+        IDataset examples = new Targets([1, 1], [-100, -100], [1, 0], [1, -100], [-100, 1]);
+        Scores metrics = Evaluator.Evaluate(model, examples, batchSize, torch.CPU);
+        Assert.Equal(5 / 6.0, metrics["accuracy"], 12);
         Assert.Equal(-(5 * Math.Log(0.75) + Math.Log(0.25)) / 6, metrics.Loss, 6);
         Assert.Equal(5, metrics.Count);
     }
@@ -47,13 +47,13 @@ public class EvaluatorTests : IDisposable
     [Fact]
     public void Predictions_carry_number_answers_probabilities_and_targets()
     {
-        var predictions = new List<Prediction>();
-        Evaluator.Evaluate(model, new Targets([1, 0], [0, -100], [1, 1]), 2, torch.CPU, predictions.Add);
+        var predictions = new List<ClassPrediction>();
+        Evaluator.Evaluate(model, new Targets([1, 0], [0, -100], [1, 1]), 2, torch.CPU, prediction => predictions.Add((ClassPrediction)prediction));
         Assert.Equal([0L, 1, 2], predictions.Select(prediction => prediction.Index));
         Assert.All(predictions, prediction => Assert.Equal([1L, 1], prediction.Classes));
         Assert.All(predictions.SelectMany(prediction => prediction.Probabilities), row => Assert.Equal(0.75, row[1], 5));
         Assert.Equal([0L, -100], predictions[1].Targets!);
-        Assert.All(Evaluator.Predict(model, new Targets([1, 0], [1, 1]), 1, torch.CPU), prediction => Assert.Null(prediction.Targets));
+        Assert.All(Evaluator.Predict(model, new Targets([1, 0], [1, 1]), 1, torch.CPU), prediction => Assert.Null(((ClassPrediction)prediction).Targets));
     }
 
     [Theory]
@@ -63,31 +63,32 @@ public class EvaluatorTests : IDisposable
     public void Examples_of_many_lengths_are_computed_by_length_and_given_out_in_order(int batchSize)
     {
         var examples = new Lengths([.. Enumerable.Range(0, 400).Select(i => 1 + i * 7 % 11)]);
-        using TunedModel reader = Reader();
-        Prediction[] predictions = [.. Evaluator.Predict(reader, examples, batchSize, torch.CPU)];
+        using AdaptedModel reader = Reader();
+        ClassPrediction[] predictions = [.. Evaluator.Predict(reader, examples, batchSize, torch.CPU).Cast<ClassPrediction>()];
         Assert.Equal(Enumerable.Range(0, 400).Select(i => (long)i), predictions.Select(prediction => prediction.Index));
         Assert.Equal(Enumerable.Range(0, 400).Select(i => (long)i), examples.Asked.Order());
         if (batchSize == 3) Assert.True(examples.Padded < 100, $"{examples.Padded} padded tokens");
         foreach (int i in new[] { 0, 1, 10, 149, 150, 399 })
-            Assert.Equal(Evaluator.Predict(reader, new ExampleSubset(examples, [i]), 1, torch.CPU).Single().Probabilities[0][0], predictions[i].Probabilities[0][0], 5);
+            Assert.Equal(Evaluator.Predict(reader, new Subset(examples, [i]), 1, torch.CPU).Cast<ClassPrediction>().Single().Probabilities[0][0], predictions[i].Probabilities[0][0], 5);
     }
 
     [Fact]
     public void Dropout_is_off_meanwhile_and_back_after()
     {
-        model.Train(true);
-        Metrics first = Evaluator.Evaluate(model, new Targets([1, 0]), 1, torch.CPU);
-        Assert.Equal(first, Evaluator.Evaluate(model, new Targets([1, 0]), 1, torch.CPU));
-        Assert.True(model.Training && model.Backbone.Training);
-        model.Train(false);
+        model.train();
+        Scores first = Evaluator.Evaluate(model, new Targets([1, 0]), 1, torch.CPU);
+        Assert.Equal(first.Loss, Evaluator.Evaluate(model, new Targets([1, 0]), 1, torch.CPU).Loss);
+        Assert.True(model.training && model.Backbone.training);
+        model.eval();
         Evaluator.Evaluate(model, new Targets([1, 0]), 1, torch.CPU);
-        Assert.False(model.Training || model.Backbone.Training);
+        Assert.False(model.training || model.Backbone.training);
     }
 
     [Fact]
     public void Nothing_that_counts_scores_zero_and_endless_examples_are_refused()
     {
-        Assert.Equal(new Metrics(0, 0, 1), Evaluator.Evaluate(model, new Targets([-100, -100]), 4, torch.CPU));
+        Scores none = Evaluator.Evaluate(model, new Targets([-100, -100]), 4, torch.CPU);
+        Assert.Equal((0, 0, 1), (none["accuracy"], none.Loss, none.Count));
         Assert.Throws<ArgumentException>(() => Evaluator.Evaluate(model, new BitXor().Load(new TaskOptions()).Train, 4, torch.CPU));
         using var stop = new CancellationTokenSource();
         stop.Cancel();
@@ -96,14 +97,10 @@ public class EvaluatorTests : IDisposable
     }
 
     // Untrained, so that the answer depends on the whole input.
-    private TunedModel Reader()
-    {
-        Backbone backbone = BackboneSource.Resolve(TinyGpt2.Configure(folder, TinyGpt2.Json())).Load("random", 0);
-        return new TunedModel(backbone, new TaskShape { VectorSize = 1, SequenceLength = 11, Targets = 1, Classes = 2, Readout = "last" }, Readout.Parse("last"), Policy.Parse("fpt"), ownTokens: false, dropout: 0, seed: 0, torch.CPU);
-    }
+    private AdaptedModel Reader() => Bodies.Adapt(TinyGpt2.Configure(folder, TinyGpt2.Json()), new TaskSpec(new VectorInput(1, 11), new ClassOutput(2)));
 
     // Example i holds i as often as its length says, padded on the right.
-    private sealed class Lengths(int[] lengths) : IExamples
+    private sealed class Lengths(int[] lengths) : IDataset
     {
         public List<long> Asked { get; } = [];
 
@@ -111,7 +108,7 @@ public class EvaluatorTests : IDisposable
 
         public long? Count => lengths.Length;
 
-        IReadOnlyList<int>? IExamples.Lengths => lengths;
+        IReadOnlyList<int>? IDataset.Lengths => lengths;
 
         public Batch Get(ReadOnlySpan<long> indices)
         {
@@ -128,7 +125,7 @@ public class EvaluatorTests : IDisposable
         }
     }
 
-    private sealed class Targets(params long[][] rows) : IExamples
+    private sealed class Targets(params long[][] rows) : IDataset
     {
         public long? Count => rows.Length;
 

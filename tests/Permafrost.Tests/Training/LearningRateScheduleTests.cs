@@ -1,5 +1,4 @@
 using System.Text.Json.Nodes;
-using Permafrost.Tests.Shared;
 using Permafrost.Training;
 
 namespace Permafrost.Tests.Training;
@@ -16,7 +15,7 @@ public class LearningRateScheduleTests
         ["transformers.get_inverse_sqrt_schedule"] = "inverse_sqrt",
     };
 
-    [SkippableFact]
+    [Fact]
     public void Rates_are_those_of_transformers()
     {
         JsonArray cases = JsonNode.Parse(File.ReadAllText(Repository.Fixture("schedules", "expected.json")))!["cases"]!.AsArray();
@@ -72,7 +71,7 @@ public class LearningRateScheduleTests
     [Fact]
     public void An_unknown_name_is_refused_with_those_that_exist()
     {
-        string message = Refusal.OfUsage("--lr-scheduler-type triangular", () => LearningRateSchedule.Factor("triangular", 0, 0, 1));
+        string message = Refusal.OfUsage("`lr_scheduler_type` triangular", () => LearningRateSchedule.Factor("triangular", 0, 0, 1));
         Assert.Contains("inverse_sqrt", message, StringComparison.Ordinal);
     }
 }

@@ -1,7 +1,6 @@
 using System.Text.Json.Nodes;
 using Permafrost.Formats.Safetensors;
 using Permafrost.Kernels;
-using Permafrost.Tests.Shared;
 using Permafrost.Training.Optimizers;
 
 namespace Permafrost.Tests.Training;
@@ -29,7 +28,7 @@ public class OptimizerGoldenTests
         return data;
     }
 
-    [SkippableTheory]
+    [Theory]
     [MemberData(nameof(Cases))]
     public void Values_after_every_step_and_the_final_state_are_those_of_PyTorch(string fixture, string name)
     {
@@ -49,7 +48,7 @@ public class OptimizerGoldenTests
         Assert.All(run.Parameters, parameter => Assert.Equal(run.Steps, steps[parameter.Name]));
     }
 
-    [SkippableTheory]
+    [Theory]
     [MemberData(nameof(Cases))]
     public void A_restored_optimiser_goes_on_bit_for_bit(string fixture, string name)
     {
@@ -73,7 +72,7 @@ public class OptimizerGoldenTests
         foreach ((string key, Tensor value) in expected) Assert.Equal(value.ToBytes(), actual[key].ToBytes());
     }
 
-    [SkippableTheory]
+    [Theory]
     [MemberData(nameof(Clippings))]
     public void Clipped_gradients_are_those_of_PyTorch(string fixture, string name)
     {

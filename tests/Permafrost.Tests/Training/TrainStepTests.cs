@@ -1,10 +1,12 @@
+using Permafrost.Adaptation;
+using Permafrost.Data;
 using Permafrost.Kernels;
 using Permafrost.Models;
 using Permafrost.Tasks;
 using Permafrost.Tests.Models;
+using Permafrost.Tests.Runs;
 using Permafrost.Training;
 using Permafrost.Training.Optimizers;
-using Permafrost.Tuning;
 
 namespace Permafrost.Tests.Training;
 
@@ -13,17 +15,16 @@ namespace Permafrost.Tests.Training;
 public class TrainStepTests : IDisposable
 {
     private readonly TemporaryFolder folder = new();
-    private readonly TunedModel model;
-    private readonly IExamples examples;
+    private readonly AdaptedModel model;
+    private readonly IDataset examples;
     private readonly Adam adam;
 
     public TrainStepTests()
     {
         TaskData data = new BitXor().Load(new TaskOptions());
         examples = data.Train;
-        Backbone backbone = BackboneSource.Resolve(TinyGpt2.Configure(folder, TinyGpt2.Json())).Load("random", 0);
-        model = new TunedModel(backbone, data.Shape, Readout.Parse(data.Shape.Readout), Policy.Parse("fpt"), ownTokens: false, dropout: 0.1, seed: 0, torch.CPU);
-        model.Train(true);
+        model = Bodies.Adapt(TinyGpt2.Configure(folder, TinyGpt2.Json()), data.Spec, dropout: 0.1);
+        model.train();
         adam = new Adam([new ParameterGroup([.. model.Trained.Select(parameter => (parameter.Name, parameter.Parameter.Value))])]);
     }
 
@@ -49,21 +50,21 @@ public class TrainStepTests : IDisposable
             Step(step);
             Assert.Equal(after, Engine.LiveTensors);
         }
-        Assert.All(model.Parameters, parameter => Assert.Null(parameter.Parameter.Value.grad));
+        Assert.All(model.Trained, parameter => Assert.Null(parameter.Parameter.Value.grad));
     }
 
     [Fact]
     public void Evaluating_leaves_no_tensor_behind()
     {
-        IExamples test = new BitXor().Load(new TaskOptions()).Test!;
+        IDataset test = new BitXor().Load(new TaskOptions()).Test!;
         Evaluator.Evaluate(model, test, 100, torch.CPU);
         Settle();
         long before = Engine.LiveTensors;
         Evaluator.Evaluate(model, test, 100, torch.CPU, _ => { });
-        foreach (Prediction prediction in Evaluator.Predict(model, test, 100, torch.CPU).Take(150)) Assert.Equal(5, prediction.Classes.Length);  // left in the middle
+        foreach (Prediction prediction in Evaluator.Predict(model, test, 100, torch.CPU).Take(150)) Assert.Equal(5, ((ClassPrediction)prediction).Classes.Count);  // left in the middle
         Assert.Equal(before, Engine.LiveTensors);
         Assert.True(torch.is_grad_enabled());
-        Assert.True(model.Training);
+        Assert.True(model.training);
     }
 
     [Fact]
@@ -73,9 +74,9 @@ public class TrainStepTests : IDisposable
         long before = Engine.LiveTensors;
         using (var tiny = new TinyRun())
         {
-            tiny.Train(tiny.Options with { Floors = true, EvalSteps = 2 });
-            tiny.Train(tiny.Options with { Policy = "output" });  // with features of validation and test
-            Assert.ThrowsAny<PermafrostException>(() => tiny.Train(tiny.Options with { Policy = "cross" }));
+            tiny.Train(tiny.Options with { Evaluation = tiny.Options.Evaluation with { Baselines = true, EvalSteps = 2 } });
+            tiny.Train(tiny.Options with { Model = tiny.Options.Model with { Policy = "output" } });  // with features of validation and test
+            Assert.ThrowsAny<PermafrostException>(() => tiny.Train(tiny.Options with { Model = tiny.Options.Model with { Policy = "cross" } }));
         }
         Settle();
         Assert.Equal(before, Engine.LiveTensors);
@@ -88,12 +89,12 @@ public class TrainStepTests : IDisposable
         // storage take some 400 bytes, 3 MB in all; leaking a step's graph would take 100 MB.
         for (int step = 0; step < 2000; step++) Step(step);
         Settle();
-        long before = EnvironmentInfo.ResidentMemoryBytes;
+        long before = ProcessMemory.Resident;
         long live = Engine.LiveTensors;
         for (int step = 2000; step < 10_000; step++) Step(step);
         Settle();
         Assert.Equal(live, Engine.LiveTensors);
-        Assert.InRange(EnvironmentInfo.ResidentMemoryBytes - before, long.MinValue, 20 << 20);
+        Assert.InRange(ProcessMemory.Resident - before, long.MinValue, 20 << 20);
     }
 
     [Fact]
@@ -124,7 +125,7 @@ public class TrainStepTests : IDisposable
     {
         using var scope = torch.NewDisposeScope();
         Batch batch = examples.Get([0, 1, 2, 3]);
-        model.Train(false);  // no dropout: the same gradient each time
+        model.eval();  // no dropout: the same gradient each time
         (_, double free, _) = TrainStep.Run(model, adam, [batch], 0, 0);
         (_, double clipped, _) = TrainStep.Run(model, adam, [batch], 0, 1e-3);
         Assert.True(free > 1e-3);
@@ -138,7 +139,7 @@ public class TrainStepTests : IDisposable
         Assert.True(double.IsFinite(loss) && norm > 0);
     }
 
-    private string[] Hashes() => [.. model.Trained.Select(parameter => BackboneSource.Sha256([(parameter.Name, parameter.Parameter)]))];
+    private string[] Hashes() => [.. model.Trained.Select(parameter => WeightHash.Of([(parameter.Name, parameter.Parameter)]))];
 
     private static void Settle()
     {

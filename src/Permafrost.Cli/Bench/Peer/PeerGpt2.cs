@@ -32,7 +32,7 @@ internal sealed class PeerGpt2 : Module
     /// <summary>The hidden states at the last positions, or at all of them.</summary>
     /// <param name="vectors">(B, T, width) float32.</param>
     /// <param name="last">How many positions are read; 0: all.</param>
-    /// <param name="states">Gets the states after the embeddings and after each layer.</param>
+    /// <param name="states">Receives the states after the embeddings and after each layer.</param>
     public Tensor Run(Tensor vectors, int last = 0, List<Tensor>? states = null)
     {
         long tokens = vectors.size(1);
@@ -42,12 +42,12 @@ internal sealed class PeerGpt2 : Module
             states?.Add(stream);
             stream = block.forward(stream);
         }
-        // The norm works on each position by itself, so it can do without those that nobody reads.
+        // The norm works on each position by itself, so positions that nobody reads can be left out.
         return finalNorm.forward(last == 0 ? stream : stream.narrow(1, tokens - last, last));
     }
 }
 
-/// <summary>One layer.</summary>
+/// <summary>One pre-norm layer: attention, then feed-forward, each added to the residual stream.</summary>
 internal sealed class PeerBlock : Module<Tensor, Tensor>
 {
     private readonly PeerShape shape;

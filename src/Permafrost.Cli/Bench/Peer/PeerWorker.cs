@@ -1,7 +1,7 @@
 using System.Diagnostics;
 using System.Text.Json.Nodes;
 using Permafrost.Formats.Safetensors;
-using Permafrost.Training;
+using Permafrost.Kernels;
 using TorchSharp.Modules;
 
 namespace Permafrost.Cli.Bench.Peer;
@@ -10,9 +10,8 @@ namespace Permafrost.Cli.Bench.Peer;
 internal sealed class PeerWorker
 {
     private const double Dropout = 0.1;
-    private const int Classes = 10;
 
-    private PeerFpt? model;
+    private PeerModel? model;
     private IReadOnlyList<Parameter> trained = [];
     private torch.optim.Optimizer? optimizer;
     private Device device = torch.CPU;
@@ -29,7 +28,7 @@ internal sealed class PeerWorker
     {
         "setup" => Setup(command),
         "run" => Run((int?)command["steps"] ?? 1),
-        "memory" => new JsonObject { ["peak_bytes"] = EnvironmentInfo.PeakMemoryBytes, ["current_bytes"] = EnvironmentInfo.ResidentMemoryBytes },
+        "memory" => new JsonObject { ["peak_bytes"] = ProcessMemory.Peak, ["current_bytes"] = ProcessMemory.Resident },
         "agree" => Agree((string)command["file"]!),
         "hello" => new JsonObject { ["torch"] = torch.__version__ },
         _ => new JsonObject { ["error"] = $"unknown command {command["cmd"]}" },
@@ -43,6 +42,9 @@ internal sealed class PeerWorker
         device = torch.device((string?)command["device"] ?? "cpu");
         string name = (string?)command["case"] ?? "fpt-step";
         (int size, int tokens, int inputs, long seed) = (Int("batch", 16), Int("tokens", 64), Int("input_dim", 48), Int("seed", 0));
+        // Bodies that read ids have as many classes as a text task.
+        bool ids = (string?)command["family"] == "bert";
+        int classes = ids ? 12 : 10;
         ScalarType type = (string?)command["dtype"] switch
         {
             "bfloat16" => ScalarType.BFloat16,
@@ -63,7 +65,7 @@ internal sealed class PeerWorker
 
         void Make()
         {
-            var made = new PeerFpt(PeerShape.Parse(command, Dropout, type), inputs, Classes, everything: name == "full-step");
+            var made = PeerModel.Make(PeerShape.Parse(command, Dropout, type), inputs, classes, everything: name == "full-step");
             if (folder is null) made.Draw();
             else made.Load(folder);
             made.to(device);
@@ -84,10 +86,11 @@ internal sealed class PeerWorker
         }
         Make();
         float[] numbers = [.. Enumerable.Range(0, size * tokens * inputs).Select(_ => (float)Random.Shared.NextDouble())];
-        Tensor x = torch.randn([size, tokens, inputs]).to(device), y = torch.randint(0, Classes, [size, 1]).to(device);
+        Tensor x = (ids ? torch.randint(0, (int)command["vocab"]!, [size, tokens]) : torch.randn([size, tokens, inputs])).to(device);
+        Tensor y = torch.randint(0, classes, [size, 1]).to(device);
         step = name switch
         {
-            "fpt-step" or "full-step" => () => model!.Step(optimizer!, trained, x, y, 1).Loss,
+            "fpt-step" or "fpt-step-bert" or "full-step" => () => model!.Step(optimizer!, trained, x, y, 1).Loss,
             "forward" => () => Loss(x, y),
             "predict" => () => Predict(numbers, [size, tokens, inputs]),
             _ => throw new FormatException($"case is '{name}', which does not exist"),
@@ -133,7 +136,7 @@ internal sealed class PeerWorker
         return logits.softmax(-1).cpu().data<float>().ToArray()[0];
     }
 
-    // The other side's new layers and input on this side's body: how far this side's logits are from the other's, as a share of theirs (root mean squares).
+    // Runs the other side's new layers and input with this side's body, and compares the logits: the root mean square of the difference over that of the other's.
     private JsonObject Agree(string path)
     {
         if (model is null) throw new InvalidOperationException("agree before setup");

@@ -1,11 +1,10 @@
 using System.Buffers.Binary;
-using System.IO.Compression;
 
 namespace Permafrost.Formats.Idx;
 
 /// <summary>
 /// An IDX file of unsigned bytes, as MNIST comes in (http://yann.lecun.com/exdb/mnist/): two zero bytes, the type 0x08, the number of dimensions,
-/// each size as a big-endian 32-bit number, then the data, last dimension fastest. What is packed by gzip, whatever its name, is unpacked while reading.
+/// each size as a big-endian 32-bit number, then the data, last dimension fastest. A file that is packed by gzip, whatever its name, is unpacked while it is read.
 /// </summary>
 /// <param name="Shape">Sizes along the dimensions.</param>
 /// <param name="Data">The bytes, row-major.</param>
@@ -21,10 +20,7 @@ public sealed record IdxFile(int[] Shape, byte[] Data)
         try
         {
             using FileStream file = File.OpenRead(path);
-            Span<byte> magic = stackalloc byte[2];
-            bool packed = file.ReadAtLeast(magic, 2, throwOnEndOfStream: false) == 2 && magic is [0x1f, 0x8b];
-            file.Position = 0;
-            using Stream stream = packed ? new GZipStream(file, CompressionMode.Decompress) : file;
+            using Stream stream = Gzip.Unpacked(file);
             return Read(stream, path);
         }
         catch (InvalidDataException error)
@@ -51,9 +47,10 @@ public sealed record IdxFile(int[] Shape, byte[] Data)
         {
             if (stream.ReadAtLeast(word, 4, throwOnEndOfStream: false) < 4) throw new PermafrostException($"{path} is truncated: it ends within its header");
             shape[i] = BinaryPrimitives.ReadInt32BigEndian(word);
-            if (shape[i] <= 0 || (total *= shape[i]) > MaxBytes) throw new PermafrostException($"{path} claims the sizes {string.Join("x", shape.Take(i + 1))}, which is not a sound shape");
+            if (shape[i] <= 0 || (total *= shape[i]) > MaxBytes)
+                throw new PermafrostException($"{path} claims the sizes {string.Join("x", shape.Take(i + 1))}, which is not a sound shape");
         }
-        // Grown as it is read: a short file with a huge claim costs nothing.
+        // Memory grows as data is read, so that a short file whose header claims a huge size costs nothing.
         var data = new MemoryStream();
         var buffer = new byte[1 << 16];
         int read;

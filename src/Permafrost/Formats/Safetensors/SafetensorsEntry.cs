@@ -10,7 +10,7 @@ namespace Permafrost.Formats.Safetensors;
 /// <param name="End">One past the last byte.</param>
 public sealed record SafetensorsEntry(string Name, string Type, long[] Shape, long Begin, long End)
 {
-    // Types without an equal here (F8, U16, ...) are refused when read, not when listed.
+    // Types that TorchSharp does not have (F8, U16, ...) are refused when a tensor is read, not when it is listed.
     private static readonly Dictionary<string, ScalarType> Types = new()
     {
         ["BOOL"] = ScalarType.Bool,

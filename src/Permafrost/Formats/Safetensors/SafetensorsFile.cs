@@ -19,6 +19,9 @@ public sealed unsafe class SafetensorsFile : IDisposable
     /// <summary>The most dimensions a tensor may have.</summary>
     public const int MaxDimensions = 16;
 
+    // Copied at a time, so that a tensor is hardly in memory twice.
+    private const long CopiedBytes = 1 << 20;
+
     private readonly MemoryMappedFile map;
     private readonly MemoryMappedViewAccessor view;
     private readonly byte* start;
@@ -34,7 +37,7 @@ public sealed unsafe class SafetensorsFile : IDisposable
         Path = path;
         try
         {
-            // The length of what is opened: the Hugging Face cache is made of links, and a link has a length of its own.
+            // The opened file's length, not the path's: in the Hugging Face cache a path is a link, which has a length of its own.
             var stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read);
             length = stream.Length;
             if (length < 8)
@@ -68,7 +71,7 @@ public sealed unsafe class SafetensorsFile : IDisposable
         }
     }
 
-    /// <summary>The file's path.</summary>
+    /// <summary>The file's path, as it was given.</summary>
     public string Path { get; }
 
     /// <summary>The tensors by name.</summary>
@@ -82,11 +85,25 @@ public sealed unsafe class SafetensorsFile : IDisposable
     public Tensor Read(string name) => Make(name, copy: true);
 
     /// <summary>
-    /// One tensor over the mapped file itself, on the CPU, to read from only: what of it is wanted after <see cref="Dispose"/> has to be copied before.
+    /// One tensor over the mapped file itself, on the CPU, only to be read, and only until <see cref="Dispose"/>; copy what is needed longer.
     /// A copy, where the file puts its elements at odd addresses.
     /// </summary>
     /// <exception cref="PermafrostException">There is no such tensor, or its type cannot be read.</exception>
     public Tensor View(string name) => Make(name, copy: false);
+
+    /// <summary>The rows of a float32 matrix, to be read one by one; null where it is another kind of tensor.</summary>
+    internal MatrixRows? OpenRows(string name)
+    {
+        SafetensorsEntry entry = entries[name];
+        return entry.ElementType == ScalarType.Float32 && entry.Shape.Length == 2 ? new MatrixRows(Path, dataStart + entry.Begin, entry.Shape[0], entry.Shape[1]) : null;
+    }
+
+    /// <summary>Lets go of the memory that a tensor of the file was read into; it is read again where it is looked at again.</summary>
+    internal void Release(string name)
+    {
+        SafetensorsEntry entry = entries[name];
+        ResidentPages.Release((nint)(start + dataStart + entry.Begin), entry.End - entry.Begin);
+    }
 
     /// <summary>Whether a tensor's memory is the mapped file's.</summary>
     public bool Holds(Tensor tensor) => start is not null && tensor.Address() is var address && address >= (nint)start && address < (nint)(start + length);
@@ -94,16 +111,28 @@ public sealed unsafe class SafetensorsFile : IDisposable
     private Tensor Make(string name, bool copy)
     {
         if (!entries.TryGetValue(name, out SafetensorsEntry? entry)) throw new PermafrostException($"{Path} has no tensor '{name}'; it has {Some(entries.Keys)}");
-        if (entry.ElementType is not { } dtype) throw new PermafrostException($"{Path}: the tensor '{name}' has the type {entry.Type}, which cannot be read; convert it to F32, F16 or BF16");
+        if (entry.ElementType is not { } dtype)
+            throw new PermafrostException($"{Path}: the tensor '{name}' has the type {entry.Type}, which cannot be read; convert it to F32, F16 or BF16");
         byte* data = start + dataStart + entry.Begin;
         long bytes = entry.End - entry.Begin;
         try
         {
-            return copy || (nint)data % dtype.ElementBytes() != 0 ? Tensors.FromMemory(data, bytes, entry.Shape, dtype) : Tensors.OverMemory(data, bytes, entry.Shape, dtype);
+            if (!copy && (nint)data % dtype.ElementBytes() == 0) return Tensors.OverMemory(data, bytes, entry.Shape, dtype);
+            return Tensors.Filled(entry.Shape, dtype, bytes, target => Copy(data, target, bytes));
         }
         catch (Exception error) when (bytes == 0 && error is ExternalException or OverflowException or ArgumentException)
         {
             throw Malformed($"the tensor '{name}' is empty, but of a shape that cannot be held, {TensorExtensions.FormatShape(entry.Shape)} ({error.Message})");
+        }
+    }
+
+    private static void Copy(byte* data, byte* target, long bytes)
+    {
+        for (long at = 0; at < bytes; at += CopiedBytes)
+        {
+            long some = Math.Min(CopiedBytes, bytes - at);
+            Buffer.MemoryCopy(data + at, target + at, some, some);
+            ResidentPages.Release((nint)(data + at), some);
         }
     }
 

@@ -3,7 +3,7 @@ using System.Text.Json;
 namespace Permafrost.Formats.Safetensors;
 
 /// <summary>The weights of a Hugging Face model folder: <c>model.safetensors</c>, or its shards through <c>model.safetensors.index.json</c>.</summary>
-public sealed class SafetensorsFolder : IDisposable
+public sealed class SafetensorsFolder : IWeightFolder
 {
     private const string Single = "model.safetensors";
     private const string Index = "model.safetensors.index.json";
@@ -21,7 +21,7 @@ public sealed class SafetensorsFolder : IDisposable
             string index = System.IO.Path.Combine(folder, Index);
             if (File.Exists(System.IO.Path.Combine(folder, Single))) Add(Single, null);
             else if (File.Exists(index)) AddShards(index);
-            else throw new PermafrostException($"{folder} has no {Single} and no {Index}; `save_pretrained(..., safe_serialization=True)` writes one");
+            else throw new PermafrostException($"{folder} has no {Single}, no {Index} and no model.onnx; `save_pretrained(..., safe_serialization=True)` writes the first");
         }
         catch
         {
@@ -30,14 +30,23 @@ public sealed class SafetensorsFolder : IDisposable
         }
     }
 
-    /// <summary>The folder.</summary>
+    /// <summary>Whether a folder has weights in this format.</summary>
+    internal static bool IsIn(string folder) => File.Exists(System.IO.Path.Combine(folder, Single)) || File.Exists(System.IO.Path.Combine(folder, Index));
+
+    /// <summary>The folder's path, as it was given.</summary>
     public string Path { get; }
 
     /// <summary>The tensors' names.</summary>
     public IReadOnlyCollection<string> Names => owners.Keys;
 
-    /// <summary>What a file's header says of a tensor.</summary>
+    /// <summary>A tensor's type, shape and place, from its file's header.</summary>
     public SafetensorsEntry Entry(string name) => owners[name].Entries[name];
+
+    WeightDescription IWeightFolder.Describe(string name)
+    {
+        SafetensorsEntry entry = Entry(name);
+        return new WeightDescription(entry.Type, entry.Shape, entry.ElementType);
+    }
 
     /// <summary>A copy of one tensor, on the CPU.</summary>
     /// <exception cref="PermafrostException">There is no such tensor, or its type cannot be read.</exception>
@@ -46,6 +55,10 @@ public sealed class SafetensorsFolder : IDisposable
     /// <summary>One tensor over its mapped file, as <see cref="SafetensorsFile.View"/> gives it.</summary>
     /// <exception cref="PermafrostException">There is no such tensor, or its type cannot be read.</exception>
     public Tensor View(string name) => Owner(name).View(name);
+
+    MatrixRows? IWeightFolder.OpenRows(string name) => Owner(name).OpenRows(name);
+
+    void IWeightFolder.Release(string name) => Owner(name).Release(name);
 
     /// <summary>Whether a tensor's memory is a mapped file's.</summary>
     public bool Holds(Tensor tensor) => files.Values.Any(file => file.Holds(tensor));
@@ -68,7 +81,8 @@ public sealed class SafetensorsFolder : IDisposable
             {
                 string shard = property.Value.GetString() ?? "";
                 // A shard is a plain file name: an index must not reach out of its folder.
-                if (shard != System.IO.Path.GetFileName(shard) || shard.Length == 0 || shard.Any(char.IsControl)) throw new PermafrostException($"{index}: '{shard}' is not the name of a file in the same folder");
+                if (shard != System.IO.Path.GetFileName(shard) || shard.Length == 0 || shard.Any(char.IsControl))
+                    throw new PermafrostException($"{index}: '{shard}' is not the name of a file in the same folder");
                 Add(shard, property.Name);
             }
         }

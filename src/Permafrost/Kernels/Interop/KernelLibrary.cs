@@ -24,7 +24,8 @@ internal static class KernelLibrary
         string? given = Environment.GetEnvironmentVariable("PERMAFROST_NATIVE");
         string besideProgram = System.IO.Path.Combine(AppContext.BaseDirectory, FileName);
         string inPackage = System.IO.Path.Combine(AppContext.BaseDirectory, "runtimes", "linux-x64", "native", FileName);
-        string[] places = given is { Length: > 0 } ? [given] : RuntimeInformation.ProcessArchitecture == Architecture.X64 ? [besideProgram, inPackage] : [besideProgram];
+        string[] places = RuntimeInformation.ProcessArchitecture == Architecture.X64 ? [besideProgram, inPackage] : [besideProgram];
+        if (given is { Length: > 0 }) places = [given];
         string? file = Array.Find(places, File.Exists);
         if (file is null && given is { Length: > 0 })
             throw new EngineException($"the variable PERMAFROST_NATIVE names {given}, which does not exist: unset it, or build native/ with cmake");
@@ -43,7 +44,7 @@ internal static class KernelLibrary
         }
         NativeLibrary.SetDllImportResolver(typeof(KernelLibrary).Assembly, static (name, _, _) => name == Name ? handle : 0);
         if (!NativeLibrary.TryGetExport(handle, "pf_abi_version", out _))
-            throw new EngineException($"{file} is no library of Permafrost's kernels: delete it and start ./permafrost, which rebuilds it");
+            throw new EngineException($"{file} is not a library of Permafrost's kernels: delete it and start ./permafrost, which rebuilds it");
         int version = NativeMethods.pf_abi_version();
         if (version != NativeMethods.AbiVersion)
             throw new EngineException(
@@ -51,7 +52,7 @@ internal static class KernelLibrary
         return file;
     }
 
-    // The loader maps a file that was cut short and ends the process when it reads what is not there. The table of an ELF file's sections is its last part.
+    // The loader maps even a file that was cut short, and the process crashes when it reads beyond the end. An ELF file's table of sections is its last part.
     private static bool IsWhole(string file)
     {
         Span<byte> header = stackalloc byte[64];

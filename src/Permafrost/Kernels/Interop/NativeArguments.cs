@@ -32,6 +32,7 @@ internal unsafe struct NormBackwardArguments()
 {
     public long Size = sizeof(NormBackwardArguments);
     public long Rows, Tokens, Width;
+    public long Centred;
     public nint Sum, Mean, Rstd, Weight, DNormed;
     public long DNormedType;
     public nint DSum;
@@ -45,16 +46,17 @@ internal unsafe struct NormBackwardArguments()
 internal unsafe struct AttentionArguments()
 {
     public long Size = sizeof(AttentionArguments);
-    public long Batch, Heads, Queries, Keys, HeadSize;
+    public long Batch, Heads, KeyHeads, Queries, Keys, HeadSize;
     public nint Q, K, V;
     public long QBatch, QToken, KBatch, KToken, VBatch, VToken;
     public nint Out;
     public long Type;
     public double Scale;
-    public long Causal;
-    public nint Positions, KeyMask;
+    public long Before, After;
+    public nint Positions, KeyMask, SeenByAll, Bias;
+    public long BiasColumns, BiasZero;
     public NativeDropout Dropout;
-    public nint LogSum, DOut, Dq, Dk, Dv;
+    public nint LogSum, DOut, Dq, Dk, Dv, DBias;
 }
 
 [StructLayout(LayoutKind.Sequential)]

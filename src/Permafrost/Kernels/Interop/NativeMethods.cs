@@ -7,7 +7,7 @@ namespace Permafrost.Kernels.Interop;
 internal static unsafe partial class NativeMethods
 {
     /// <summary>PF_ABI_VERSION.</summary>
-    internal const int AbiVersion = 5;
+    internal const int AbiVersion = 7;
 
     private const string Library = KernelLibrary.Name;
     private const string Torch = "LibTorchSharp";
@@ -45,7 +45,7 @@ internal static unsafe partial class NativeMethods
     private static partial nint THSTensor_new(
         nint data, delegate* unmanaged[Cdecl]<nint, void> deleter, long* shape, int dimensions, sbyte type, sbyte target, int deviceType, int deviceIndex, byte requiresGrad);
 
-    /// <summary>Throws the kernels' last sentence where <paramref name="status"/> says failure.</summary>
+    /// <summary>Throws the kernels' last error message where <paramref name="status"/> is not 0.</summary>
     internal static void Check(int status)
     {
         if (status != 0) throw new EngineException(Marshal.PtrToStringUTF8(pf_last_error()) ?? "a kernel failed");
@@ -62,7 +62,7 @@ internal static unsafe partial class NativeMethods
     /// <summary>A tensor over memory that is not its own.</summary>
     internal static Tensor TensorOver(byte* data, ReadOnlySpan<long> shape, ScalarType type) => TensorOver(data, shape, type, &Keep);
 
-    /// <summary>A tensor over memory that is not its own; <paramref name="deleter"/> is told when nothing uses it any more.</summary>
+    /// <summary>A tensor over memory that is not its own; <paramref name="deleter"/> is called when nothing uses the memory any more.</summary>
     internal static Tensor TensorOver(byte* data, ReadOnlySpan<long> shape, ScalarType type, delegate* unmanaged[Cdecl]<nint, void> deleter)
     {
         Engine.EnsureLoaded();

@@ -45,8 +45,8 @@
   // All charts share their steps, so that a step is at the same place in each.
   const ends = data.runs.flatMap(run => Object.values(run.curves).flatMap(([steps]) => [steps[0], steps.at(-1)]));
   const allSteps = [Math.min(0, ...ends), Math.max(1, ...ends)];
-  // Room at the right for the scores of floors; the same in all charts, for the same reason.
-  const margin = data.charts.some(spec => spec.floors.length > 0) ? 60 : 22;
+  // Room at the right for the scores of baselines; the same in all charts, for the same reason.
+  const margin = data.charts.some(spec => spec.baselines.length > 0) ? 60 : 22;
   let log = false, weight = 0.6, zoom = null, hovered = null;
   if (holder && typeof uPlot === "function") start();
   function redraw() { for (const chart of charts) chart.plot?.redraw(false); }
@@ -61,11 +61,11 @@
       const readout = make("div", "readout");
       readout.hidden = true;
       figure.tabIndex = 0;
-      const floorKey = make("ul", "floor-key");
-      floorKey.hidden = true;
-      figure.append(caption, area, floorKey, gridline, readout);
+      const baselineKey = make("ul", "baseline-key");
+      baselineKey.hidden = true;
+      figure.append(caption, area, baselineKey, gridline, readout);
       holder.append(figure);
-      const chart = { spec, figure, area, floorKey, gridline, readout, plot: null, runs: data.runs.map((run, index) => ({ ...run, index, curve: run.curves[spec.key] })).filter(run => run.curve) };
+      const chart = { spec, figure, area, baselineKey, gridline, readout, plot: null, runs: data.runs.map((run, index) => ({ ...run, index, curve: run.curves[spec.key] })).filter(run => run.curve) };
       describe(chart);
       charts.push(chart);
       build(chart);
@@ -178,7 +178,7 @@
       }))],
       hooks: {
         // Before the curves, so that these lie on top.
-        drawAxes: [plot => drawFloors(chart, plot)],
+        drawAxes: [plot => drawBaselines(chart, plot)],
         setCursor: [plot => showReadout(chart, plot)],
         setSelect: [plot => {
           if (plot.select.width < 8) return;
@@ -215,7 +215,7 @@
       return [low / pad, high * pad];
     }
     if (chart.spec.percent) {
-      for (const floor of floorsOf(chart)) [low, high] = [Math.min(low, floor.score), Math.max(high, floor.score)];
+      for (const baseline of baselinesOf(chart)) [low, high] = [Math.min(low, baseline.score), Math.max(high, baseline.score)];
       // A share that hardly moves should look like it.
       if (high - low < 0.1) [low, high] = [(low + high) / 2 - 0.05, (low + high) / 2 + 0.05];
       const pad = 0.06 * (high - low);
@@ -225,9 +225,9 @@
     return [low >= 0 ? Math.max(0, low - pad) : low - pad, high + pad];
   }
 
-  // Floors of the tasks in sight, the highest first.
-  function floorsOf(chart) {
-    return chart.spec.floors.filter(floor => chart.runs.some(run => shown[run.index] && run.task === floor.task)).sort((a, b) => b.score - a.score);
+  // Baselines of the tasks in sight, the highest first.
+  function baselinesOf(chart) {
+    return chart.spec.baselines.filter(baseline => chart.runs.some(run => shown[run.index] && run.task === baseline.task)).sort((a, b) => b.score - a.score);
   }
 
   // Ticks of a logarithmic axis: powers of ten, and 2 and 5 between them where the range is small.
@@ -248,12 +248,12 @@
   }
 
   // Lines in the plot, each with its score beside its right end; the rules' names, too long for that, are listed under the plot.
-  function drawFloors(chart, plot) {
+  function drawBaselines(chart, plot) {
     const { ctx, bbox } = plot, ratio = devicePixelRatio, right = bbox.left + bbox.width, gap = 14;
-    const floors = floorsOf(chart);
-    const lines = floors.map(floor => plot.valToPos(floor.score, "y"));
+    const baselines = baselinesOf(chart);
+    const lines = baselines.map(baseline => plot.valToPos(baseline.score, "y"));
     // Downwards no score touches the one above it, then upwards none leaves the plot. Too many for its height are in the list only.
-    const places = [...lines], fit = floors.length * gap <= plot.over.clientHeight;
+    const places = [...lines], fit = baselines.length * gap <= plot.over.clientHeight;
     for (let i = 1; i < places.length; i++) places[i] = Math.max(places[i], places[i - 1] + gap);
     for (let i = places.length - 1, low = plot.over.clientHeight; i >= 0; i--, low -= gap) places[i] = Math.min(places[i], low);
     ctx.save();
@@ -276,16 +276,16 @@
     }
     ctx.restore();
 
-    for (const mark of plot.over.querySelectorAll(".floor-mark")) mark.remove();
-    for (const [i, floor] of fit ? floors.entries() : []) {
-      const mark = make("span", "floor-mark", percent(floor.score));
+    for (const mark of plot.over.querySelectorAll(".baseline-mark")) mark.remove();
+    for (const [i, baseline] of fit ? baselines.entries() : []) {
+      const mark = make("span", "baseline-mark", percent(baseline.score));
       mark.style.top = `${places[i]}px`;
       plot.over.append(mark);
     }
-    chart.floorKey.hidden = floors.length === 0;
-    chart.floorKey.replaceChildren(...floors.map(floor => {
-      const row = make("li", "", `${floor.name} `);
-      row.append(make("b", "", percent(floor.score)));
+    chart.baselineKey.hidden = baselines.length === 0;
+    chart.baselineKey.replaceChildren(...baselines.map(baseline => {
+      const row = make("li", "", `${baseline.name} `);
+      row.append(make("b", "", percent(baseline.score)));
       return row;
     }));
   }

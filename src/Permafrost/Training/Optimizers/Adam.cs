@@ -33,13 +33,13 @@ public sealed class Adam(
         {
             using DisposeScope scope = torch.NewDisposeScope();
             (Tensor parameter, Tensor gradient) = (batch.Parameters[i], batch.Gradients[i]);
-            if (decay != 0 && decoupled) parameter.mul_(1 - learningRate * decay);
-            if (decay != 0 && !decoupled) gradient = gradient.add(parameter, decay);
+            if (decay != 0 && decoupled) parameter.mul_((1 - learningRate * decay).Hold());
+            if (decay != 0 && !decoupled) gradient = gradient.add(parameter, decay.Hold());
 
             Tensor mean = Slot(batch.Names[i], "exp_avg", parameter);
             Tensor square = Slot(batch.Names[i], "exp_avg_sq", parameter);
-            mean.mul_(beta1).add_(gradient, 1 - beta1);
-            square.mul_(beta2).addcmul_(gradient, gradient, 1 - beta2);
+            mean.mul_(beta1.Hold()).add_(gradient, (1 - beta1).Hold());
+            square.mul_(beta2.Hold()).addcmul_(gradient, gradient, (1 - beta2).Hold());
 
             Tensor spread = square;
             if (amsgrad)
@@ -47,8 +47,8 @@ public sealed class Adam(
                 spread = Slot(batch.Names[i], "max_exp_avg_sq", parameter);
                 spread.copy_(spread.maximum(square));
             }
-            Tensor denominator = spread.sqrt().div_(Math.Sqrt(correction2)).add_(epsilon);
-            parameter.addcdiv_(mean, denominator, -learningRate / correction1);
+            Tensor denominator = spread.sqrt().div_(Math.Sqrt(correction2).Hold()).Increase(epsilon);
+            parameter.addcdiv_(mean, denominator, (-learningRate / correction1).Hold());
         }
     }
 

@@ -23,7 +23,7 @@ public static class GradientClipping
         // float32, as PyTorch computes the factor: the last bit decides whether trajectories agree.
         float factor = (float)maxNorm / ((float)norm + 1e-6f);
         if (factor < 1 && kernel) AdamKernel.Scale(gradients, factor);
-        else if (factor < 1) foreach (Tensor gradient in gradients) gradient.mul_(factor);
+        else if (factor < 1) foreach (Tensor gradient in gradients) gradient.mul_(factor.Hold());
         return norm;
     }
 
@@ -32,6 +32,6 @@ public static class GradientClipping
     {
         using var noGrad = torch.no_grad();
         using DisposeScope scope = torch.NewDisposeScope();
-        foreach (Tensor gradient in parameters.Select(parameter => parameter.grad).OfType<Tensor>()) gradient.clamp_(-limit, limit);
+        foreach (Tensor gradient in parameters.Select(parameter => parameter.grad).OfType<Tensor>()) gradient.clamp_((-limit).Hold(), limit.Hold());
     }
 }

@@ -1,3 +1,5 @@
+using Permafrost.Kernels;
+
 namespace Permafrost.Training.Optimizers;
 
 /// <summary>Stochastic gradient descent with momentum, Nesterov momentum and an L2 penalty, as torch.optim.SGD.</summary>
@@ -14,15 +16,15 @@ public sealed class Sgd(IReadOnlyList<ParameterGroup> groups, double momentum = 
         {
             using DisposeScope scope = torch.NewDisposeScope();
             (Tensor parameter, Tensor gradient) = (batch.Parameters[i], batch.Gradients[i]);
-            if (decay != 0) gradient = gradient.add(parameter, decay);
+            if (decay != 0) gradient = gradient.add(parameter, decay.Hold());
             if (momentum != 0)
             {
                 // The buffer starts as the first gradient itself, which zeros times momentum plus the gradient gives too.
                 Tensor buffer = Slot(batch.Names[i], "momentum_buffer", parameter);
-                buffer.mul_(momentum).add_(gradient);
-                gradient = nesterov ? gradient.add(buffer, momentum) : buffer;
+                buffer.mul_(momentum.Hold()).Increase(gradient);
+                gradient = nesterov ? gradient.add(buffer, momentum.Hold()) : buffer;
             }
-            parameter.add_(gradient, -learningRate);
+            parameter.add_(gradient, (-learningRate).Hold());
         }
     }
 }

@@ -1,6 +1,7 @@
 using System.Text;
 using FsCheck;
 using FsCheck.Fluent;
+using FsCheck.Xunit;
 using Permafrost.Formats.Safetensors;
 using Permafrost.Kernels;
 
@@ -69,8 +70,8 @@ public class SafetensorsFileTests : IDisposable
         CheckRoundTrip(tensors);
     }
 
-    [Fact]
-    public void Whatever_is_written_is_read()
+    [Property]
+    public Property Whatever_is_written_is_read()
     {
         char[] letters = ['a', 'B', '.', '/', '_', '"', '\\', '\n', '\0', 'é', '漢', ' '];
         Gen<string> names = Gen.Elements(letters).ArrayOf().Select(chars => new string(chars));
@@ -80,11 +81,11 @@ public class SafetensorsFileTests : IDisposable
             from shape in Gen.Choose(0, 4).Select(size => (long)size).ArrayOf().Where(sizes => sizes.Length <= 5)
             from seed in Gen.Choose(0, int.MaxValue)
             select (name, type, shape, seed);
-        Prop.ForAll(tensors.ArrayOf().ToArbitrary(), specifications =>
+        return Prop.ForAll(tensors.ArrayOf().ToArbitrary(), specifications =>
         {
             using var inner = torch.NewDisposeScope();
             CheckRoundTrip(specifications.DistinctBy(one => one.Name).ToDictionary(one => one.Name, one => Make(one.Type, one.Shape, one.Seed)));
-        }).QuickCheckThrowOnFailure();
+        });
     }
 
     [Fact]

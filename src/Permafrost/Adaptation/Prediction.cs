@@ -1,0 +1,33 @@
+namespace Permafrost.Adaptation;
+
+/// <summary>One example's answers.</summary>
+/// <param name="Index">The example's number in its split or file.</param>
+public abstract record Prediction(long Index);
+
+/// <summary>Answers that are classes.</summary>
+/// <param name="Index">The example's number in its split or file.</param>
+/// <param name="Classes">The answers, P of them, or one for each token.</param>
+/// <param name="Probabilities">Of each answer: the probability of every class.</param>
+/// <param name="Targets">The right answers, -100 where none counts; null when they are not known.</param>
+/// <param name="Labels">The classes' names; empty when they are just numbers.</param>
+public sealed record ClassPrediction(
+    long Index, IReadOnlyList<long> Classes, IReadOnlyList<float[]> Probabilities, IReadOnlyList<long>? Targets, IReadOnlyList<string> Labels) : Prediction(Index)
+{
+    /// <summary>The name of the first answer, which is the only one in classification.</summary>
+    public string Label => NameOf(Classes[0]);
+
+    /// <summary>The probability of <see cref="Label"/>, from 0 to 1.</summary>
+    public float Probability => Probabilities[0][Classes[0]];
+
+    /// <summary>A class's name; its number where it has none.</summary>
+    public string NameOf(long number) => Labels.Count > 0 ? Labels[(int)number] : FormattableString.Invariant($"{number}");
+
+    /// <inheritdoc/>
+    public override string ToString() => FormattableString.Invariant($"{Label} ({Probability:P1})");
+}
+
+/// <summary>Answers that are numbers.</summary>
+/// <param name="Index">The example's number in its split or file.</param>
+/// <param name="Numbers">The answers, P of them.</param>
+/// <param name="Targets">The right answers, NaN where none counts; null when they are not known.</param>
+public sealed record NumberPrediction(long Index, IReadOnlyList<float> Numbers, IReadOnlyList<float>? Targets) : Prediction(Index);

@@ -1,0 +1,31 @@
+using Permafrost.Formats;
+
+namespace Permafrost.Data;
+
+/// <summary>Where data sets are: the path given, else $PERMAFROST_DATA/NAME, else $PERMAFROST_HOME/data/NAME (~/.cache/permafrost/data/NAME).</summary>
+public static class DataHome
+{
+    /// <summary>The cache's folder: $PERMAFROST_HOME, else ~/.cache/permafrost.</summary>
+    public static string Home => CacheHome.Folder;
+
+    /// <summary>The places where a data set is looked for, in order.</summary>
+    public static IReadOnlyList<string> Candidates(string name)
+    {
+        var places = new List<string>();
+        if (Environment.GetEnvironmentVariable("PERMAFROST_DATA") is { Length: > 0 } data) places.Add(Path.Combine(data, name));
+        places.Add(Path.Combine(Home, "data", name));
+        return places;
+    }
+
+    /// <summary>A data set's folder.</summary>
+    /// <exception cref="PermafrostException">It is in none of the places.</exception>
+    public static string Find(string name, string? given)
+    {
+        if (given is not null) return Directory.Exists(given) ? given : throw new PermafrostException($"`data` {given}: there is no such folder");
+        IReadOnlyList<string> places = Candidates(name);
+        bool canFetch = PublishedDataSets.All.Any(set => set.Name == name);
+        string how = canFetch ? $"run `permafrost data fetch {name}`, or give" : "fetching it is not there yet; put its files there, or give";
+        return places.FirstOrDefault(Directory.Exists)
+            ?? throw new PermafrostException($"the data set {name} is not here: it was looked for in {string.Join(" and ", places)}; {how} its folder with `data`");
+    }
+}

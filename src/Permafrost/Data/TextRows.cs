@@ -1,0 +1,121 @@
+using Permafrost.Kernels;
+using Permafrost.Tokenizers;
+
+namespace Permafrost.Data;
+
+/// <summary>A split of texts with a class each, tokenised once. Batches are as long as their longest text; shorter ones are filled up and masked.</summary>
+public sealed class TextRows : IDataset
+{
+    /// <summary>What is wrong with a text without a token of its own, for errors.</summary>
+    internal const string EmptyIs = "the text holds no token of the backbone's vocabulary: it is empty, or of spaces and control characters alone";
+
+    private readonly int[][] ids;
+    private readonly int pad;
+
+    /// <summary>Tokenises texts.</summary>
+    /// <param name="texts">The texts.</param>
+    /// <param name="targets">A class for each; -100 where none is known.</param>
+    /// <param name="tokenizer">Cuts them into tokens.</param>
+    /// <param name="maxLength">Most tokens of a text, special tokens included.</param>
+    /// <exception cref="UsageException"><paramref name="maxLength"/> leaves no room for a token beside the special ones.</exception>
+    public TextRows(IReadOnlyList<string> texts, IReadOnlyList<long> targets, Tokenizer tokenizer, int maxLength)
+    {
+        int special = tokenizer.Encode("").Ids.Length;
+        if (maxLength <= special) throw new UsageException($"`max_length` is {maxLength}; of it {special} are special tokens, so that no room is left for a text");
+        (Texts, Targets, MaxLength, Vocabulary, pad) = (texts, targets, maxLength, tokenizer.VocabularySize, tokenizer.PadId ?? 0);
+        ids = new int[texts.Count][];
+        for (int i = 0; i < texts.Count; i++)
+        {
+            TokenizedText text = tokenizer.Encode(texts[i], maxLength: maxLength);
+            ids[i] = text.Ids;
+            if (text.Dropped > 0) CutTexts++;
+            if (text.Ids.Length <= special)
+            {
+                FirstEmpty ??= i;
+                EmptyTexts++;
+            }
+            else if (IsUnknown(text, tokenizer.UnknownId)) UnknownTexts++;
+        }
+    }
+
+    /// <summary>The texts themselves.</summary>
+    public IReadOnlyList<string> Texts { get; }
+
+    /// <summary>A class for each; -100 where none is known.</summary>
+    public IReadOnlyList<long> Targets { get; }
+
+    /// <summary>Most tokens of a text, special tokens included.</summary>
+    public int MaxLength { get; }
+
+    /// <summary>V, the number of the tokenizer's ids.</summary>
+    public int Vocabulary { get; }
+
+    /// <summary>Texts that were longer, and cut.</summary>
+    public int CutTexts { get; }
+
+    /// <summary>Texts without any token of their own.</summary>
+    public int EmptyTexts { get; }
+
+    /// <summary>The first of those; null where there are none.</summary>
+    public int? FirstEmpty { get; }
+
+    /// <summary>Texts of which the vocabulary knows nothing at all.</summary>
+    public int UnknownTexts { get; }
+
+    /// <inheritdoc/>
+    public long? Count => ids.Length;
+
+    /// <inheritdoc/>
+    public IReadOnlyList<int> Lengths => [.. ids.Select(row => row.Length)];
+
+    /// <inheritdoc/>
+    public Batch Get(ReadOnlySpan<long> indices)
+    {
+        int longest = 1;
+        foreach (long index in indices) longest = Math.Max(longest, ids[index].Length);
+        (var inputs, var mask, var answers) = (new long[indices.Length * longest], new long[indices.Length * longest], new long[indices.Length]);
+        bool padded = false;
+        for (int row = 0; row < indices.Length; row++)
+        {
+            int[] text = ids[indices[row]];
+            int start = row * longest;
+            for (int i = 0; i < longest; i++) (inputs[start + i], mask[start + i]) = i < text.Length ? (text[i], 1) : (pad, 0);
+            answers[row] = Targets[(int)indices[row]];
+            padded |= text.Length < longest;
+        }
+        return new Batch(Tensors.From(inputs, indices.Length, longest), Tensors.From(answers, indices.Length, 1), padded ? Tensors.From(mask, indices.Length, longest) : null);
+    }
+
+    /// <summary>What is not as a user may expect.</summary>
+    internal TextFlaws Flaws => new(Texts.Count, CutTexts, UnknownTexts);
+
+    /// <summary>What a user should know of the texts, a sentence each: how many were cut, and of how many nothing is known.</summary>
+    /// <param name="what">One of them, such as <c>training text</c>.</param>
+    public IEnumerable<string> Notes(string what) => Flaws.Notes(what, MaxLength);
+
+    // What was added has no characters; of the others none is known.
+    private static bool IsUnknown(TokenizedText text, int? unknown)
+    {
+        if (unknown is null) return false;
+        for (int i = 0; i < text.Ids.Length; i++) if (text.Offsets[i].End > text.Offsets[i].Start && text.Ids[i] != unknown) return false;
+        return true;
+    }
+}
+
+/// <summary>How many texts are not as a user may expect.</summary>
+/// <param name="Count">All of them.</param>
+/// <param name="Cut">Those that were longer, and cut.</param>
+/// <param name="Unknown">Those of which the vocabulary knows nothing at all.</param>
+internal readonly record struct TextFlaws(long Count, long Cut, long Unknown)
+{
+    public static TextFlaws operator +(TextFlaws a, TextFlaws b) => new(a.Count + b.Count, a.Cut + b.Cut, a.Unknown + b.Unknown);
+
+    /// <summary>A sentence for each kind of flaw.</summary>
+    /// <param name="what">One of the texts, such as <c>training text</c>.</param>
+    /// <param name="maxLength">Most tokens of one.</param>
+    public IEnumerable<string> Notes(string what, int maxLength)
+    {
+        if (Cut > 0) yield return FormattableString.Invariant($"{Cut:N0} of {Count:N0} {what}(s) have more than {maxLength} tokens and were cut (`max_length`)");
+        if (Unknown > 0) yield return FormattableString.Invariant($"{Unknown:N0} of {Count:N0} {what}(s) hold nothing but characters that the backbone's vocabulary does not know");
+    }
+}

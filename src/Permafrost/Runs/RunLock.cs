@@ -1,0 +1,29 @@
+namespace Permafrost.Runs;
+
+/// <summary>Keeps a second process from training in the same run folder; freed by the system when the process ends, however it ends.</summary>
+public sealed class RunLock : IDisposable
+{
+    // EAGAIN: the lock is another's.
+    private const int WouldBlock = 11;
+
+    private readonly FileStream stream;
+
+    /// <summary>Locks a folder.</summary>
+    /// <exception cref="PermafrostException">Another process has it, or it cannot be written.</exception>
+    public RunLock(string folder)
+    {
+        try
+        {
+            stream = new FileStream(Path.Combine(folder, ".lock"), FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
+        }
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+        {
+            throw new PermafrostException(error.HResult == WouldBlock
+                ? $"{folder} is in use by another process; wait for it to end, or choose another `output_dir`"
+                : $"{folder} cannot be written: {error.Message.TrimEnd('.')}; make it writable, or choose another `output_dir`");
+        }
+    }
+
+    /// <summary>Unlocks the folder.</summary>
+    public void Dispose() => stream.Dispose();
+}

@@ -1,0 +1,25 @@
+namespace Permafrost.Tasks.Metrics;
+
+/// <summary>A metric: what it is called, how it is measured, and which way is better.</summary>
+/// <param name="Name">The name in results and logs.</param>
+/// <param name="Measure">One of <see cref="Metric.Measures"/>.</param>
+/// <param name="HigherIsBetter">Whether a higher value is better, as for an accuracy, or a lower one, as for an error.</param>
+/// <param name="Unit"><c>share</c> for a number from 0 to 1 that is shown in percent; empty for a plain number.</param>
+/// <param name="Over">The named subset of answers (<see cref="Data.Batch.Subsets"/>) that count; null for all.</param>
+public sealed record MetricInfo(string Name, string Measure, bool HigherIsBetter, string Unit = "", string? Over = null)
+{
+    /// <summary>Share of right answers.</summary>
+    public static MetricInfo Accuracy { get; } = new("accuracy", "accuracy", HigherIsBetter: true, "share");
+
+    /// <summary>Root of the mean squared difference.</summary>
+    public static MetricInfo RootMeanSquaredError { get; } = new("rmse", "rmse", HigherIsBetter: false);
+
+    /// <summary>Mean absolute difference.</summary>
+    public static MetricInfo MeanAbsoluteError { get; } = new("mae", "mae", HigherIsBetter: false);
+
+    /// <summary>Share of the targets' variance that is explained: 1 at best, 0 for always answering their mean.</summary>
+    public static MetricInfo R2 { get; } = new("r2", "r2", HigherIsBetter: true);
+
+    /// <summary>Whether a value is better than another; false where they are equal or one of them is NaN.</summary>
+    public bool IsBetter(double value, double than) => HigherIsBetter ? value > than : value < than;
+}

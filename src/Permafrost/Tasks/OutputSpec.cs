@@ -1,0 +1,55 @@
+using Permafrost.Tasks.Metrics;
+
+namespace Permafrost.Tasks;
+
+/// <summary>The kind of answers that a task asks a model for, and how many.</summary>
+public abstract record OutputSpec
+{
+    /// <summary>P, the number of answers for an example; 0 where there is one for each token.</summary>
+    public abstract int Answers { get; }
+
+    /// <summary>The metrics that score the answers; choices are made by the first.</summary>
+    public abstract IReadOnlyList<MetricInfo> Metrics { get; }
+}
+
+/// <summary>One of several classes, P times. Targets are (B, P) int64; -100 does not count.</summary>
+/// <param name="Classes">C, the number of classes.</param>
+public sealed record ClassOutput(int Classes) : OutputSpec
+{
+    /// <summary>The classes' names; empty when they are just numbers.</summary>
+    public IReadOnlyList<string> Labels { get; init; } = [];
+
+    /// <summary>P, the number of answers for an example.</summary>
+    public int Count { get; init; } = 1;
+
+    /// <inheritdoc/>
+    public override int Answers => Count;
+
+    /// <inheritdoc/>
+    public override IReadOnlyList<MetricInfo> Metrics => [MetricInfo.Accuracy];
+}
+
+/// <summary>One of several classes for each token. Targets are (B, T) int64; -100 does not count, and stands at every token that is padding.</summary>
+/// <param name="Classes">C, the number of classes.</param>
+public sealed record TokenClassOutput(int Classes) : OutputSpec
+{
+    /// <summary>The classes' names; empty when they are just numbers.</summary>
+    public IReadOnlyList<string> Labels { get; init; } = [];
+
+    /// <inheritdoc/>
+    public override int Answers => 0;
+
+    /// <inheritdoc/>
+    public override IReadOnlyList<MetricInfo> Metrics => [MetricInfo.Accuracy];
+}
+
+/// <summary>Real numbers (regression). Targets are (B, P) float32; NaN does not count.</summary>
+/// <param name="Count">P, the number of numbers for an example.</param>
+public sealed record NumberOutput(int Count = 1) : OutputSpec
+{
+    /// <inheritdoc/>
+    public override int Answers => Count;
+
+    /// <inheritdoc/>
+    public override IReadOnlyList<MetricInfo> Metrics => [MetricInfo.RootMeanSquaredError, MetricInfo.MeanAbsoluteError, MetricInfo.R2];
+}

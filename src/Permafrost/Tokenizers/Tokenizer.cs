@@ -1,0 +1,43 @@
+namespace Permafrost.Tokenizers;
+
+/// <summary>A text as a model reads it.</summary>
+/// <param name="Ids">The tokens' ids, special tokens included.</param>
+/// <param name="Offsets">For each token, the characters of the text it stands for, from Start to before End, in UTF-16 units; (0, 0) for a special token that was added.</param>
+/// <param name="Dropped">Tokens that were cut off because the text was longer than allowed; 0 when it was not.</param>
+public sealed record TokenizedText(int[] Ids, (int Start, int End)[] Offsets, int Dropped);
+
+/// <summary>Cuts texts into the tokens of a model's vocabulary. Any number of threads may use one at once.</summary>
+public abstract class Tokenizer
+{
+    /// <summary>The scheme: <c>WordPiece</c>, ...</summary>
+    public abstract string Kind { get; }
+
+    /// <summary>V: ids are 0 to V - 1.</summary>
+    public abstract int VocabularySize { get; }
+
+    /// <summary>The id that fills up short rows of a batch; null where the vocabulary has none.</summary>
+    public abstract int? PadId { get; }
+
+    /// <summary>The id of what the vocabulary cannot express; null where it can express everything.</summary>
+    public abstract int? UnknownId { get; }
+
+    /// <summary>Most tokens of a text, special tokens included, as the tokenizer's own files say (<c>model_max_length</c>); null where they say nothing.</summary>
+    public abstract int? LongestText { get; }
+
+    /// <summary>The tokens of a text.</summary>
+    /// <param name="text">Any text; a lone surrogate is read as U+FFFD, as .NET's own encoders do.</param>
+    /// <param name="addSpecialTokens">Add the special tokens that the model was trained with, such as <c>[CLS]</c> and <c>[SEP]</c>.</param>
+    /// <param name="maxLength">Most tokens, special tokens included; null for no bound.</param>
+    /// <param name="splitSpecialTokens">Treat special tokens that stand in the text, such as a written <c>[SEP]</c>, as any other characters.</param>
+    public abstract TokenizedText Encode(string text, bool addSpecialTokens = true, int? maxLength = null, bool splitSpecialTokens = false);
+
+    /// <summary>The text of some tokens, as the scheme's own decoder writes it.</summary>
+    /// <param name="ids">The tokens.</param>
+    /// <param name="skipSpecialTokens">Leave special tokens out.</param>
+    /// <exception cref="PermafrostException">An id is not in the vocabulary.</exception>
+    public abstract string Decode(ReadOnlySpan<int> ids, bool skipSpecialTokens = true);
+
+    /// <summary>The token of an id, as the vocabulary writes it.</summary>
+    /// <exception cref="PermafrostException">The id is not in the vocabulary.</exception>
+    public abstract string Token(int id);
+}

@@ -1,0 +1,77 @@
+using System.Text.Json.Nodes;
+using Permafrost.Runs;
+using Permafrost.Training;
+
+namespace Permafrost.Tests.Runs;
+
+/// <summary>Ways to train in less memory, which must not change what is trained.</summary>
+[Collection(ProcessWide.Name)]
+public class MemoryTests : IDisposable
+{
+    private readonly TinyRun tiny = new();
+
+    public void Dispose()
+    {
+        tiny.Dispose();
+        GC.SuppressFinalize(this);
+    }
+
+    [Theory]
+    [InlineData("fpt", "float32")]
+    [InlineData("fpt", "bfloat16")]
+    [InlineData("*", "float32")]
+    [InlineData("*", "bfloat16")]
+    // Gradients begin in the last layer, whose input needs none.
+    [InlineData("ff[-1],output", "float32")]
+    [InlineData("output", "float32")]
+    public void Layers_computed_again_give_the_same_bits(string policy, string frozen)
+    {
+        // With dropout: the second time must draw the same.
+        RunOptions options = tiny.Options with { Model = tiny.Options.Model with { Backbone = "gpt2-tiny", Policy = policy, FrozenDtype = frozen, Dropout = 0.1 }, Schedule = tiny.Options.Schedule with { MaxSteps = 3 }, Data = tiny.Options.Data with { TaskOptions = new Dictionary<string, string> { ["length"] = "3" } }, Evaluation = tiny.Options.Evaluation with { ScoreTest = false } };
+        byte[] kept = TinyRun.AdapterBytes(tiny.Train(options).Folder);
+        Assert.Equal(kept, TinyRun.AdapterBytes(tiny.Train(options with { Model = options.Model with { GradientCheckpointing = true } }).Folder));
+        Assert.NotEqual(kept, TinyRun.AdapterBytes(tiny.Train(options with { Seed = 1, Model = options.Model with { GradientCheckpointing = true } }).Folder));
+    }
+
+    [Fact]
+    public void Layers_computed_again_are_measured_to_take_less()
+    {
+        RunOptions options = tiny.Options with { Model = tiny.Options.Model with { Backbone = "gpt2-mini", FrozenDtype = "bfloat16" }, Data = tiny.Options.Data with { Task = "bit-memory" } };
+        using Finetuning kept = Finetuning.Prepare(options), again = Finetuning.Prepare(options with { Model = options.Model with { GradientCheckpointing = true } });
+        (long all, long few) = (kept.MeasureMemory().TrainingBytes, again.MeasureMemory().TrainingBytes);
+        Assert.True(few < 0.9 * all, $"{few} of {all}");
+    }
+
+    [Fact]
+    public void Measuring_changes_nothing()
+    {
+        RunOptions options = tiny.Options;
+        (RunFolder plain, _) = tiny.Train(options);
+        RunFolder folder = RunFolder.Create(tiny.NewFolder());
+        using var run = Finetuning.Prepare(options, fitMemory: true);
+        run.MeasureMemory();
+        Assert.All(run.Model.Trained, parameter => Assert.Null(parameter.Parameter.Value.grad));
+        using var stop = new StopRequest();
+        run.Train(folder, "", tiny, stop);
+        Assert.Equal(TinyRun.AdapterBytes(plain), TinyRun.AdapterBytes(folder));
+    }
+
+    [Fact]
+    public void A_batch_that_does_not_fit_goes_in_parts_that_do()
+    {
+        static int Fit(double share) => MemoryTrial.Fit(96, 1 << 20, (long)(share * 96 * (1 << 20) / 0.9));
+        Assert.Equal((96, 48, 12, 1), (Fit(1.01), Fit(0.6), Fit(0.2), Fit(0)));
+    }
+
+    [Fact]
+    public void Parts_train_what_the_whole_batch_trains()
+    {
+        RunOptions options = tiny.Options with { Model = tiny.Options.Model with { Dropout = 0, FrozenDtype = "float32" }, Schedule = tiny.Options.Schedule with { PerDeviceTrainBatchSize = 8, MaxSteps = 3 } };
+        double Loss(RunOptions run)
+        {
+            JsonObject results = tiny.Train(run).Results;
+            return (double)results["metrics"]!["test"]!["loss"]!;
+        }
+        Assert.Equal(Loss(options), Loss(options with { Schedule = options.Schedule with { PerDeviceTrainBatchSize = 2, GradientAccumulationSteps = 4 } }), 1e-4);
+    }
+}
