@@ -37,6 +37,7 @@ internal static partial class CommandLine
         root.Add(BaselinesCommand.Create());
         root.Add(CompareCommand.Create());
         root.Add(ReportCommand.Create());
+        root.Add(ExportCommand.Create());
         root.Add(LsCommand.Create());
         root.Add(ShowCommand.Create());
         root.Add(DataCommand.Create());

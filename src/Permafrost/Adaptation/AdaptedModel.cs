@@ -34,13 +34,14 @@ public sealed record ParameterCounts(long Total, long Trained, long Unused)
 /// Follows FPT of kzl/universal-computation (fpt.py) where the paper's tasks are concerned: dropout after a linear input layer, none after a table.
 /// Trained by one thread at a time; with dropout off, several threads may compute at once.
 /// </summary>
-public sealed class AdaptedModel : Module
+public sealed partial class AdaptedModel : Module
 {
     /// <summary>Gain of the input layer's orthogonal start weights (fpt.py, orth_gain).</summary>
     public const double InputGain = 1.41;
 
     private readonly Linear? inputLinear;
     private readonly Embedding? inputTable;
+    private readonly Embedding? decoderTable;
 
     // The backbone's dropouts are numbered from 0.
     private const int InputPlace = -1;
@@ -63,7 +64,7 @@ public sealed class AdaptedModel : Module
         Device device = options.Device ?? torch.CPU;
         FrozenType = options.FrozenType ?? AdaptationOptions.BestFrozenType(device);
         bool ownTokens = options.PretrainedEmbedding;
-        Use = new BackboneUse(Vectors: !ownTokens, Decoder: Readout.Kind == ReadoutKind.Decoder);
+        Use = new BackboneUse(!ownTokens, Readout.Kind != ReadoutKind.Decoder ? DecoderUse.None : spec.Output is SequenceOutput ? DecoderUse.Sequence : DecoderUse.FirstToken);
         if (ownTokens && spec.Input is not (IdInput or TextInput))
             throw new UsageException("`input_layer` pretrained-embedding needs a task that feeds ids, and this one feeds vectors; use `input_layer` new");
         if (Readout.Count > spec.Input.Length) throw new UsageException($"`readout` {Readout} reads {Readout.Count} tokens, but the sequences have {spec.Input.Length}");
@@ -76,8 +77,10 @@ public sealed class AdaptedModel : Module
             Backbone.UseDropoutKeys(DropoutKeys);
             (inputLinear, inputTable) = InputLayer(spec.Input, ownTokens, Backbone.Traits.Width);
             Head = Head.For(spec.Output, Readout, Backbone.Traits.Width);
+            decoderTable = spec.Output is SequenceOutput answers && !ownTokens ? new Embedding(answers.Vocabulary + 1, Backbone.Traits.Width, Initializers.Normal(1)) : null;
             if (inputLinear is not null) Declare("input_layer", inputLinear);
             if (inputTable is not null) Declare("input_layer", inputTable);
+            if (decoderTable is not null) Declare(DecoderInputLayer, decoderTable);
             Declare("output_layer", Head);
             Declare("", Backbone);
             Parameters = [.. List()];
@@ -135,7 +138,8 @@ public sealed class AdaptedModel : Module
         new(Parameters.Sum(p => p.Parameter.Elements), Trained.Sum(p => p.Parameter.Elements), Parameters.Where(p => p.Unused).Sum(p => p.Parameter.Elements));
 
     /// <summary>Whether <see cref="Read"/> gives the same at every step: nothing below the output layer trains, and nothing is dropped at random.</summary>
-    public bool ReadsConstants => DropoutProbability == 0 && Readout.Kind != ReadoutKind.All && Trained.All(parameter => parameter.Group == GroupName.Output);
+    public bool ReadsConstants =>
+        DropoutProbability == 0 && Readout.Kind != ReadoutKind.All && Use.Decoder != DecoderUse.Sequence && Trained.All(parameter => parameter.Group == GroupName.Output);
 
     /// <summary>What dropout's masks follow from.</summary>
     public DropoutKeys DropoutKeys { get; } = new();
@@ -146,18 +150,21 @@ public sealed class AdaptedModel : Module
     /// <exception cref="PermafrostException">The inputs have another shape than the task's.</exception>
     /// <exception cref="ObjectDisposedException">The model was disposed of.</exception>
     /// <exception cref="InvalidOperationException">Another thread is training it.</exception>
-    public Tensor Forward(Tensor inputs, Tensor? mask)
+    public Tensor Forward(Tensor inputs, Tensor? mask) => Forward(inputs, mask, null);
+
+    /// <summary>The outputs of a batch, of inputs or of what was read from them before. Where a sequence is asked for, the decoder is fed the targets, one place later.</summary>
+    /// <exception cref="PermafrostException">The inputs have another shape than the task's.</exception>
+    public Tensor Forward(Batch batch) => batch.ReadFrom is null ? Forward(batch.Inputs, batch.Mask, batch.Targets) : Answer(batch.Inputs);
+
+    private Tensor Forward(Tensor inputs, Tensor? mask, Tensor? targets)
     {
         using Turn turn = Begin(inputs);
         if (training && DropoutKeys.CountsForwards) DropoutKeys.Step++;
         using DisposeScope scope = torch.NewDisposeScope();
         (inputs, mask) = Trimmed(inputs, mask);
-        return scope.MoveToOuter(Segment.Run(given => Answer(ReadTrimmed(given, mask)), inputs));
+        Tensor? decoderIds = Use.Decoder == DecoderUse.Sequence ? DecoderIds(targets) : null;
+        return scope.MoveToOuter(Segment.Run(given => Answer(ReadTrimmed(given, mask, decoderIds)), inputs));
     }
-
-    /// <summary>The outputs of a batch, of inputs or of what was read from them before.</summary>
-    /// <exception cref="PermafrostException">The inputs have another shape than the task's.</exception>
-    public Tensor Forward(Batch batch) => batch.ReadFrom is null ? Forward(batch.Inputs, batch.Mask) : Answer(batch.Inputs);
 
     /// <summary>(B, K, C) hidden states that the output layer reads.</summary>
     /// <exception cref="PermafrostException">The inputs have another shape than the task's.</exception>
@@ -166,7 +173,7 @@ public sealed class AdaptedModel : Module
         using Turn turn = Begin(inputs);
         using DisposeScope scope = torch.NewDisposeScope();
         (inputs, mask) = Trimmed(inputs, mask);
-        return scope.MoveToOuter(Segment.Run(given => ReadTrimmed(given, mask), inputs));
+        return scope.MoveToOuter(Segment.Run(given => ReadTrimmed(given, mask, null), inputs));
     }
 
     /// <summary>The outputs from what <see cref="Read"/> gives: the output layer alone.</summary>
@@ -247,7 +254,7 @@ public sealed class AdaptedModel : Module
     }
 
     // A decoder that does not run has no layers to choose from.
-    private int Layers(Backbone backbone) => backbone.Traits.Layers - (Use.Decoder ? 0 : backbone.Traits.DecoderLayers);
+    private int Layers(Backbone backbone) => backbone.Traits.Layers - (Use.Decoder == DecoderUse.None ? backbone.Traits.DecoderLayers : 0);
 
     private void Check(AdaptationOptions options, TaskSpec spec)
     {
@@ -255,14 +262,18 @@ public sealed class AdaptedModel : Module
         if (traits.LongestInput < spec.Input.Length)
             throw new PermafrostException(
                 $"sequences of {spec.Input.Length} tokens do not fit the backbone's {traits.LongestInput} positions; take a longer backbone or shorter sequences");
-        if (Use.Decoder && !traits.EncoderDecoder)
+        if (Use.Decoder != DecoderUse.None && !traits.EncoderDecoder)
             throw new UsageException($"`readout` {Readout}: {Backbone.Config.ModelType} has no decoder behind an encoder; use last, first, mean or last:K");
         Policy.CheckLayers(Layers(Backbone));
+        if (spec.Output is SequenceOutput sequence && traits.LongestInput < sequence.Length)
+            throw new PermafrostException(
+                $"answers of {sequence.Length} tokens do not fit the decoder's {traits.LongestInput} positions; take a longer backbone or shorter answers");
         int? vocabulary = spec.Input is IdInput ids ? ids.Vocabulary : (spec.Input as TextInput)?.Vocabulary;
         if (!options.PretrainedEmbedding || vocabulary is null) return;
+        vocabulary = Math.Max(vocabulary.Value, (spec.Output as SequenceOutput)?.Vocabulary ?? 0);
         if (traits.Vocabulary is null) throw new UsageException($"`input_layer` pretrained-embedding: {Backbone.Config.ModelType} has no token table; use `input_layer` new");
         if (vocabulary > traits.Vocabulary)
-            throw new PermafrostException($"the task feeds ids up to {vocabulary - 1}, but the backbone's token table has {traits.Vocabulary} rows; use `input_layer` new");
+            throw new PermafrostException($"the task has ids up to {vocabulary - 1}, but the backbone's token table has {traits.Vocabulary} rows; use `input_layer` new");
     }
 
     private static (Linear? Linear, Embedding? Table) InputLayer(InputSpec input, bool ownTokens, int width)
@@ -283,7 +294,8 @@ public sealed class AdaptedModel : Module
         HashSet<string> unused = [.. Backbone.UnusedParameters(Use)], constant = [.. Backbone.ConstantParameters(Use)];
         foreach ((string name, Parameter parameter) in NamedParameters())
         {
-            bool isInput = name.StartsWith("input_layer.", StringComparison.Ordinal), isNew = isInput || name.StartsWith("output_layer.", StringComparison.Ordinal);
+            bool isInput = name.StartsWith("input_layer.", StringComparison.Ordinal) || name.StartsWith($"{DecoderInputLayer}.", StringComparison.Ordinal);
+            bool isNew = isInput || name.StartsWith("output_layer.", StringComparison.Ordinal);
             (GroupName group, int layer) = isNew ? (isInput ? GroupName.Input : GroupName.Output, -1) : Backbone.GroupOf(name);
             bool reached = isNew || !unused.Contains(name);
             bool trains = reached && Policy.Trains(group, layer, Layers(Backbone)) && !constant.Contains(name);
@@ -299,16 +311,22 @@ public sealed class AdaptedModel : Module
         if (parameter.Trained) parameter.Parameter.Train();
     }
 
-    private Tensor ReadTrimmed(Tensor inputs, Tensor? mask)
+    private Tensor ReadTrimmed(Tensor inputs, Tensor? mask, Tensor? decoderIds)
     {
         if (Spec.Input is PixelInput pixels) inputs = pixels.Cut(inputs);
         Tensor vectors = Embed(inputs);  // (B, T, width)
         Tensor? positions = Readout.Positions(mask, vectors.size(0), vectors.size(1), vectors.device);
         var input = new ModelInputs(InputsEmbeds: vectors, AttentionMask: mask, ReadPositions: positions);
-        if (Use.Decoder)
+        if (Use.Decoder == DecoderUse.FirstToken)
         {
             Scalar start = Backbone.Traits.DecoderStart!.Value.Hold();
             input = input with { DecoderInputIds = torch.full([vectors.size(0), 1], start, ScalarType.Int64, vectors.device) };
+        }
+        if (Use.Decoder == DecoderUse.Sequence)
+        {
+            if (decoderIds is null)
+                throw new InvalidOperationException("this model answers with sequences, which have no states to read before they are there; use Forward of a batch, or Generate");
+            input = input with { DecoderInputsEmbeds = EmbedAnswers(decoderIds) };
         }
         Tensor hidden = Backbone.Forward(input).LastHiddenState;
         return positions is null ? Readout.Read(hidden, mask) : hidden;

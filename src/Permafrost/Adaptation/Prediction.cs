@@ -26,6 +26,13 @@ public sealed record ClassPrediction(
     public override string ToString() => FormattableString.Invariant($"{Label} ({Probability:P1})");
 }
 
+/// <summary>An answer that is a sequence.</summary>
+/// <param name="Index">The example's number in its split or file.</param>
+/// <param name="Tokens">The tokens that were generated, without the end.</param>
+/// <param name="Ended">Whether the end came within the longest answer.</param>
+/// <param name="Targets">The right tokens, without the end; null when they are not known.</param>
+public sealed record SequencePrediction(long Index, IReadOnlyList<long> Tokens, bool Ended, IReadOnlyList<long>? Targets) : Prediction(Index);
+
 /// <summary>Answers that are numbers.</summary>
 /// <param name="Index">The example's number in its split or file.</param>
 /// <param name="Numbers">The answers, P of them.</param>

@@ -3,7 +3,8 @@ namespace Permafrost.Data;
 /// <summary>Examples that are computed together.</summary>
 /// <param name="Inputs">(B, T, D) float32 vectors, (B, T) int64 ids, or (B, Channels, Height, Width) float32 pixels.</param>
 /// <param name="Targets">
-/// The right answers: (B, P) int64 classes, where -100 does not count; (B, T) of them where each token has an answer; or (B, P) float32 numbers, where NaN does not count.
+/// The right answers: (B, P) int64 classes, where -100 does not count; (B, T) of them where each token has an answer; (B, S) tokens of an answer that is a
+/// sequence, with -100 behind its end; or (B, P) float32 numbers, where NaN does not count.
 /// </param>
 /// <param name="Mask">(B, T) int64, 1 for tokens and 0 for padding; null when nothing is padded.</param>
 public sealed record Batch(Tensor Inputs, Tensor Targets, Tensor? Mask = null)

@@ -30,10 +30,21 @@ public sealed record BackboneTraits(int Width, int Layers)
     public int? Vocabulary { get; init; }
 }
 
+/// <summary>How far an encoder-decoder's decoder runs.</summary>
+public enum DecoderUse
+{
+    /// <summary>Not at all: the encoder runs alone.</summary>
+    None,
+    /// <summary>At the one token that it starts from, of its own token table.</summary>
+    FirstToken,
+    /// <summary>Over whole answers, which are fed as the other inputs are.</summary>
+    Sequence,
+}
+
 /// <summary>Which parts of a backbone a run reaches.</summary>
 /// <param name="Vectors">Whether vectors are fed, not ids of its own token table.</param>
-/// <param name="Decoder">Whether an encoder-decoder's decoder runs, at the one token that it starts from.</param>
-public readonly record struct BackboneUse(bool Vectors, bool Decoder = false);
+/// <param name="Decoder">How far an encoder-decoder's decoder runs.</param>
+public readonly record struct BackboneUse(bool Vectors, DecoderUse Decoder = DecoderUse.None);
 
 /// <summary>A sequence model without a head: the part that is pretrained, and then frozen. Parameter names are Hugging Face's for the headless class.</summary>
 public abstract class Backbone : Module

@@ -341,13 +341,14 @@ public sealed class BartModel : EncoderDecoder
     public override IEnumerable<string> UnusedParameters(BackboneUse use)
     {
         // The decoder looks up the token that it starts from.
-        if (use.Vectors && !use.Decoder) yield return "shared.weight";
-        if (use.Decoder) yield break;
+        if (use.Vectors && use.Decoder != DecoderUse.FirstToken) yield return "shared.weight";
+        if (use.Decoder != DecoderUse.None) yield break;
         foreach ((string name, _) in decoder.NamedParameters()) yield return $"decoder.{name}";
     }
 
     /// <inheritdoc/>
-    public override IEnumerable<string> ConstantParameters(BackboneUse use) => !use.Decoder ? [] : decoder.NamedParameters().Select(pair => $"decoder.{pair.Name}")
+    public override IEnumerable<string> ConstantParameters(BackboneUse use) => use.Decoder != DecoderUse.FirstToken ? [] : decoder.NamedParameters()
+        .Select(pair => $"decoder.{pair.Name}")
         .Where(name => name.Contains("self_attn.q_proj", StringComparison.Ordinal) || name.Contains("self_attn.k_proj", StringComparison.Ordinal));
 
     internal override string? TokenTable => config.EmbeddingScale == 1 ? "shared.weight" : null;

@@ -421,13 +421,13 @@ public sealed class T5Model : EncoderDecoder
     public override IEnumerable<string> UnusedParameters(BackboneUse use)
     {
         // The decoder looks up the token that it starts from.
-        if (use.Vectors && !use.Decoder) yield return "shared.weight";
-        if (use.Decoder || decoder is null) yield break;
+        if (use.Vectors && use.Decoder != DecoderUse.FirstToken) yield return "shared.weight";
+        if (use.Decoder != DecoderUse.None || decoder is null) yield break;
         foreach ((string name, _) in decoder.NamedParameters()) yield return $"decoder.{name}";
     }
 
     /// <inheritdoc/>
-    public override IEnumerable<string> ConstantParameters(BackboneUse use) => !use.Decoder || decoder is null ? [] : decoder.NamedParameters()
+    public override IEnumerable<string> ConstantParameters(BackboneUse use) => use.Decoder != DecoderUse.FirstToken || decoder is null ? [] : decoder.NamedParameters()
         .Select(pair => $"decoder.{pair.Name}")
         .Where(name => name.EndsWith("SelfAttention.q.weight", StringComparison.Ordinal) || name.EndsWith("SelfAttention.k.weight", StringComparison.Ordinal)
             || name.EndsWith("relative_attention_bias.weight", StringComparison.Ordinal));

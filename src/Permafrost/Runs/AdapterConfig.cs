@@ -85,6 +85,8 @@ public sealed record AdapterConfig(string? BackboneSha256, string? Backbone, Tas
         if (spec.Output is ClassOutput classes) (shape["targets"], shape["classes"]) = (classes.Count, classes.Classes);
         if (spec.Output is TokenClassOutput tokens) shape["token_classes"] = tokens.Classes;
         if (spec.Output is NumberOutput numbers) shape["numbers"] = numbers.Count;
+        if (spec.Output is SequenceOutput sequence)
+            shape["sequence"] = new JsonObject { ["vocabulary"] = sequence.Vocabulary, ["length"] = sequence.Length, ["end"] = sequence.End };
         shape["metrics"] = new JsonArray([.. spec.Metrics.Select(metric => new JsonObject
         {
             ["name"] = metric.Name,
@@ -103,10 +105,11 @@ public sealed record AdapterConfig(string? BackboneSha256, string? Backbone, Tas
             : shape["vector_size"] is { } size ? new VectorInput((int)size, length)
             : shape["text_vocabulary"] is { } texts ? new TextInput((int)texts, length) : new IdInput((int)JsonFile.Given(shape, "vocabulary"), length);
         OutputSpec output = shape["numbers"] is { } numbers ? new NumberOutput((int)numbers)
+            : shape["sequence"] is { } sequence ? SequenceFrom(sequence)
             : shape["token_classes"] is { } tokens ? new TokenClassOutput((int)tokens) { Labels = labels }
             : new ClassOutput((int)JsonFile.Given(shape, "classes")) { Labels = labels, Count = (int)JsonFile.Given(shape, "targets") };
         int classes = output switch { ClassOutput of => of.Classes, TokenClassOutput of => of.Classes, _ => 1 };
-        bool fits = length > 0 && input.Length == length && classes > 0 && output.Answers >= (output is TokenClassOutput ? 0 : 1)
+        bool fits = length > 0 && input.Length == length && classes > 0 && output.Answers >= (output is TokenClassOutput or SequenceOutput ? 0 : 1)
             && input is not (VectorInput { Size: < 1 } or IdInput { Vocabulary: < 1 } or TextInput { Vocabulary: < 1 })
             && (labels.Length == 0 || labels.Length == classes);
         return fits ? new TaskSpec(input, output) { Metrics = MetricsFrom(shape, output) } : throw new FormatException("no such shape");
@@ -114,6 +117,12 @@ public sealed record AdapterConfig(string? BackboneSha256, string? Backbone, Tas
 
     private static PixelInput PixelsFrom(int[] sizes) =>
         sizes.All(size => size > 0) ? new PixelInput(sizes[0], sizes[1], sizes[2], sizes[3]) : throw new FormatException("no such pixels");
+
+    private static SequenceOutput SequenceFrom(JsonNode json)
+    {
+        var output = new SequenceOutput((int)JsonFile.Given(json, "vocabulary"), (int)JsonFile.Given(json, "length"), (int)JsonFile.Given(json, "end"));
+        return output is { Vocabulary: > 0, Length: > 0, End: >= 0 } && output.End < output.Vocabulary ? output : throw new FormatException("no such sequence");
+    }
 
     private static IReadOnlyList<MetricInfo> MetricsFrom(JsonNode shape, OutputSpec output)
     {

@@ -45,7 +45,7 @@ public sealed class Finetuning : IDisposable
         TaskOptions.CheckTables(Task);
         dataSha256 = new(() => DataHash.Of(Data!));
         ambiguity = source.Note;
-        IReadOnlyDictionary<string, Tensor>? start = chosen.InitAdapter is null ? null : AdapterFolder.ReadFile(chosen.InitAdapter);
+        IReadOnlyDictionary<string, Tensor>? start = chosen.InitAdapter is null ? null : PeftAdapter.Read(chosen.InitAdapter);
         Weights = weights ?? FrozenWeights.Load(source, chosen.Init, chosen.InitSeed, chosen.SkipWeights);
         ownsWeights = weights is null;
         try

@@ -11,6 +11,7 @@ public static class PredictionJson
     {
         ClassPrediction classes => Of(classes),
         NumberPrediction numbers => Of(numbers),
+        SequencePrediction sequence => Of(sequence),
         _ => throw new ArgumentException(prediction.GetType().Name, nameof(prediction)),
     };
 
@@ -32,6 +33,14 @@ public static class PredictionJson
     {
         var json = new JsonObject { ["index"] = prediction.Index, ["value"] = List(prediction.Numbers, Number) };
         if (prediction.Targets is { } targets) json["target"] = List(targets, Number);
+        return json;
+    }
+
+    private static JsonObject Of(SequencePrediction prediction)
+    {
+        static JsonArray Tokens(IReadOnlyList<long> tokens) => new([.. tokens.Select(token => (JsonNode)token)]);
+        var json = new JsonObject { ["index"] = prediction.Index, ["tokens"] = Tokens(prediction.Tokens), ["ended"] = prediction.Ended };
+        if (prediction.Targets is { } targets) json["target"] = Tokens(targets);
         return json;
     }
 

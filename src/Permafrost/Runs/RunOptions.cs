@@ -43,8 +43,8 @@ public sealed record ModelOptions
     [Option("number format of frozen weights: float32, bfloat16 (faster, half the memory), or auto: bfloat16 where the hardware multiplies it natively")]
     public string FrozenDtype { get; init; } = "auto";
 
-    /// <summary>A file with start values of trained parameters; null for none.</summary>
-    [Option("a .safetensors file with start values of trained parameters", Affects.Place)]
+    /// <summary>A file or an adapter's folder with start values of trained parameters; null for none.</summary>
+    [Option("start values of trained parameters: a .safetensors file, or an adapter's folder, PEFT's LN_TUNING among them", Affects.Place)]
     public string? InitAdapter { get; init; }
 
     /// <summary>Whether layers are computed again for their gradients.</summary>

@@ -5,7 +5,7 @@ namespace Permafrost.Tasks;
 /// <summary>The kind of answers that a task asks a model for, and how many.</summary>
 public abstract record OutputSpec
 {
-    /// <summary>P, the number of answers for an example; 0 where there is one for each token.</summary>
+    /// <summary>P, the number of answers for an example; 0 where there is one for each token, or a sequence.</summary>
     public abstract int Answers { get; }
 
     /// <summary>The metrics that score the answers; choices are made by the first.</summary>
@@ -41,6 +41,22 @@ public sealed record TokenClassOutput(int Classes) : OutputSpec
 
     /// <inheritdoc/>
     public override IReadOnlyList<MetricInfo> Metrics => [MetricInfo.Accuracy];
+}
+
+/// <summary>
+/// A sequence, which an encoder-decoder generates token by token. Targets are (B, S) int64, S at most <see cref="Length"/>: each ends with <see cref="End"/>, and -100 stands
+/// behind it.
+/// </summary>
+/// <param name="Vocabulary">V, the number of tokens that answers are made of.</param>
+/// <param name="Length">The most tokens of an answer, the end among them.</param>
+/// <param name="End">The token that ends an answer.</param>
+public sealed record SequenceOutput(int Vocabulary, int Length, int End) : OutputSpec
+{
+    /// <inheritdoc/>
+    public override int Answers => 0;
+
+    /// <inheritdoc/>
+    public override IReadOnlyList<MetricInfo> Metrics => [MetricInfo.ExactMatch, MetricInfo.Accuracy with { Name = "token_accuracy" }];
 }
 
 /// <summary>Real numbers (regression). Targets are (B, P) float32; NaN does not count.</summary>

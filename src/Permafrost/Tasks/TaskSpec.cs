@@ -9,8 +9,8 @@ public sealed record TaskSpec(InputSpec Input, OutputSpec Output)
 {
     private readonly IReadOnlyList<MetricInfo>? metrics;
 
-    /// <summary>Where the answers are read: <c>last</c>, <c>first</c>, <c>mean</c>, <c>last:K</c>, or <c>all</c> where each token has an answer.</summary>
-    public string Readout { get; init; } = Output is TokenClassOutput ? "all" : "last";
+    /// <summary>Where the answers are read: <c>last</c>, <c>first</c>, <c>mean</c>, <c>last:K</c>, <c>all</c> where each token has an answer, or <c>decoder</c>.</summary>
+    public string Readout { get; init; } = Output switch { TokenClassOutput => "all", SequenceOutput => "decoder", _ => "last" };
 
     /// <summary>The metrics that score the answers; choices are made by the first. Where none are given, those of <see cref="Output"/>.</summary>
     public IReadOnlyList<MetricInfo> Metrics
@@ -39,6 +39,7 @@ public sealed record TaskSpec(InputSpec Input, OutputSpec Output)
             (ClassOutput own, ClassOutput other) => own.Count == other.Count && own.Classes <= other.Classes,
             (TokenClassOutput own, TokenClassOutput other) => own.Classes <= other.Classes,
             (NumberOutput own, NumberOutput other) => own.Count == other.Count,
+            (SequenceOutput own, SequenceOutput other) => own.Vocabulary == other.Vocabulary && own.End == other.End,
             _ => false,
         };
         return input && output;

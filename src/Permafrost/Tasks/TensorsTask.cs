@@ -14,16 +14,19 @@ public sealed class TensorsTask : TaskDefinition
     public override int Version => 2;  // 2: shares of the rows are rounded, and a share above 0 is a row at least
 
     /// <inheritdoc/>
-    public override string Summary => "vectors or ids with class targets from a .safetensors file of your own";
+    public override string Summary => "vectors or ids, with classes or sequences as targets, from a .safetensors file of your own";
 
     /// <inheritdoc/>
     public override string Description => """
         Input    --data F.safetensors with `inputs` (N, T, D) float or (N, T) int64 ids; optional `mask` (N, T), 1 for tokens and 0 for padding.
         Output   `targets` (N) or (N, P) int64 class numbers; -100 does not count. --num-classes C, or one more than the largest target.
                  With P targets and --readout last:K each of the K tokens answers P/K of them.
+                 With task_options.end each row of `targets` (N, S) is a sequence of ids that ends with that one, padded with -100 behind it: an
+                 encoder-decoder is taught to write it, and scored by what it writes on its own.
         Splits   `validation.inputs`, `validation.targets`, `validation.mask` and `test.*` in the same file where given; else --validation-fraction and
                  --test-fraction of the rows are held out at random, and none with --no-shuffle, which feeds all rows in order (replay).
         Options  task_options.vocabulary: rows of the input table for ids, where it is more than the largest id and one
+                 task_options.end: the id that ends every target, where targets are sequences
         """;
 
     /// <inheritdoc/>
@@ -32,7 +35,7 @@ public sealed class TensorsTask : TaskDefinition
     /// <inheritdoc/>
     public override TaskData Load(TaskOptions options)
     {
-        options.CheckSettings(Name, "vocabulary");
+        options.CheckSettings(Name, "vocabulary", "end");
         string path = options.DataPath ?? throw new UsageException("`task` tensors needs `data` F.safetensors");
         using var file = new SafetensorsFile(path);
         CheckNames(file);
@@ -48,9 +51,16 @@ public sealed class TensorsTask : TaskDefinition
         if (largest >= classes) throw new PermafrostException($"{path}: the target {largest} does not fit `num_classes` {classes}");
         int length = new[] { all, validation, test }.Max(rows => rows?.Length ?? 0);
         InputSpec input = all.VectorSize is { } size ? new VectorInput(size, length) : new IdInput(vocabulary!.Value, length);
-        var spec = new TaskSpec(input, new ClassOutput(classes) { Count = all.Targets })
+        OutputSpec output = new ClassOutput(classes) { Count = all.Targets };
+        if (options.Settings?.ContainsKey("end") == true)
         {
-            Readout = all.Targets == 1 ? "last" : $"last:{all.Targets}",
+            int end = options.Int("end", 0, 0, classes - 1);
+            foreach ((string split, Rows? rows) in new[] { ("", all), ("validation.", validation), ("test.", test) }) rows?.CheckSequences($"{path}: `{split}targets`", end);
+            output = new SequenceOutput(classes, new[] { all, validation, test }.Max(rows => rows?.Targets ?? 0), end);
+        }
+        var spec = new TaskSpec(input, output)
+        {
+            Readout = output is SequenceOutput ? "decoder" : all.Targets == 1 ? "last" : $"last:{all.Targets}",
             Preprocessing = new Dictionary<string, string> { ["input"] = "none: tensors as given" },
         };
 
@@ -65,7 +75,7 @@ public sealed class TensorsTask : TaskDefinition
     /// <inheritdoc/>
     public override IEnumerable<IDataset> ReadInputs(string path, TaskSpec spec, TaskOptions options, int partSize)
     {
-        options.CheckSettings(Name, "vocabulary");
+        options.CheckSettings(Name, "vocabulary", "end");
         using var file = new SafetensorsFile(path);
         CheckNames(file);
         Tensor inputs = file.Read("inputs").DetachFromDisposeScope();
@@ -80,7 +90,7 @@ public sealed class TensorsTask : TaskDefinition
             throw new PermafrostException($"{path}: the id {inputs.max().Integer()} is beyond the {vocabulary} that the run was trained on");
         CheckFinite(file, "inputs", inputs);
         Tensor? mask = ReadMask(file, "mask", inputs) is { } given ? given.DetachFromDisposeScope() : null;
-        Tensor targets = torch.full([inputs.size(0), spec.Output.Answers], (-100).Hold(), ScalarType.Int64);
+        Tensor targets = torch.full([inputs.size(0), Math.Max(1, spec.Output.Answers)], (-100).Hold(), ScalarType.Int64);
         return [new Rows(inputs.to(vectors is null ? ScalarType.Int64 : ScalarType.Float32).DetachFromDisposeScope(), targets.DetachFromDisposeScope(), mask)];
     }
 
@@ -188,6 +198,20 @@ public sealed class TensorsTask : TaskDefinition
         {
             using var scope = torch.NewDisposeScope();
             return targets.index_select(0, Tensors.From(indices)).ne((-100).Hold()).any().Integer() != 0;
+        }
+
+        // Each row: ids, the end once, and -100 from there on.
+        public void CheckSequences(string name, int end)
+        {
+            int row = 0;
+            foreach (long[] given in targets.ToArray<long>().Chunk(Targets))
+            {
+                int at = Array.IndexOf(given, end);
+                if (at < 0) throw new PermafrostException($"{name}: row {row} has no end, the id {end} (`task_options` end)");
+                if (given.AsSpan(0, at).Contains(-100)) throw new PermafrostException($"{name}: row {row} holds -100 before its end; a sequence has no gaps");
+                if (given.AsSpan(at + 1).IndexOfAnyExcept(-100) >= 0) throw new PermafrostException($"{name}: row {row} goes on behind its end, the id {end}; pad it with -100");
+                row++;
+            }
         }
 
         public long LargestTarget { get; } = Math.Max(0, targets.max().Integer());

@@ -1,6 +1,8 @@
 using Permafrost.Adaptation;
+using Permafrost.Adaptation.Heads;
 using Permafrost.Data;
 using Permafrost.Kernels;
+using Permafrost.Tasks;
 using Permafrost.Tasks.Metrics;
 
 namespace Permafrost.Training;
@@ -28,7 +30,8 @@ public static class Evaluator
             cancellation.ThrowIfCancellationRequested();
             using DisposeScope scope = torch.NewDisposeScope();
             (Tensor outputs, Batch batch) = Compute(model, data, numbers, device);
-            Tensor counted = model.Head.Counted(batch.Targets), given = model.Head.Answers(outputs);
+            Tensor produced = Produced(model, batch, outputs, (int)batch.Targets.size(1));
+            Tensor counted = model.Head.Counted(batch.Targets), given = OfWidth(model.Head.Answers(produced), batch.Targets);
             long own = counted.sum().Integer();
             if (own > 0) loss += model.Head.Loss(outputs, batch.Targets).Number() * own;
             foreach ((MetricInfo info, Metric metric) in metrics)
@@ -39,7 +42,7 @@ public static class Evaluator
             answers += own;
             count += batch.Count;
             if (onPrediction is null) continue;
-            foreach (Prediction prediction in order.Add(model.Head.Predict(outputs, numbers, batch.Targets))) onPrediction(prediction);
+            foreach (Prediction prediction in order.Add(model.Head.Predict(produced, numbers, batch.Targets))) onPrediction(prediction);
         }
         if (!double.IsFinite(loss))
             throw new DivergedException(
@@ -76,19 +79,37 @@ public static class Evaluator
     internal static IReadOnlyList<Prediction> PredictBatch(AdaptedModel model, IDataset data, long[] numbers, Device device)
     {
         using DisposeScope scope = torch.NewDisposeScope();
-        return model.Head.Predict(Compute(model, data, numbers, device).Outputs, numbers, null);
+        Tensor produced = WithoutDropout(model, () =>
+        {
+            Batch batch = data.Get(numbers).To(device);
+            return model.Spec.Output is SequenceOutput output ? model.Generate(batch.Inputs, batch.Mask, output.Length) : model.Forward(batch);
+        });
+        return model.Head.Predict(produced, numbers, null);
+    }
+
+    // Sequences are scored as they are generated, not as they come out where the right ones are fed.
+    private static Tensor Produced(AdaptedModel model, Batch batch, Tensor outputs, int length) =>
+        model.Head.Generates ? WithoutDropout(model, () => model.Generate(batch.Inputs, batch.Mask, length)) : outputs;
+
+    // Answers that all ended early are shorter than the longest target.
+    private static Tensor OfWidth(Tensor given, Tensor targets) => given.size(1) == targets.size(1) || given.Dimensions != 2 ? given
+        : torch.cat([given, torch.full([given.size(0), targets.size(1) - given.size(1)], Head.NoAnswer.Hold(), given.dtype, given.device)], 1);
+
+    private static (Tensor Outputs, Batch Batch) Compute(AdaptedModel model, IDataset data, long[] numbers, Device device)
+    {
+        Batch batch = data.Get(numbers).To(device);
+        return (WithoutDropout(model, () => model.Forward(batch)), batch);
     }
 
     // Dropout off for this batch only: whoever reads the answers may train in between.
-    private static (Tensor Outputs, Batch Batch) Compute(AdaptedModel model, IDataset data, long[] numbers, Device device)
+    private static Tensor WithoutDropout(AdaptedModel model, Func<Tensor> compute)
     {
         bool training = model.training;
         if (training) model.eval();
         try
         {
             using var noGrad = torch.no_grad();
-            Batch batch = data.Get(numbers).To(device);
-            return (model.Forward(batch), batch);
+            return compute();
         }
         finally
         {

@@ -75,7 +75,7 @@ public sealed record MemoryTrial(long Loaded, long TrainingBytes, long ScoringBy
         model.eval();
         using var noGrad = torch.no_grad();
         using DisposeScope scope = torch.NewDisposeScope();
-        model.Head.Answers(model.Forward(batch));
+        model.Forward(batch);
     }
 
     private static long[] Longest(IDataset data)

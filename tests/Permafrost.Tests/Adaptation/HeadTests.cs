@@ -231,6 +231,7 @@ public sealed class HeadTests : IDisposable
     [InlineData(2)]
     [InlineData(3)]
     [InlineData(4)]
+    [InlineData(5)]
     public void Every_kind_of_spec_survives_an_adapters_configuration(int kind)
     {
         TaskSpec[] specs =
@@ -239,6 +240,7 @@ public sealed class HeadTests : IDisposable
             new(new PixelInput(3, 8, 12, 4), new ClassOutput(2) { Labels = ["a", "b"] }) { Readout = "first" },
             new(new IdInput(9, 5), new NumberOutput(3)) { Metrics = [MetricInfo.R2, MetricInfo.MeanAbsoluteError with { Name = "late", Over = "late" }] },
             new(new VectorInput(2, 4), new ClassOutput(3) { Count = 2 }) { Readout = "last:2" },
+            new(new IdInput(9, 5), new SequenceOutput(7, 4, 6)),
         ];
         TaskSpec spec = specs[kind], read = AdapterConfig.Read(Write(spec)).Spec;
         Assert.Equal((spec.Input, spec.Readout), (read.Input, read.Readout));

@@ -44,6 +44,27 @@ public class TensorsTaskTests : IDisposable
     }
 
     [Fact]
+    public void Targets_with_an_end_are_sequences()
+    {
+        TaskOptions options = Replay with { Settings = new Dictionary<string, string> { ["end"] = "3" } };
+        void Targets(params long[] targets) => Save(("inputs", torch.ones([2, 4], ScalarType.Int64)), ("targets", Tensors.From(targets, 2, targets.Length / 2)));
+        Targets(0, 7, 3, 3, -100, -100);
+        using (TaskData data = Load(options))
+        {
+            Assert.Equal(new SequenceOutput(8, 3, 3), data.Spec.Output);
+            Assert.Equal("decoder", data.Spec.Readout);
+            Assert.Equal([0L, 7, 3, 3, -100, -100], data.Train.Get([0, 1]).Targets.ToArray<long>());
+        }
+        Targets(0, 3, 1, 2);
+        Assert.Contains("row 1 has no end", Refusal.Of(Data, () => Load(options)), StringComparison.Ordinal);
+        Targets(0, 3, 3, 2);
+        Assert.Contains("row 1 goes on behind its end", Refusal.Of(Data, () => Load(options)), StringComparison.Ordinal);
+        Targets(-100, 3, 3, -100);
+        Assert.Contains("row 0 holds -100 before its end", Refusal.Of(Data, () => Load(options)), StringComparison.Ordinal);
+        Refusal.OfUsage("end", () => Load(Replay with { Settings = new Dictionary<string, string> { ["end"] = "9" } }));
+    }
+
+    [Fact]
     public void Vectors_with_one_target_each_are_read_in_order()
     {
         Save(("inputs", torch.arange(12, ScalarType.Float32).view(2, 3, 2)), ("targets", Tensors.From([0L, 4])));

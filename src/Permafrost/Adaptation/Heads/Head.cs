@@ -31,15 +31,21 @@ public abstract class Head : Module
             string reason = isForTokens ? "an answer for each token is read at all of them; use all" : "all is for tasks with an answer for each token";
             throw new UsageException($"`readout` {readout}: {reason}");
         }
+        if (output is SequenceOutput && readout.Kind != ReadoutKind.Decoder)
+            throw new UsageException($"`readout` {readout}: a sequence is what a decoder answers; use decoder");
         if (output.Answers % readout.Count != 0) throw new UsageException($"`readout` {readout} reads {readout.Count} tokens, which do not share {output.Answers} answers evenly");
         return output switch
         {
             ClassOutput classes => new ClassHead(classes, readout, width),
             TokenClassOutput tokens => new TokenHead(tokens, width),
             NumberOutput numbers => new NumberHead(numbers, readout, width),
+            SequenceOutput sequence => new SequenceHead(sequence, width),
             _ => throw new ArgumentException($"there is no head for {output.GetType().Name}", nameof(output)),
         };
     }
+
+    /// <summary>Whether answers are tokens (B, S) that the model generates one after another, and not what <see cref="Forward"/> gives.</summary>
+    public virtual bool Generates => false;
 
     /// <summary>The outputs from the hidden states that were read.</summary>
     /// <param name="read">(B, K, C).</param>
@@ -51,6 +57,7 @@ public abstract class Head : Module
     public abstract Tensor Loss(Tensor outputs, Tensor targets);
 
     /// <summary>What the outputs come to, of the targets' shape.</summary>
+    /// <param name="outputs">From <see cref="Forward"/>, or what was generated.</param>
     public abstract Tensor Answers(Tensor outputs);
 
     /// <summary>Flags of the targets' shape: which of them count.</summary>
@@ -60,7 +67,7 @@ public abstract class Head : Module
     public abstract long CountAnswers(Tensor targets);
 
     /// <summary>The answers of a batch, one example at a time.</summary>
-    /// <param name="outputs">From <see cref="Forward"/>.</param>
+    /// <param name="outputs">From <see cref="Forward"/>, or what was generated.</param>
     /// <param name="numbers">The examples' numbers.</param>
     /// <param name="targets">What is right; null where it is not known.</param>
     public abstract IReadOnlyList<Prediction> Predict(Tensor outputs, ReadOnlySpan<long> numbers, Tensor? targets);

@@ -10,8 +10,8 @@ public static class TrivialBaselines
     private const int BatchSize = 256;
 
     /// <summary>
-    /// Scores by rule, in the task's first metric: for classes <c>majority</c>, and <c>linear</c> where sequences of vectors have one length; for numbers <c>mean</c>; and the
-    /// task's own rules.
+    /// Scores by rule, in the task's first metric: for classes and sequences <c>majority</c>, and <c>linear</c> where sequences of vectors have one length; for numbers
+    /// <c>mean</c>; and the task's own rules.
     /// </summary>
     /// <param name="data">The data; scores are of its test split, or of validation where there is none.</param>
     /// <param name="task">The task, for its own rules; null where there is none.</param>
@@ -20,7 +20,7 @@ public static class TrivialBaselines
         var baselines = new OrderedDictionary<string, double>();
         if ((data.Test ?? data.Validation) is not { Count: > 0 } test) return baselines;
         if (data.Spec.Output is NumberOutput numbers) baselines["mean"] = Mean(data, test, numbers);
-        else baselines["majority"] = Majority(data, test);
+        else baselines["majority"] = data.Spec.Output is SequenceOutput ? CommonestSequence(data, test) : Majority(data, test);
         if (data.Spec is { Input: VectorInput vectors, Output: ClassOutput classes } && Linear(data, test, vectors, classes) is { } linear) baselines["linear"] = linear;
         if (data.Test is not null && task is not null) foreach ((string rule, double score) in task.OwnBaselines(data)) baselines[rule] = score;
         return baselines;
@@ -47,6 +47,26 @@ public static class TrivialBaselines
             }
         }
         return (double)right / Math.Max(1, all);
+    }
+
+    // Always the whole answer that training examples have most often.
+    private static double CommonestSequence(TaskData data, IDataset test)
+    {
+        IEnumerable<string> Answers(IDataset examples)
+        {
+            foreach (long[] indices in BatchIndices(examples)) foreach (string answer in Written(examples, indices)) yield return answer;
+        }
+        var counts = Answers(data.Train).CountBy(answer => answer);
+        string? commonest = counts.OrderByDescending(pair => pair.Value).ThenBy(pair => pair.Key, StringComparer.Ordinal).FirstOrDefault().Key;
+        string[] wanted = [.. Answers(test)];
+        return (double)wanted.Count(answer => answer == commonest) / Math.Max(1, wanted.Length);
+    }
+
+    private static string[] Written(IDataset examples, long[] indices)
+    {
+        using var scope = torch.NewDisposeScope();
+        Tensor targets = examples.Get(indices).Targets;
+        return [.. targets.ToArray<long>().Chunk((int)targets.size(1)).Select(row => string.Join(' ', row.Where(token => token >= 0)))];
     }
 
     // Always the mean of the training examples' numbers, answer by answer.

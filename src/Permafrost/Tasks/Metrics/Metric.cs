@@ -8,6 +8,7 @@ public abstract class Metric
     private static readonly Dictionary<string, Func<Metric>> Table = new()
     {
         ["accuracy"] = () => new Accuracy(),
+        ["exact_match"] = () => new ExactMatch(),
         ["rmse"] = () => new RootMeanSquaredError(),
         ["mae"] = () => new MeanAbsoluteError(),
         ["r2"] = () => new R2(),
@@ -16,8 +17,8 @@ public abstract class Metric
     /// <summary>The names that <see cref="MetricInfo.Measure"/> may have.</summary>
     public static IReadOnlyCollection<string> Measures => Table.Keys;
 
-    /// <summary>The number of answers that counted so far.</summary>
-    public long Count { get; private set; }
+    /// <summary>The number of answers that counted so far; of examples, where whole ones are measured.</summary>
+    public long Count { get; private protected set; }
 
     /// <summary>The metric over all answers so far; NaN before the first.</summary>
     public abstract double Value { get; }
@@ -34,7 +35,7 @@ public abstract class Metric
     /// <param name="answers">The model's answers, of the targets' shape.</param>
     /// <param name="targets">The right answers.</param>
     /// <param name="counted">Flags of the same shape: which answers count.</param>
-    public void Add(Tensor answers, Tensor targets, Tensor counted)
+    public virtual void Add(Tensor answers, Tensor targets, Tensor counted)
     {
         using var scope = torch.NewDisposeScope();
         long count = counted.sum().Integer();
@@ -53,6 +54,23 @@ public abstract class Metric
         public override double Value => (double)right / Count;
 
         protected override void AddCounted(Tensor answers, Tensor targets) => right += answers.eq(targets).sum().Integer();
+    }
+
+    private sealed class ExactMatch : Metric
+    {
+        private long right;
+
+        public override double Value => (double)right / Count;
+
+        public override void Add(Tensor answers, Tensor targets, Tensor counted)
+        {
+            using var scope = torch.NewDisposeScope();
+            Tensor asked = counted.any(1), wrong = answers.ne(targets).logical_and(counted).any(1);
+            Count += asked.sum().Integer();
+            right += asked.logical_and(wrong.logical_not()).sum().Integer();
+        }
+
+        protected override void AddCounted(Tensor answers, Tensor targets) => throw new NotSupportedException("examples are measured, not answers");
     }
 
     private sealed class RootMeanSquaredError : Metric

@@ -11,6 +11,9 @@ public sealed record MetricInfo(string Name, string Measure, bool HigherIsBetter
     /// <summary>Share of right answers.</summary>
     public static MetricInfo Accuracy { get; } = new("accuracy", "accuracy", HigherIsBetter: true, "share");
 
+    /// <summary>Share of the examples whose answers are all right; of a sequence, to its end.</summary>
+    public static MetricInfo ExactMatch { get; } = new("exact_match", "exact_match", HigherIsBetter: true, "share");
+
     /// <summary>Root of the mean squared difference.</summary>
     public static MetricInfo RootMeanSquaredError { get; } = new("rmse", "rmse", HigherIsBetter: false);
 
