@@ -64,7 +64,7 @@ internal static class PredictCommand
     {
         if (prediction is NumberPrediction numbers)
             return $"{numbers.Index}\t{string.Join(' ', numbers.Numbers.Select(number => number.ToString("G6", CultureInfo.InvariantCulture)))}";
-        if (prediction is SequencePrediction sequence) return FormattableString.Invariant($"{sequence.Index}\t{string.Join(' ', sequence.Tokens)}");
+        if (prediction is SequencePrediction sequence) return FormattableString.Invariant($"{sequence.Index}\t{sequence}");
         var classes = (ClassPrediction)prediction;
         if (classes.Classes.Count == 1)
         {

@@ -31,7 +31,12 @@ public sealed record ClassPrediction(
 /// <param name="Tokens">The tokens that were generated, without the end.</param>
 /// <param name="Ended">Whether the end came within the longest answer.</param>
 /// <param name="Targets">The right tokens, without the end; null when they are not known.</param>
-public sealed record SequencePrediction(long Index, IReadOnlyList<long> Tokens, bool Ended, IReadOnlyList<long>? Targets) : Prediction(Index);
+/// <param name="Names">The names of tokens; empty when they are just numbers.</param>
+public sealed record SequencePrediction(long Index, IReadOnlyList<long> Tokens, bool Ended, IReadOnlyList<long>? Targets, IReadOnlyList<string> Names) : Prediction(Index)
+{
+    /// <summary>The tokens' names, or numbers, with blanks between.</summary>
+    public override string ToString() => string.Join(' ', Tokens.Select(token => Names.Count > 0 ? Names[(int)token] : FormattableString.Invariant($"{token}")));
+}
 
 /// <summary>Answers that are numbers.</summary>
 /// <param name="Index">The example's number in its split or file.</param>

@@ -72,7 +72,7 @@ public sealed record AdapterConfig(string? BackboneSha256, string? Backbone, Tas
         return json["init"]?.ToString() is { Length: > 0 } init and not "pretrained" ? $"{name} (init {init}, seed {json["init_seed"] ?? 0})" : name;
     }
 
-    internal static IReadOnlyList<string> Labels(OutputSpec output) => output switch { ClassOutput classes => classes.Labels, TokenClassOutput tokens => tokens.Labels, _ => [] };
+    internal static IReadOnlyList<string> Labels(OutputSpec output) => output switch { ClassOutput classes => classes.Labels, TokenClassOutput tokens => tokens.Labels, SequenceOutput sequence => sequence.Tokens, _ => [] };
 
     // The keys of classification over vectors or ids are those of the first version.
     internal static JsonObject Shape(TaskSpec spec)
@@ -94,6 +94,7 @@ public sealed record AdapterConfig(string? BackboneSha256, string? Backbone, Tas
             ["higher_is_better"] = metric.HigherIsBetter,
             ["unit"] = metric.Unit,
             ["over"] = metric.Over,
+            ["class"] = metric.Class,
         })]);
         return shape;
     }
@@ -105,10 +106,10 @@ public sealed record AdapterConfig(string? BackboneSha256, string? Backbone, Tas
             : shape["vector_size"] is { } size ? new VectorInput((int)size, length)
             : shape["text_vocabulary"] is { } texts ? new TextInput((int)texts, length) : new IdInput((int)JsonFile.Given(shape, "vocabulary"), length);
         OutputSpec output = shape["numbers"] is { } numbers ? new NumberOutput((int)numbers)
-            : shape["sequence"] is { } sequence ? SequenceFrom(sequence)
+            : shape["sequence"] is { } sequence ? SequenceFrom(sequence, labels)
             : shape["token_classes"] is { } tokens ? new TokenClassOutput((int)tokens) { Labels = labels }
             : new ClassOutput((int)JsonFile.Given(shape, "classes")) { Labels = labels, Count = (int)JsonFile.Given(shape, "targets") };
-        int classes = output switch { ClassOutput of => of.Classes, TokenClassOutput of => of.Classes, _ => 1 };
+        int classes = output switch { ClassOutput of => of.Classes, TokenClassOutput of => of.Classes, SequenceOutput of => of.Vocabulary, _ => 1 };
         bool fits = length > 0 && input.Length == length && classes > 0 && output.Answers >= (output is TokenClassOutput or SequenceOutput ? 0 : 1)
             && input is not (VectorInput { Size: < 1 } or IdInput { Vocabulary: < 1 } or TextInput { Vocabulary: < 1 })
             && (labels.Length == 0 || labels.Length == classes);
@@ -118,9 +119,9 @@ public sealed record AdapterConfig(string? BackboneSha256, string? Backbone, Tas
     private static PixelInput PixelsFrom(int[] sizes) =>
         sizes.All(size => size > 0) ? new PixelInput(sizes[0], sizes[1], sizes[2], sizes[3]) : throw new FormatException("no such pixels");
 
-    private static SequenceOutput SequenceFrom(JsonNode json)
+    private static SequenceOutput SequenceFrom(JsonNode json, string[] tokens)
     {
-        var output = new SequenceOutput((int)JsonFile.Given(json, "vocabulary"), (int)JsonFile.Given(json, "length"), (int)JsonFile.Given(json, "end"));
+        var output = new SequenceOutput((int)JsonFile.Given(json, "vocabulary"), (int)JsonFile.Given(json, "length"), (int)JsonFile.Given(json, "end")) { Tokens = tokens };
         return output is { Vocabulary: > 0, Length: > 0, End: >= 0 } && output.End < output.Vocabulary ? output : throw new FormatException("no such sequence");
     }
 
@@ -135,6 +136,6 @@ public sealed record AdapterConfig(string? BackboneSha256, string? Backbone, Tas
     {
         string name = (string)JsonFile.Given(json, "name")!, measure = (string)JsonFile.Given(json, "measure")!;
         if (!Metric.Measures.Contains(measure)) throw new FormatException("no such measure");
-        return new MetricInfo(name, measure, (bool)JsonFile.Given(json, "higher_is_better"), (string?)json["unit"] ?? "", (string?)json["over"]);
+        return new MetricInfo(name, measure, (bool)JsonFile.Given(json, "higher_is_better"), (string?)json["unit"] ?? "", (string?)json["over"]) { Class = (int?)json["class"] };
     }
 }

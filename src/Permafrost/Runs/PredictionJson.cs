@@ -38,7 +38,7 @@ public static class PredictionJson
 
     private static JsonObject Of(SequencePrediction prediction)
     {
-        static JsonArray Tokens(IReadOnlyList<long> tokens) => new([.. tokens.Select(token => (JsonNode)token)]);
+        JsonArray Tokens(IReadOnlyList<long> tokens) => new([.. tokens.Select(token => prediction.Names.Count > 0 ? (JsonNode)prediction.Names[(int)token] : token)]);
         var json = new JsonObject { ["index"] = prediction.Index, ["tokens"] = Tokens(prediction.Tokens), ["ended"] = prediction.Ended };
         if (prediction.Targets is { } targets) json["target"] = Tokens(targets);
         return json;

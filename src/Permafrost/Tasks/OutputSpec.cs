@@ -52,6 +52,9 @@ public sealed record TokenClassOutput(int Classes) : OutputSpec
 /// <param name="End">The token that ends an answer.</param>
 public sealed record SequenceOutput(int Vocabulary, int Length, int End) : OutputSpec
 {
+    /// <summary>The tokens' names; empty when they are just numbers.</summary>
+    public IReadOnlyList<string> Tokens { get; init; } = [];
+
     /// <inheritdoc/>
     public override int Answers => 0;
 

@@ -36,8 +36,9 @@ public static class Evaluator
             if (own > 0) loss += model.Head.Loss(outputs, batch.Targets).Number() * own;
             foreach ((MetricInfo info, Metric metric) in metrics)
             {
-                if (info.Over is null) metric.Add(given, batch.Targets, counted);
-                else if (batch.Subsets.TryGetValue(info.Over, out Tensor? subset)) metric.Add(given, batch.Targets, counted.logical_and(subset.ne(0.Hold())));
+                Tensor measured = metric.IsOfOutputs ? outputs : given;
+                if (info.Over is null) metric.Add(measured, batch.Targets, counted);
+                else if (batch.Subsets.TryGetValue(info.Over, out Tensor? subset)) metric.Add(measured, batch.Targets, counted.logical_and(subset.ne(0.Hold())));
             }
             answers += own;
             count += batch.Count;

@@ -173,8 +173,9 @@ public sealed class SequenceHeadTests : IDisposable
     [Fact]
     public void Predictions_are_written_as_lists_of_tokens()
     {
-        Assert.Equal("""{"index":3,"tokens":[4,2],"ended":true,"target":[4]}""", PredictionJson.Of(new SequencePrediction(3, [4, 2], true, [4])).ToJsonString());
-        Assert.Equal("""{"index":0,"tokens":[],"ended":false}""", PredictionJson.Of(new SequencePrediction(0, [], false, null)).ToJsonString());
+        Assert.Equal("""{"index":3,"tokens":[4,2],"ended":true,"target":[4]}""", PredictionJson.Of(new SequencePrediction(3, [4, 2], true, [4], [])).ToJsonString());
+        Assert.Equal("""{"index":1,"tokens":["b"],"ended":true}""", PredictionJson.Of(new SequencePrediction(1, [1], true, null, ["a", "b"])).ToJsonString());
+        Assert.Equal("""{"index":0,"tokens":[],"ended":false}""", PredictionJson.Of(new SequencePrediction(0, [], false, null, [])).ToJsonString());
     }
 
     private static AdaptedModel Adapt(string config, bool ownTokens, TaskSpec? spec = null)

@@ -50,6 +50,34 @@ public abstract partial class ArchitectureContract
         }
     }
 
+    [Theory]
+    [InlineData(ScalarType.Float32)]
+    [InlineData(ScalarType.BFloat16)]
+    public void With_kernels_a_row_and_its_gradient_have_the_same_bits_whatever_stands_beside_it(ScalarType type)
+    {
+        Assert.SkipWhen(KernelSet.Name == KernelSet.None, "libtorch's own products make no such promise");
+        using FrozenWeights weights = Weights();
+        using Backbone model = weights.CreateBackbone(frozenType: type);
+        var keys = new DropoutKeys { Seed = 3 };
+        model.UseDropoutKeys(keys);
+        model.DropoutOverride = 0.2;
+        model.train();
+        using var random = new Generator(1);
+        Tensor x = torch.empty([5, T, traits.Width]).normal_(0, 1, random), weight = torch.empty([1, T, traits.Width]).normal_(0, 1, random);
+        byte[][] Rows(Tensor given, long first)
+        {
+            keys.FirstRow = first;
+            Tensor leaf = given.detach().clone().requires_grad_(true);
+            Tensor hidden = model.Forward(new ModelInputs(InputsEmbeds: leaf)).LastHiddenState;
+            Segment.Backward((hidden * weight).sum());
+            return [.. Enumerable.Range(0, (int)given.size(0)).Select(row => (byte[])[.. hidden.detach().narrow(0, row, 1).ToBytes(), .. leaf.grad!.narrow(0, row, 1).ToBytes()])];
+        }
+        byte[][] expected = Rows(x, 0);
+        Assert.Equal(expected, [.. Enumerable.Range(0, 5).Select(row => Rows(x.narrow(0, row, 1), row)[0])]);
+        Assert.Equal(expected, [.. Rows(x.narrow(0, 0, 2), 0), .. Rows(x.narrow(0, 2, 3), 2)]);
+        Assert.Equal(expected, [.. Rows(torch.cat([x.narrow(0, 1, 3), x]), -3).Skip(3)]);
+    }
+
     [Fact]
     public void Gradients_are_those_of_a_loss_that_is_computed_outside()
     {

@@ -26,7 +26,7 @@ internal sealed class SequenceHead(SequenceOutput output, int width) : Head(widt
         for (int row = 0; row < numbers.Length; row++)
         {
             long[] tokens = BeforeEnd(answers[row]);
-            predictions.Add(new SequencePrediction(numbers[row], tokens, tokens.Length < answers[row].Length, wanted is null ? null : BeforeEnd(wanted[row])));
+            predictions.Add(new SequencePrediction(numbers[row], tokens, tokens.Length < answers[row].Length, wanted is null ? null : BeforeEnd(wanted[row]), output.Tokens));
         }
         return predictions;
     }

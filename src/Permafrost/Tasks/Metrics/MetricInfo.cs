@@ -14,6 +14,17 @@ public sealed record MetricInfo(string Name, string Measure, bool HigherIsBetter
     /// <summary>Share of the examples whose answers are all right; of a sequence, to its end.</summary>
     public static MetricInfo ExactMatch { get; } = new("exact_match", "exact_match", HigherIsBetter: true, "share");
 
+    /// <summary>The harmonic mean of precision and recall of one class (van Rijsbergen 1979); 0 where it is never given nor right.</summary>
+    /// <param name="of">The class.</param>
+    public static MetricInfo F1(int of) => new("f1", "f1", HigherIsBetter: true, "share") { Class = of };
+
+    /// <summary>The area under the receiver operating characteristic of one class: how often an example of it gets more of it than another; 0.5 for a guess.</summary>
+    /// <param name="of">The class.</param>
+    public static MetricInfo AreaUnderCurve(int of) => new("auc", "auc", HigherIsBetter: true, "share") { Class = of };
+
+    /// <summary>The class that is measured, where one is; null for all.</summary>
+    public int? Class { get; init; }
+
     /// <summary>Root of the mean squared difference.</summary>
     public static MetricInfo RootMeanSquaredError { get; } = new("rmse", "rmse", HigherIsBetter: false);
 
