@@ -41,7 +41,7 @@ void pieces(int64_t count, int64_t size, double work, F&& body) {
 int64_t vectors_of(int64_t width) { return std::max<int64_t>(1, 8192 / std::max<int64_t>(1, width)); }
 
 bool is_type(int64_t type) { return type == PF_FLOAT32 || type == PF_BFLOAT16; }
-bool is_activation(int64_t activation) { return activation >= PF_NONE && activation <= PF_RELU; }
+bool is_activation(int64_t activation) { return activation >= PF_NONE && activation <= PF_GELU_10; }
 
 constexpr int64_t kElements = 16384;
 // Tokens whose share of a norm's gradients is one sum; the sums are added up in order, first within a sequence, so that neither threads nor padding behind its end play a part.

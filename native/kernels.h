@@ -15,7 +15,10 @@ using bf16 = uint16_t;  // bfloat16: the upper half of a float
 
 // What is computed with: float, or bfloat16 held in memory with float arithmetic.
 enum class Type : int64_t { Float = PF_FLOAT32, BFloat16 = PF_BFLOAT16 };
-enum class Activation : int64_t { None = PF_NONE, GeluTanh = PF_GELU_TANH, GeluErf = PF_GELU, Relu = PF_RELU };
+enum class Activation : int64_t {
+    None = PF_NONE, GeluTanh = PF_GELU_TANH, GeluErf = PF_GELU, Relu = PF_RELU, Silu = PF_SILU, QuickGelu = PF_QUICK_GELU, Sigmoid = PF_SIGMOID, Tanh = PF_TANH, Mish = PF_MISH,
+    Relu6 = PF_RELU6, Gelu10 = PF_GELU_10
+};
 
 constexpr int64_t kPanel = PF_PANEL;
 constexpr int64_t round_up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }

@@ -16,10 +16,10 @@ extern "C" {
 #define PF_API __attribute__((visibility("default")))
 
 /* Raised whenever anything below changes; C# refuses a library with another number. */
-#define PF_ABI_VERSION 7
+#define PF_ABI_VERSION 8
 
 enum { PF_FLOAT32 = 0, PF_BFLOAT16 = 1 };
-enum { PF_NONE = 0, PF_GELU_TANH = 1, PF_GELU = 2, PF_RELU = 3 };
+enum { PF_NONE = 0, PF_GELU_TANH = 1, PF_GELU = 2, PF_RELU = 3, PF_SILU = 4, PF_QUICK_GELU = 5, PF_SIGMOID = 6, PF_TANH = 7, PF_MISH = 8, PF_RELU6 = 9, PF_GELU_10 = 10 };
 
 PF_API int32_t pf_abi_version(void);
 PF_API const char* pf_last_error(void);

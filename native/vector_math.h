@@ -103,6 +103,25 @@ PERMAFROST_INLINE Value activation(float x) {
         return {x * phi, phi + x * 0.3989422804014327f * exponential(-0.5f * x * x)};
     } else if constexpr (A == Activation::Relu) {
         return {x <= 0 ? 0.0f : x, x <= 0 ? 0.0f : 1.0f};  // a NaN stays one
+    } else if constexpr (A == Activation::Silu || A == Activation::QuickGelu) {
+        constexpr float k = A == Activation::Silu ? 1.0f : 1.702f;
+        const float s = 1.0f / (1.0f + exponential(-k * x));
+        return {x * s, s * (1.0f + k * x * (1.0f - s))};
+    } else if constexpr (A == Activation::Sigmoid) {
+        const float s = 1.0f / (1.0f + exponential(-x));
+        return {s, s * (1.0f - s)};
+    } else if constexpr (A == Activation::Tanh) {
+        const float t = hyperbolic_tangent(x);
+        return {t, 1.0f - t * t};
+    } else if constexpr (A == Activation::Mish) {
+        // tanh(log(1 + e^x)) without a logarithm: n / (n + 2) of n = e^x (e^x + 2); beyond 20 it is 1.
+        const float e = exponential(x > 20.0f ? 20.0f : x), n = e * (e + 2.0f), t = n / (n + 2.0f);
+        return {x * t, t + x * (1.0f - t * t) * (e / (e + 1.0f))};
+    } else if constexpr (A == Activation::Relu6) {
+        return {x <= 0 ? 0.0f : x >= 6.0f ? 6.0f : x, x <= 0 || x >= 6.0f ? 0.0f : 1.0f};
+    } else if constexpr (A == Activation::Gelu10) {
+        const Value gelu = activation<Activation::GeluErf, Coarse>(x);
+        return {gelu.y > 10.0f ? 10.0f : gelu.y, gelu.y > 10.0f ? 0.0f : gelu.slope};  // never below -0.17
     } else {
         return {x, 1.0f};
     }
@@ -115,6 +134,13 @@ PERMAFROST_INLINE void with_activation(Activation activation, F&& f) {
         case Activation::GeluTanh: f(std::integral_constant<Activation, Activation::GeluTanh>()); break;
         case Activation::GeluErf: f(std::integral_constant<Activation, Activation::GeluErf>()); break;
         case Activation::Relu: f(std::integral_constant<Activation, Activation::Relu>()); break;
+        case Activation::Silu: f(std::integral_constant<Activation, Activation::Silu>()); break;
+        case Activation::QuickGelu: f(std::integral_constant<Activation, Activation::QuickGelu>()); break;
+        case Activation::Sigmoid: f(std::integral_constant<Activation, Activation::Sigmoid>()); break;
+        case Activation::Tanh: f(std::integral_constant<Activation, Activation::Tanh>()); break;
+        case Activation::Mish: f(std::integral_constant<Activation, Activation::Mish>()); break;
+        case Activation::Relu6: f(std::integral_constant<Activation, Activation::Relu6>()); break;
+        case Activation::Gelu10: f(std::integral_constant<Activation, Activation::Gelu10>()); break;
         default: f(std::integral_constant<Activation, Activation::None>()); break;
     }
 }

@@ -26,6 +26,13 @@ internal static class LinearTwin
         FusedActivation.GeluTanh => functional.gelu(x, TorchSharp.Modules.GELU.Approximate.tanh),
         FusedActivation.Gelu => functional.gelu(x),
         FusedActivation.Relu => functional.relu(x),
+        FusedActivation.Silu => functional.silu(x),
+        FusedActivation.QuickGelu => x * x.Times(1.702).sigmoid(),
+        FusedActivation.Sigmoid => x.sigmoid(),
+        FusedActivation.Tanh => x.tanh(),
+        FusedActivation.Mish => functional.mish(x),
+        FusedActivation.Relu6 => functional.relu6(x),
+        FusedActivation.Gelu10 => functional.gelu(x).clamp((-10).Hold(), 10.Hold()),
         _ => x,
     };
 }

@@ -1,7 +1,5 @@
 using Permafrost.Kernels;
 
-using static TorchSharp.torch.nn;
-
 namespace Permafrost.Nn;
 
 /// <summary>An activation function, by itself and as part of the product before it.</summary>
@@ -12,29 +10,30 @@ public sealed record Activation(FusedActivation? Fused, Func<Tensor, Tensor> Fun
 /// <summary>Activation functions by the names that Hugging Face's configurations use (transformers activations.py, ACT2FN).</summary>
 public static class Activations
 {
-    private static readonly Activation Gelu = new(FusedActivation.Gelu, x => functional.gelu(x));
-    private static readonly Activation GeluTanh = new(FusedActivation.GeluTanh, x => functional.gelu(x, TorchSharp.Modules.GELU.Approximate.tanh));
+    private static readonly Activation Gelu = Of(FusedActivation.Gelu), GeluTanh = Of(FusedActivation.GeluTanh), Silu = Of(FusedActivation.Silu);
 
     private static readonly Dictionary<string, Activation> Table = new()
     {
         ["gelu"] = Gelu,
         ["gelu_python"] = Gelu,
-        ["gelu_10"] = new(null, x => functional.gelu(x).clamp((-10).Hold(), 10.Hold())),
+        ["gelu_10"] = Of(FusedActivation.Gelu10),
         ["gelu_accurate"] = GeluTanh,
         ["gelu_python_tanh"] = GeluTanh,
         ["gelu_new"] = GeluTanh,
         ["gelu_pytorch_tanh"] = GeluTanh,
         ["gelu_fast"] = GeluTanh,
-        ["quick_gelu"] = new(null, x => x * x.Times(1.702).sigmoid()),
-        ["relu"] = new(FusedActivation.Relu, x => functional.relu(x)),
-        ["relu6"] = new(null, x => functional.relu6(x)),
-        ["mish"] = new(null, x => functional.mish(x)),
-        ["silu"] = new(null, x => functional.silu(x)),
-        ["swish"] = new(null, x => functional.silu(x)),
-        ["tanh"] = new(null, x => x.tanh()),
-        ["sigmoid"] = new(null, x => x.sigmoid()),
-        ["linear"] = new(FusedActivation.None, x => x),
+        ["quick_gelu"] = Of(FusedActivation.QuickGelu),
+        ["relu"] = Of(FusedActivation.Relu),
+        ["relu6"] = Of(FusedActivation.Relu6),
+        ["mish"] = Of(FusedActivation.Mish),
+        ["silu"] = Silu,
+        ["swish"] = Silu,
+        ["tanh"] = Of(FusedActivation.Tanh),
+        ["sigmoid"] = Of(FusedActivation.Sigmoid),
+        ["linear"] = Of(FusedActivation.None),
     };
+
+    private static Activation Of(FusedActivation fused) => new(fused, x => LinearTwin.Activate(x, fused));
 
     /// <summary>The activation that a configuration names.</summary>
     /// <exception cref="PermafrostException">The name is not known; the message starts with <paramref name="source"/>, the place where it was read.</exception>

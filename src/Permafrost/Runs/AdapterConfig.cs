@@ -72,7 +72,13 @@ public sealed record AdapterConfig(string? BackboneSha256, string? Backbone, Tas
         return json["init"]?.ToString() is { Length: > 0 } init and not "pretrained" ? $"{name} (init {init}, seed {json["init_seed"] ?? 0})" : name;
     }
 
-    internal static IReadOnlyList<string> Labels(OutputSpec output) => output switch { ClassOutput classes => classes.Labels, TokenClassOutput tokens => tokens.Labels, SequenceOutput sequence => sequence.Tokens, _ => [] };
+    internal static IReadOnlyList<string> Labels(OutputSpec output) => output switch
+    {
+        ClassOutput classes => classes.Labels,
+        TokenClassOutput tokens => tokens.Labels,
+        SequenceOutput sequence => sequence.Tokens,
+        _ => [],
+    };
 
     // The keys of classification over vectors or ids are those of the first version.
     internal static JsonObject Shape(TaskSpec spec)

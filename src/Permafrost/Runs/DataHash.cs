@@ -25,7 +25,7 @@ internal static class DataHash
         hash.AppendData(Encoding.UTF8.GetBytes($"{data.Train.Count}|{data.Validation?.Count}|{data.Test?.Count}"));
         if (!data.IsGenerated)
         {
-            foreach (IDataset? split in new[] { data.Train, data.Validation, data.Test })
+            foreach (IDataset? split in new[] { data.TrainSource ?? data.Train, data.Validation, data.Test })
                 if (split is not null) hash.AppendData(Encoding.UTF8.GetBytes(Of(split, CancellationToken.None)));
             return Convert.ToHexStringLower(hash.GetHashAndReset());
         }

@@ -12,6 +12,9 @@ public sealed record TaskData(TaskSpec Spec, IDataset Train, IDataset? Validatio
     /// <summary>Whether the examples follow from the task's version and options alone, without any file: a few of them are then enough to know them by.</summary>
     public bool IsGenerated { get; init; }
 
+    /// <summary>The examples of files that endless training examples are made of, each time otherwise; null where there are none.</summary>
+    public IDataset? TrainSource { get; init; }
+
     /// <summary>What a user should know of the data, a sentence each, such as how many texts were cut.</summary>
     public IReadOnlyList<string> Notes { get; init; } = [];
 

@@ -44,6 +44,22 @@ public abstract class TextTask : TaskDefinition
         { Notes = [.. splits.SelectMany(split => split.Value.Notes($"{split.Key} text"))] };
     }
 
+    /// <summary>Texts to train on, and some held out for validation: the same for every run, and a text that is there twice is in one of them.</summary>
+    /// <param name="name">The task, whose texts are in an order of their own.</param>
+    /// <param name="all">The texts.</param>
+    /// <param name="percent">How many of the different texts are held out; at least one.</param>
+    /// <exception cref="PermafrostException">None is left to train on.</exception>
+    private protected static (LabelledText[] Train, LabelledText[] Validation) HoldOut(string name, IReadOnlyList<LabelledText> all, int percent)
+    {
+        string[] different = [.. all.Select(text => text.Text).Distinct()];
+        int held = Math.Max(1, (int)((long)different.Length * percent / 100));
+        HashSet<string> validation = [.. new CounterRandom($"{name}/validation", 0, 0).Permutation(different.Length).Take(held).Select(i => different[i])];
+        ILookup<bool, LabelledText> halves = all.ToLookup(text => validation.Contains(text.Text));
+        if (!halves[false].Any())
+            throw new PermafrostException($"{all[0].Where}: the file holds too few different texts: none is left to train on beside those held out for validation");
+        return ([.. halves[false]], [.. halves[true]]);
+    }
+
     /// <inheritdoc/>
     public override IEnumerable<IDataset> ReadInputs(string path, TaskSpec spec, TaskOptions options, int partSize) => ReadLines(path, spec, options, partSize);
 

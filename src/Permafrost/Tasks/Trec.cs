@@ -50,13 +50,8 @@ public sealed class Trec : TextTask
             return at >= 0 ? new LabelledText(question.Text, at, question.Where)
                 : throw new PermafrostException($"{question.Where}: no question to train on is of the class {question.Fine}");
         }
-        string[] different = [.. all.Select(question => question.Text).Distinct()];
-        int held = Math.Max(1, different.Length * HeldOut / 100);
-        HashSet<string> validation = [.. new CounterRandom("trec/validation", 0, 0).Permutation(different.Length).Take(held).Select(i => different[i])];
-        ILookup<bool, Question> halves = all.ToLookup(question => validation.Contains(question.Text));
-        if (!halves[false].Any())
-            throw new PermafrostException($"{folder}: train_5500.label holds too few questions: none is left to train on beside those held out for validation");
-        return Make(options, labels, [.. halves[false].Select(Labelled)], [.. halves[true].Select(Labelled)], [.. test.Select(Labelled)]);
+        (LabelledText[] train, LabelledText[] validation) = HoldOut(Name, [.. all.Select(Labelled)], HeldOut);
+        return Make(options, labels, train, validation, [.. test.Select(Labelled)]);
     }
 
     private static Question Parse(string where, string line)

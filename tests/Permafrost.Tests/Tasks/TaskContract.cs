@@ -1,7 +1,9 @@
 using Permafrost.Adaptation;
 using Permafrost.Adaptation.Heads;
 using Permafrost.Data;
+using Permafrost.Formats;
 using Permafrost.Kernels;
+using Permafrost.Models;
 using Permafrost.Runs;
 using Permafrost.Tasks;
 using Permafrost.Tasks.Baselines;
@@ -223,6 +225,15 @@ public abstract class TaskContract : IDisposable
 
     private AdaptedModel Model()
     {
+        if (Spec.Output is SequenceOutput)
+        {
+            var config = HfConfig.Parse("""
+                {"model_type": "t5", "architectures": ["T5ForConditionalGeneration"], "d_model": 16, "d_kv": 6, "d_ff": 24, "num_layers": 1, "num_heads": 2, "vocab_size": 11,
+                 "decoder_start_token_id": 0, "initializer_factor": 3}
+                """, "config");
+            using var weights = FrozenWeights.Draw(ModelRegistry.Find(config), config);
+            return Bodies.Adapt(weights, Spec);
+        }
         // The random body's weights are so small that every input looks alike; what is asked is whether the answers are the same.
         string path = TinyGpt2.Save(Folder, TinyGpt2.Json(positions: Spec.Input.Length));
         return Bodies.Adapt(path, Spec, init: "pretrained");
@@ -237,11 +248,13 @@ public abstract class TaskContract : IDisposable
         return Convert.ToHexString(input.contiguous().ToBytes());
     }
 
-    private static string Whole(Batch batch, int row)
+    private string Whole(Batch batch, int row)
     {
         using DisposeScope own = torch.NewDisposeScope();
         IEnumerable<Tensor> rest = batch.Subsets.OrderBy(pair => pair.Key, StringComparer.Ordinal).Select(pair => pair.Value).Prepend(batch.Targets);
-        return string.Join('/', rest.Select(tensor => Convert.ToHexString(tensor[row].contiguous().ToBytes())).Prepend(Key(batch, row)));
+        // A sequence is padded to the longest of its batch.
+        Tensor? there = Spec.Output is SequenceOutput ? batch.Targets[row].ne(Head.NoAnswer).nonzero().view(-1) : null;
+        return string.Join('/', rest.Select(tensor => Convert.ToHexString((there is null ? tensor[row] : tensor[row].index_select(0, there)).contiguous().ToBytes())).Prepend(Key(batch, row)));
     }
 
     private void CheckInputs(Batch batch)
@@ -267,7 +280,8 @@ public abstract class TaskContract : IDisposable
     private void CheckTargets(Batch batch)
     {
         Tensor targets = batch.Targets;
-        Assert.Equal([batch.Count, Spec.Output is TokenClassOutput ? batch.Inputs.size(1) : Spec.Output.Answers], targets.shape);
+        if (Spec.Output is SequenceOutput sequence) CheckSequences(targets, sequence);
+        else Assert.Equal([batch.Count, Spec.Output is TokenClassOutput ? batch.Inputs.size(1) : Spec.Output.Answers], targets.shape);
         Assert.Equal(Spec.Output is NumberOutput ? ScalarType.Float32 : ScalarType.Int64, targets.dtype);
         int classes = Spec.Output switch { ClassOutput output => output.Classes, TokenClassOutput output => output.Classes, _ => 0 };
         if (classes > 0)
@@ -279,6 +293,18 @@ public abstract class TaskContract : IDisposable
         if (Spec.Output is TokenClassOutput && batch.Mask is { } mask) Assert.True(targets.masked_select(mask.eq(0)).eq(Head.NoAnswer).all().item<bool>());
         Assert.Equal(Spec.Metrics.Select(metric => metric.Over).OfType<string>().Distinct().Order(), batch.Subsets.Keys.Order());
         foreach (Tensor subset in batch.Subsets.Values) CheckFlags(subset, targets.shape);
+    }
+
+    private static void CheckSequences(Tensor targets, SequenceOutput output)
+    {
+        Assert.InRange(targets.size(1), 1, output.Length);
+        foreach (long[] row in targets.ToArray<long>().Chunk((int)targets.size(1)))
+        {
+            int end = Array.IndexOf(row, output.End);
+            Assert.True(end >= 0, "a sequence without an end");
+            Assert.All(row[..end], token => Assert.InRange(token, 0, output.Vocabulary - 1));
+            Assert.All(row[(end + 1)..], token => Assert.Equal(Head.NoAnswer, token));
+        }
     }
 
     private void CheckUnlabelled(Batch batch)
@@ -318,6 +344,7 @@ public abstract class TaskContract : IDisposable
     {
         ClassPrediction classes => [.. classes.Probabilities.SelectMany(row => row)],
         NumberPrediction numbers => [.. numbers.Numbers],
+        SequencePrediction sequence => [sequence.Tokens.Sum(token => (token + 1) % 97), .. sequence.Tokens],
         _ => throw new NotSupportedException($"answers that are {prediction.GetType().Name}"),
     };
 }

@@ -7,7 +7,7 @@ namespace Permafrost.Kernels.Interop;
 internal static unsafe partial class NativeMethods
 {
     /// <summary>PF_ABI_VERSION.</summary>
-    internal const int AbiVersion = 7;
+    internal const int AbiVersion = 8;
 
     private const string Library = KernelLibrary.Name;
     private const string Torch = "LibTorchSharp";

@@ -40,7 +40,7 @@ public static class TrivialBaselines
         foreach (long[] indices in BatchIndices(test))
         {
             using var scope = torch.NewDisposeScope();
-            foreach (long target in test.Get(indices).Targets.ToArray<long>().Where(target => target >= 0))
+            foreach (long target in Measured(data, test.Get(indices)).ToArray<long>().Where(target => target >= 0))
             {
                 all++;
                 if (target == most) right++;
@@ -49,12 +49,16 @@ public static class TrivialBaselines
         return (double)right / Math.Max(1, all);
     }
 
+    // The targets that the task's first metric counts; -100 in place of the others.
+    private static Tensor Measured(TaskData data, Batch batch) => data.Spec.Metrics[0].Over is { } over && batch.Subsets.TryGetValue(over, out Tensor? subset)
+        ? batch.Targets.masked_fill(subset.eq(0.Hold()), (-100).Hold()) : batch.Targets;
+
     // Always the whole answer that training examples have most often.
     private static double CommonestSequence(TaskData data, IDataset test)
     {
         IEnumerable<string> Answers(IDataset examples)
         {
-            foreach (long[] indices in BatchIndices(examples)) foreach (string answer in Written(examples, indices)) yield return answer;
+            foreach (long[] indices in BatchIndices(examples)) foreach (string answer in Written(data, examples, indices)) if (answer.Length > 0) yield return answer;
         }
         var counts = Answers(data.Train).CountBy(answer => answer);
         string? commonest = counts.OrderByDescending(pair => pair.Value).ThenBy(pair => pair.Key, StringComparer.Ordinal).FirstOrDefault().Key;
@@ -62,10 +66,10 @@ public static class TrivialBaselines
         return (double)wanted.Count(answer => answer == commonest) / Math.Max(1, wanted.Length);
     }
 
-    private static string[] Written(IDataset examples, long[] indices)
+    private static string[] Written(TaskData data, IDataset examples, long[] indices)
     {
         using var scope = torch.NewDisposeScope();
-        Tensor targets = examples.Get(indices).Targets;
+        Tensor targets = Measured(data, examples.Get(indices));
         return [.. targets.ToArray<long>().Chunk((int)targets.size(1)).Select(row => string.Join(' ', row.Where(token => token >= 0)))];
     }
 
