@@ -1,0 +1,235 @@
+using System.Globalization;
+using System.Text.Json;
+using Permafrost.Data;
+using Permafrost.Formats;
+using Permafrost.Kernels;
+
+namespace Permafrost.Tasks;
+
+/// <summary>JSON lines of one's own: texts, ids, or series of numbers, with a label or a number each.</summary>
+public sealed class JsonlTask : TextTask
+{
+    private const int LargestId = 1 << 26;
+
+    /// <inheritdoc/>
+    public override string Name => "jsonl";
+
+    /// <inheritdoc/>
+    public override int Version => 1;
+
+    /// <inheritdoc/>
+    public override bool ReadsTables => true;
+
+    /// <inheritdoc/>
+    public override string Summary => "your own JSON lines: {\"text\": ...}, {\"tokens\": [ids]} or {\"values\": [numbers]}, each with a \"label\"";
+
+    /// <inheritdoc/>
+    public override string Description => """
+        Input    jsonl: an object a line, all with the same of three keys: `text` (or the key that `text_column` names), through the backbone's own tokenizer and token table;
+                 `tokens`, a list of whole numbers from 0; or `values`, T numbers, or T lists of as many numbers each (null where one is missing), scaled and cut as series
+                 are (see the task timeseries).
+        Output   `label` (or the key that `label_column` names), a string, a number or true or false; with task_options.answer number (default class) a number. Read as the mean
+                 over the tokens.
+        Splits   `validation_data` and `test_data` name files of the same form; where one is not given, `validation_fraction` and `test_fraction` of the lines of every label are
+                 held out of `data`, the same for every run.
+        Data     `data`: a .jsonl file, UTF-8, plain or .gz
+        Baselines   majority class or mean; beside a run boosted trees for series of one length, a linear model of n-grams and a linear probe of the same body for texts
+        """;
+
+    /// <inheritdoc/>
+    public override string InputFormat => "text: a JSON object a line, as in training, its label not looked at";
+
+    /// <inheritdoc/>
+    public override TaskData Load(TaskOptions options)
+    {
+        options.CheckSettings(Name, "answer");
+        OwnSplits<Line> splits = OwnSplits<Line>.Of(this, options, path => [.. Read(path, options)]);
+        Kind kind = splits.Train[0].Input.Kind;
+        OwnExample<Line>[][] all = [splits.Train, splits.Validation, splits.Test];
+        foreach (OwnExample<Line> example in all.SelectMany(split => split)) CheckKind(example.Where, example.Input.Kind, kind);
+        OwnSplits<T> As<T>(Func<Line, T> input) => new(
+            splits.Output, Convert(splits.Train, input), Convert(splits.Validation, input), Convert(splits.Test, input), splits.Notes);
+        return kind switch
+        {
+            Kind.Text => Texts(options, splits),
+            Kind.Values => TimeSeriesTask.Make(options, Checked(As(line => line.Series!))),
+            _ => Tokens(options, As(line => line.Ids!)),
+        };
+    }
+
+    /// <inheritdoc/>
+    public override IEnumerable<IDataset> ReadInputs(string path, TaskSpec spec, TaskOptions options, int partSize)
+    {
+        Kind wanted = spec.Input switch { TextInput => Kind.Text, IdInput => Kind.Tokens, _ => Kind.Values };
+        SeriesEncoding? encoding = wanted == Kind.Values ? TimeSeriesTask.Trained(spec) : null;
+        return TextLines.Parts(path, partSize, InputFormat, Parse, rows => Part([.. rows]));
+
+        Located Parse(int number, string line)
+        {
+            string where = TextLines.Name(path, number);
+            Line parsed = ParseLine(where, line, options, labelled: false).Input;
+            CheckKind(where, parsed.Kind, wanted);
+            if (parsed.Series is { } series) TimeSeriesTask.Check(encoding!, where, series);
+            if (parsed.Ids is { } ids) CheckIds(where, ids, (IdInput)spec.Input);
+            return new Located(parsed, where);
+        }
+
+        IDataset Part(Located[] rows) => wanted switch
+        {
+            Kind.Text => Tokenized(options with { MaxLength = spec.Input.Length }, [.. rows.Select(row => new LabelledText(row.Line.Text!, -100, row.Where))]),
+            Kind.Values => new SeriesRows([.. rows.Select(row => row.Line.Series!)], encoding!, chosen => OwnSplits<Line>.Unknown(spec.Output, chosen.Length)),
+            _ => new IdRows([.. rows.Select(row => row.Line.Ids!)], chosen => OwnSplits<Line>.Unknown(spec.Output, chosen.Length)),
+        };
+    }
+
+    private enum Kind { Text, Tokens, Values }
+
+    private sealed record Line(string? Text, long[]? Ids, Series? Series)
+    {
+        public Kind Kind => Text is not null ? Kind.Text : Ids is not null ? Kind.Tokens : Kind.Values;
+    }
+
+    private sealed record Located(Line Line, string Where);
+
+    private static OwnExample<T>[] Convert<T>(OwnExample<Line>[] split, Func<Line, T> input) =>
+        [.. split.Select(example => new OwnExample<T>(input(example.Input), example.Answer, example.Where))];
+
+    private TaskData Texts(TaskOptions options, OwnSplits<Line> splits)
+    {
+        if (splits.Output is not ClassOutput classes)
+            throw new UsageException("`task` jsonl: texts are answered with classes; leave task_options.answer out, or feed `values`");
+        Dictionary<string, int> places = classes.Labels.Index().ToDictionary(pair => pair.Item, pair => pair.Index);
+        LabelledText[] Of(OwnExample<Line>[] split) => [.. split.Select(example => new LabelledText(example.Input.Text!, places[example.Answer], example.Where))];
+        TaskData data = Make(options, classes.Labels, Of(splits.Train), Of(splits.Validation), Of(splits.Test));
+        return data with { Notes = [.. splits.Notes, .. data.Notes] };
+    }
+
+    private static OwnSplits<Series> Checked(OwnSplits<Series> splits)
+    {
+        int channels = splits.Train[0].Input.Channels;
+        foreach (OwnExample<Series> example in splits.Train.Concat(splits.Validation).Concat(splits.Test))
+            if (example.Input.Channels != channels)
+                throw new PermafrostException($"{example.Where}: {example.Input.Channels} number(s) a step, where the first line has {channels}");
+        return splits;
+    }
+
+    private static TaskData Tokens(TaskOptions options, OwnSplits<long[]> splits)
+    {
+        OwnExample<long[]>[] all = [.. splits.Train, .. splits.Validation, .. splits.Test];
+        var spec = new TaskSpec(
+            options.Trained?.Input ?? new IdInput(checked((int)all.Max(example => example.Input.Max())) + 1, all.Max(example => example.Input.Length)), splits.Output)
+        {
+            Readout = "mean",
+            Preprocessing = new Dictionary<string, string> { ["input"] = "ids as given" },
+        };
+        foreach (OwnExample<long[]> example in all) CheckIds(example.Where, example.Input, (IdInput)spec.Input);
+        IdRows? Split(OwnExample<long[]>[] split) => split.Length == 0 ? null
+            : new IdRows([.. split.Select(example => example.Input)], chosen => splits.Targets([.. chosen.Select(row => split[row])]));
+        return new TaskData(spec, Split(splits.Train)!, Split(splits.Validation), Split(splits.Test)) { Notes = splits.Notes };
+    }
+
+    private static void CheckKind(string where, Kind own, Kind wanted)
+    {
+        static string Key(Kind kind) => kind switch { Kind.Text => "`text`", Kind.Tokens => "`tokens`", _ => "`values`" };
+        if (own != wanted) throw new PermafrostException($"{where}: the line has {Key(own)}, where {Key(wanted)} is expected; all lines have the same");
+    }
+
+    private static void CheckIds(string where, long[] ids, IdInput input)
+    {
+        if (ids.Length > input.Length) throw new PermafrostException($"{where}: {ids.Length:N0} ids, more than the {input.Length:N0} that the run was trained on");
+        if (ids.Max() >= input.Vocabulary) throw new PermafrostException($"{where}: the id {ids.Max()} is beyond the {input.Vocabulary} that the run was trained on");
+    }
+
+    private static IEnumerable<OwnExample<Line>> Read(string path, TaskOptions options)
+    {
+        string folder = Path.GetDirectoryName(Path.GetFullPath(path))!, name = Path.GetFileName(path);
+        foreach ((string where, string line) in TextLines.OfDataSet(folder, name)) yield return ParseLine(where, line, options, labelled: true);
+    }
+
+    private static OwnExample<Line> ParseLine(string where, string line, TaskOptions options, bool labelled)
+    {
+        string textKey = options.TextColumn ?? "text", labelKey = options.LabelColumn ?? "label";
+        try
+        {
+            using var json = JsonDocument.Parse(line);
+            if (json.RootElement.ValueKind != JsonValueKind.Object) throw new PermafrostException($"{where}: not a JSON object");
+            Line? input = json.RootElement.TryGetProperty(textKey, out JsonElement text) ? new Line(Text(where, textKey, text), null, null)
+                : json.RootElement.TryGetProperty("tokens", out JsonElement tokens) ? new Line(null, Ids(where, tokens), null)
+                : json.RootElement.TryGetProperty("values", out JsonElement values) ? new Line(null, null, Values(where, values)) : null;
+            if (input is null) throw new PermafrostException($"{where}: the line has none of `{textKey}`, `tokens` and `values`");
+            if (!labelled) return new OwnExample<Line>(input, "", where);
+            if (!json.RootElement.TryGetProperty(labelKey, out JsonElement label)) throw new PermafrostException($"{where}: the line has no `{labelKey}`");
+            return new OwnExample<Line>(input, Label(where, labelKey, label), where);
+        }
+        catch (Exception error) when (error is JsonException or InvalidOperationException)
+        {
+            throw new PermafrostException($"{where}: not a JSON object: {JsonFile.Reason(error)}");
+        }
+    }
+
+    private static string Text(string where, string key, JsonElement value) =>
+        value.ValueKind == JsonValueKind.String && value.GetString() is { Length: > 0 } text ? text
+            : throw new PermafrostException($"{where}: `{key}` is no text, or an empty one");
+
+    private static string Label(string where, string key, JsonElement value) => value.ValueKind switch
+    {
+        JsonValueKind.String when value.GetString() is { Length: > 0 } text => text,
+        JsonValueKind.Number or JsonValueKind.True or JsonValueKind.False => value.GetRawText(),
+        _ => throw new PermafrostException($"{where}: `{key}` is no text, number, true or false"),
+    };
+
+    private static long[] Ids(string where, JsonElement value)
+    {
+        if (value.ValueKind != JsonValueKind.Array || value.GetArrayLength() == 0) throw new PermafrostException($"{where}: `tokens` is no list of ids, or an empty one");
+        return [.. value.EnumerateArray().Select(id => id.ValueKind == JsonValueKind.Number && id.TryGetInt64(out long number) && number is >= 0 and < LargestId ? number
+            : throw new PermafrostException($"{where}: `tokens` holds {id.GetRawText()}; ids are whole numbers from 0 to {LargestId - 1}"))];
+    }
+
+    private static Series Values(string where, JsonElement value)
+    {
+        if (value.ValueKind != JsonValueKind.Array || value.GetArrayLength() == 0) throw new PermafrostException($"{where}: `values` is no list of numbers, or an empty one");
+        JsonElement[] steps = [.. value.EnumerateArray()];
+        bool nested = steps[0].ValueKind == JsonValueKind.Array;
+        int channels = nested ? steps[0].GetArrayLength() : 1;
+        if (channels == 0) throw new PermafrostException($"{where}: `values` holds an empty list");
+        var numbers = new List<float>(steps.Length * channels);
+        foreach (JsonElement step in steps)
+        {
+            if (nested && (step.ValueKind != JsonValueKind.Array || step.GetArrayLength() != channels))
+                throw new PermafrostException($"{where}: step {numbers.Count / channels} of `values` is not a list of {channels} numbers, as the first is");
+            foreach (JsonElement number in nested ? step.EnumerateArray().ToArray() : [step]) numbers.Add(Number(where, number));
+        }
+        if (numbers.All(float.IsNaN)) throw new PermafrostException($"{where}: `values` holds no number at all");
+        return new Series([.. numbers], channels);
+    }
+
+    private static float Number(string where, JsonElement value)
+    {
+        if (value.ValueKind == JsonValueKind.Null) return float.NaN;
+        return value.ValueKind == JsonValueKind.Number && value.TryGetSingle(out float number) && float.IsFinite(number) ? number
+            : throw new PermafrostException(string.Create(CultureInfo.InvariantCulture, $"{where}: `values` holds {value.GetRawText()}, which is no number that float32 can hold"));
+    }
+
+    /// <summary>Ids of differing lengths as a split.</summary>
+    internal sealed class IdRows(long[][] rows, Func<int[], Tensor> targets) : IDataset
+    {
+        public long? Count => rows.Length;
+
+        public IReadOnlyList<int> Lengths { get; } = [.. rows.Select(row => row.Length)];
+
+        public Batch Get(ReadOnlySpan<long> indices)
+        {
+            int[] chosen = new int[indices.Length];
+            for (int i = 0; i < chosen.Length; i++) chosen[i] = (int)indices[i];
+            int T = chosen.Max(row => rows[row].Length);
+            (var inputs, var mask) = (new long[chosen.Length * T], new long[chosen.Length * T]);
+            for (int row = 0; row < chosen.Length; row++)
+            {
+                rows[chosen[row]].CopyTo(inputs, row * T);
+                Array.Fill(mask, 1, row * T, rows[chosen[row]].Length);
+            }
+            bool padded = chosen.Any(row => rows[row].Length < T);
+            return new Batch(Tensors.From(inputs, chosen.Length, T), targets(chosen), padded ? Tensors.From(mask, chosen.Length, T) : null);
+        }
+    }
+}

@@ -1,0 +1,105 @@
+using System.Globalization;
+using Permafrost.Data;
+using Permafrost.Kernels;
+using Permafrost.Tasks;
+using Permafrost.Tests.Tokenizers;
+
+namespace Permafrost.Tests.Tasks;
+
+/// <summary>What tasks on a user's own data have in common: examples of noise, of two labels.</summary>
+public abstract class OwnDataContract : TaskContract
+{
+    private protected const int Rows = 120;
+
+    protected override TaskOptions With(TaskOptions options) => options with { Tokenizer = () => SmallTokenizer.Instance, MaxLength = 60, ValidationFraction = 0.2, TestFraction = 0.2 };
+
+    private protected string Write(string name, Func<int, string> line, string header = "") => Folder.Write(name, header + string.Concat(Enumerable.Range(0, Rows).Select(i => line(i) + "\n")));
+
+    private protected static string Label(int row) => row * row % 3 == 1 ? "up" : "down";
+
+    private protected static float[] Numbers(int row, int count)
+    {
+        var random = new CounterRandom("own", row, 0);
+        return [.. Enumerable.Range(0, count).Select(_ => (random.Next(2001) - 1000) / 1000f)];
+    }
+
+    private protected static string Joined(IEnumerable<float> numbers) => string.Join(',', numbers.Select(number => number.ToString("R", CultureInfo.InvariantCulture)));
+
+    // The readings behind encoded tokens, step by step.
+    private protected float[] Decoded(Batch example)
+    {
+        float[] Facts(string key) => [.. Spec.Preprocessing[key].Split(' ').Select(number => float.Parse(number, CultureInfo.InvariantCulture))];
+        (float[] means, float[] deviations) = (Facts("means"), Facts("deviations"));
+        return [.. example.Inputs.ToArray<float>().Select((value, i) => value * deviations[i % means.Length] + means[i % means.Length])];
+    }
+}
+
+/// <summary>Series of one channel and one length keep every task's promises.</summary>
+public class TimeSeriesContract : OwnDataContract
+{
+    protected internal override string Name => "timeseries";
+
+    // Read back in float32, what was scaled differs in its last bits: the file itself is given.
+    protected override void WriteInputs(string path, IDataset examples) =>
+        File.WriteAllLines(path, Numbers(examples).Select(number => Joined(Rounded(Decoded(examples.Get([number]))))));
+
+    protected override string MakeData() => Write("series.tsv", i => $"{Label(i)}\t{Joined(Numbers(i, 9)).Replace(',', '\t')}");
+
+    // The series were written with three digits.
+    private protected static IEnumerable<float> Rounded(IEnumerable<float> numbers) => numbers.Select(number => (float)Math.Round(number, 3));
+}
+
+/// <summary>So do series of two channels and differing lengths.</summary>
+public class ChannelsContract : TimeSeriesContract
+{
+    protected override string MakeData() => Write(
+        "series.ts", i => $"{Joined(Numbers(i, 4 + i % 5))}:{Joined(Numbers(1000 + i, 4 + i % 5))}:{Label(i)}", "#made up\n@problemName own\n@timeStamps false\n@classLabel true up down\n@data\n");
+
+    protected override void WriteInputs(string path, IDataset examples) => File.WriteAllLines(path, Numbers(examples).Select(number =>
+    {
+        float[] steps = [.. Rounded(Decoded(examples.Get([number])))];
+        return string.Join(':', Enumerable.Range(0, 2).Select(channel => Joined(steps.Where((_, i) => i % 2 == channel))));
+    }));
+}
+
+/// <summary>So do numbers as answers.</summary>
+public class SeriesWithNumbersContract : TimeSeriesContract
+{
+    protected override Dictionary<string, string> Settings => new() { ["answer"] = "number" };
+
+    protected override string MakeData() => Write("series.tsv", i => $"{Numbers(i, 1)[0].ToString(CultureInfo.InvariantCulture)}\t{Joined(Numbers(i, 9)).Replace(',', '\t')}");
+}
+
+/// <summary>JSON lines of texts keep every task's promises.</summary>
+public class JsonTextsContract : OwnDataContract
+{
+    private static readonly string[] Syllables = ["ba", "de", "fi", "go", "ku", "la", "me", "ni", "po", "ru"];
+
+    protected internal override string Name => "jsonl";
+
+    protected override string MakeData() => Write("texts.jsonl", i => $$"""{"text": "{{Syllables[i % 10]}}{{Syllables[i / 10 % 10]}} {{Syllables[i * 7 / 100 % 10]}}", "label": "{{Label(i)}}"}""");
+
+    protected override string Line(Batch example) => $$"""{"text": "{{SmallTokenizer.Instance.Decode([.. example.Inputs.ToArray<long>().Select(id => (int)id)])}}"}""";
+}
+
+/// <summary>JSON lines of ids keep every task's promises.</summary>
+public class JsonTokensContract : OwnDataContract
+{
+    protected internal override string Name => "jsonl";
+
+    protected override string MakeData() => Write("tokens.jsonl", i => $$"""{"tokens": [{{string.Join(", ", Numbers(i, 3 + i % 6).Select(number => (int)(100 + 50 * number)))}}], "label": {{i * i % 3}}}""");
+
+    protected override string Line(Batch example) => $$"""{"tokens": [{{string.Join(", ", example.Inputs.ToArray<long>())}}]}""";
+}
+
+/// <summary>JSON lines of series keep every task's promises.</summary>
+public class JsonValuesContract : TimeSeriesContract
+{
+    protected internal override string Name => "jsonl";
+
+    protected override string MakeData() => Write(
+        "values.jsonl", i => $$"""{"label": "{{Label(i)}}", "values": [{{string.Join(", ", Enumerable.Range(0, 3 + i % 4).Select(t => $"[{Joined(Numbers(100 * i + t, 2))}]"))}}]}""");
+
+    protected override void WriteInputs(string path, IDataset examples) => File.WriteAllLines(path, Numbers(examples).Select(number =>
+        $$"""{"values": [{{string.Join(", ", Rounded(Decoded(examples.Get([number]))).Chunk(2).Select(step => $"[{Joined(step)}]"))}}]}"""));
+}

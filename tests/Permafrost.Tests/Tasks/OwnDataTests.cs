@@ -1,0 +1,89 @@
+using Permafrost.Data;
+using Permafrost.Kernels;
+using Permafrost.Tasks;
+
+namespace Permafrost.Tests.Tasks;
+
+/// <summary>A user's own series and JSON lines: what is made of them, and what is refused, with the line.</summary>
+public sealed class OwnDataTests : IDisposable
+{
+    private readonly TemporaryFolder folder = new();
+    private readonly DisposeScope scope = torch.NewDisposeScope();
+
+    public void Dispose()
+    {
+        scope.Dispose();
+        folder.Dispose();
+    }
+
+    [Fact]
+    public void Long_series_are_cut_into_as_few_steps_a_token_as_fit()
+    {
+        string path = folder.Write("long.csv", string.Concat(Enumerable.Range(0, 20).Select(i => $"{"ab"[i % 2]},{string.Join(',', Enumerable.Range(0, 700).Select(t => t + i))}\n")));
+        using TaskData data = new TimeSeriesTask().Load(new TaskOptions(path));
+        Assert.Equal(new VectorInput(3, 234), data.Spec.Input);
+        Assert.Contains("3 step(s) a token", data.Notes[0], StringComparison.Ordinal);
+        using TaskData narrow = new TimeSeriesTask().Load(new TaskOptions(path) { LongestInput = () => 100 });
+        Assert.Equal(new VectorInput(7, 100), narrow.Spec.Input);
+    }
+
+    [Fact]
+    public void Channels_are_scaled_by_the_training_series_and_missing_readings_count_as_the_mean()
+    {
+        string train = folder.Write("train.ts", "@data\n1,3:5,5:a\n1,?:5,5:b\n"), test = folder.Write("test.ts", "@data\n?,5:9,5:a\n");
+        using TaskData data = new TimeSeriesTask().Load(new TaskOptions(train) { TestPath = test, ValidationFraction = 0 });
+        double deviation = Math.Sqrt(((1 - 5 / 3.0) * (1 - 5 / 3.0) * 2 + (3 - 5 / 3.0) * (3 - 5 / 3.0)) / 3);
+        float[] expected = [0, 0, (float)((5 - 5 / 3.0) / deviation), 0];
+        Assert.All(expected.Zip(data.Test!.Get([0]).Inputs.ToArray<float>()), pair => Assert.Equal(pair.First, pair.Second, 1e-5f));
+        Assert.Contains(data.Notes, note => note.Contains("2 series have missing readings", StringComparison.Ordinal));
+    }
+
+    [Theory]
+    [InlineData("own.ts", "@data\n1,2:a\n1:2:b\n", "own.ts:3", "2 channel(s)")]
+    [InlineData("own.ts", "@data\n1,2:1:a\n", "own.ts:2", "channel 1 has 1 readings")]
+    [InlineData("own.ts", "@data\n1,x:a\n", "own.ts:2", "'x' is no reading")]
+    [InlineData("own.ts", "@data\n1,2\n", "own.ts:2", "no label")]
+    [InlineData("own.ts", "@data\n1,2:\n", "own.ts:2", "label is empty")]
+    [InlineData("own.ts", "@data\n?,?:a\n", "own.ts:2", "no reading at all")]
+    [InlineData("own.ts", "@timeStamps true\n@data\n(0,1):a\n", "own.ts:1", "time stamps")]
+    [InlineData("own.ts", "@relation x\n1,2:a\n", "own.ts:2", "before @data")]
+    [InlineData("own.ts", "@data\n", "own.ts", "holds no series")]
+    [InlineData("own.ts", "@data\n1,2:a\n1,2:a\n", "own.ts", "every example has the label 'a'")]
+    [InlineData("own.tsv", "a\t1\t2\nb\tInfinity\t2\n", "own.tsv:2", "not finite")]
+    [InlineData("own.tsv", "a\n", "own.tsv:1", "not a label and readings")]
+    public void Series_that_cannot_be_are_refused_by_line(string name, string content, string where, string said)
+    {
+        string path = folder.Write(name, content);
+        Assert.Contains(said, Refusal.Of(where, () => new TimeSeriesTask().Load(new TaskOptions(path))), StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("""{"text": "a", "label": 1}""", "[1]", "own.jsonl:2", "not a JSON object")]
+    [InlineData("""{"text": "a", "label": 1}""", """{"text": "b"}""", "own.jsonl:2", "no `label`")]
+    [InlineData("""{"text": "a", "label": 1}""", """{"values": [1], "label": 2}""", "own.jsonl:2", "all lines have the same")]
+    [InlineData("""{"text": "", "label": 1}""", "{}", "own.jsonl:1", "empty one")]
+    [InlineData("""{"label": 1}""", "{}", "own.jsonl:1", "none of `text`")]
+    [InlineData("""{"tokens": [-1], "label": 1}""", "{}", "own.jsonl:1", "holds -1")]
+    [InlineData("""{"tokens": [1.5], "label": 1}""", "{}", "own.jsonl:1", "holds 1.5")]
+    [InlineData("""{"values": [[1], [1, 2]], "label": 1}""", "{}", "own.jsonl:1", "step 1")]
+    [InlineData("""{"values": [1e999], "label": 1}""", "{}", "own.jsonl:1", "no number that float32 can hold")]
+    [InlineData("""{"values": [[1, 2]], "label": 1}""", """{"values": [1], "label": 2}""", "own.jsonl:2", "1 number(s) a step")]
+    [InlineData("""{"text": "a", "label": [1]}""", "{}", "own.jsonl:1", "no text, number")]
+    [InlineData("""{"text": "a", "label": 1""", "{}", "own.jsonl:1", "not a JSON object")]
+    public void Lines_that_cannot_be_are_refused(string first, string second, string where, string said)
+    {
+        string path = folder.Write("own.jsonl", first + "\n" + second + "\n");
+        Assert.Contains(said, Refusal.Of(where, () => new JsonlTask().Load(new TaskOptions(path) { TestFraction = 0, ValidationFraction = 0 })), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Other_keys_can_be_named_and_labels_may_be_unknown()
+    {
+        string path = folder.Write("own.jsonl", string.Concat(Enumerable.Range(0, 20).Select(i => $$"""{"values": [{{i}}], "kind": {{(i % 2 == 0 ? "true" : "false")}}}""" + "\n")));
+        using TaskData data = new JsonlTask().Load(new TaskOptions(path) { LabelColumn = "kind" });
+        Assert.Equal(["false", "true"], ((ClassOutput)data.Spec.Output).Labels);
+        string other = folder.Write("other.jsonl", """{"values": [1], "kind": "maybe"}""" + "\n");
+        Assert.Contains("no example to train on has the label 'maybe'", Refusal.Of("other.jsonl:1", () => new JsonlTask().Load(new TaskOptions(path) { LabelColumn = "kind", TestPath = other })), StringComparison.Ordinal);
+        Refusal.OfUsage("task_options.answer", () => new JsonlTask().Load(new TaskOptions(path, Settings: new Dictionary<string, string> { ["answer"] = "both" })));
+    }
+}
