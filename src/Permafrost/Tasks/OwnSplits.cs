@@ -38,7 +38,8 @@ internal sealed record OwnSplits<T>(OutputSpec Output, OwnExample<T>[] Train, Ow
         OwnExample<T>[] Own(int[] rows) => [.. rows.Select(row => all[row])];
         OwnExample<T>[] train = Own(held.Train), validation = options.ValidationPath is null ? Own(held.Validation) : read(options.ValidationPath),
             test = options.TestPath is null ? Own(held.Test) : read(options.TestPath);
-        var splits = new OwnSplits<T>(numbers ? new NumberOutput() : new ClassOutput(labels.Count) { Labels = labels }, train, validation, test, [.. HeldNotes(options, path, held)]);
+        OutputSpec output = numbers ? new NumberOutput() : new ClassOutput(labels.Count) { Labels = labels };
+        var splits = new OwnSplits<T>(output, train, validation, test, [.. HeldNotes(options, path, held)]);
         foreach (OwnExample<T> example in all.Concat(validation).Concat(test)) splits.Answer(example);
         return splits;
     }

@@ -35,7 +35,8 @@ public sealed class RemoteHomology : TaskDefinition
         Metrics  accuracy on folds' held-out superfamilies, which is what papers report; family and superfamily on the two easier test sets
         Splits   TAPE's: 12,312 train, 736 validate, and 718, 1,272 and 1,254 test
         Data     remote_homology_train.json, _valid.json, _test_fold_holdout.json, _test_family_holdout.json and _test_superfamily_holdout.json, as TAPE publishes them; or a
-                 part of them: tape_subset_training.tsv, _validation.tsv, _test_fold.tsv, _test_family.tsv, _test_superfamily.tsv (name, class, fold, source, sequence); each plain or .gz
+                 part of them: tape_subset_training.tsv, _validation.tsv, _test_fold.tsv, _test_family.tsv, _test_superfamily.tsv (name, class, fold, source, sequence);
+                 each plain or .gz
         Baselines   majority class; nearest_kmers: the fold of the training protein that shares the most runs of three letters
         Source   Rao et al. 2019, arXiv 1906.08230; Lu et al. 2021, arXiv 2103.05247 (which multiplies its accuracies by the share of proteins that are not left out)
         """;
