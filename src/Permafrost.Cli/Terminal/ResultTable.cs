@@ -10,10 +10,13 @@ namespace Permafrost.Cli.Terminal;
 /// <summary>A run's results as a table: score, baselines beside it, what trained, how fast.</summary>
 internal static class ResultTable
 {
+    // More metrics than these have rows of their own.
+    private const int MostColumns = 4;
+
     public static void Print(RunResult result, string folder)
     {
         string[] metrics = [.. result.Metrics.Values.SelectMany(scores => scores.Values.Keys).Distinct()];
-        string[] main = [.. metrics.Where(name => name != "masked_accuracy")];
+        string[] main = [.. metrics.Where(name => name != "masked_accuracy").Take(MostColumns)], more = [.. metrics.Except(main)];
         Table table = Output.Table(["", .. main, "loss", "examples"]);
         string[] Row(string name, Func<string, string> cell, string loss, string count) => [name, .. main.Select(cell), loss, count];
         foreach ((string split, Scores scores) in result.Metrics)
@@ -22,8 +25,9 @@ internal static class ResultTable
             string count = scores.Count.ToString("N0", CultureInfo.InvariantCulture);
             table.AddRow(Row(split, name => Value(scores, name), loss, count));
         }
-        foreach ((string split, Scores scores) in result.Metrics.Where(pair => pair.Value.Values.ContainsKey("masked_accuracy")))
-            table.AddRow(Row($"{split}, masked bits only", name => name == main[0] ? Value(scores, "masked_accuracy") : "", "", ""));
+        foreach ((string split, Scores scores) in result.Metrics)
+            foreach (string metric in more.Where(scores.Values.ContainsKey))
+                table.AddRow(Row($"{split}, {Words(metric)}", name => name == main[0] ? Value(scores, metric) : "", "", ""));
         foreach ((string rule, double score) in result.Baselines.Trivial.Concat(result.Baselines.Strong))
             table.AddRow(Row($"baseline: {Markup.Escape(BaselineNames.Of(rule))}", name => name == main[0] ? Number(name, score) : "", "", ""));
         Output.Line($"{result.Task} on {result.Backbone} ({result.Init}), policy {result.Policy}, seed {result.Seed}");
@@ -37,6 +41,8 @@ internal static class ResultTable
         if (File.Exists(ReportFile.In(folder))) Output.Line($"report: {ReportFile.In(folder)}");
     }
 
+    private static string Words(string metric) => metric == "masked_accuracy" ? "masked bits only" : Markup.Escape(metric.Replace('_', ' '));
+
     /// <summary>Scores as in results.json.</summary>
     public static JsonObject Json(Scores scores)
     {
@@ -49,7 +55,7 @@ internal static class ResultTable
 
     /// <summary>A value of a metric: shares in percent.</summary>
     public static string Number(string metric, double value) =>
-        metric.Contains("accuracy", StringComparison.Ordinal) ? Percent(value) : value.ToString("F4", CultureInfo.InvariantCulture);
+        MetricInfo.IsShare(metric) ? Percent(value) : value.ToString("F4", CultureInfo.InvariantCulture);
 
     private static string Value(Scores scores, string metric) => scores.Values.TryGetValue(metric, out double value) ? Number(metric, value) : "";
 }

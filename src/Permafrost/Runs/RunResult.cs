@@ -98,7 +98,7 @@ public sealed record RunResult
         {
             RunResult result = json.Deserialize(RunJson.Readable.RunResult) ?? throw new JsonException("null");
             // What would be shown as a share and is none.
-            bool shares = result.Metrics.Values.All(scores => scores.Values.All(pair => !pair.Key.Contains("accuracy", StringComparison.Ordinal) || pair.Value is >= 0 and <= 1));
+            bool shares = result.Metrics.Values.All(scores => scores.Values.All(pair => !MetricInfo.IsShare(pair.Key) || pair.Value is >= 0 and <= 1));
             return shares && result.Baselines is { Trivial: not null, Strong: not null } ? result : throw new JsonException("no share");
         }
         catch (Exception error) when (error is JsonException or InvalidOperationException or NullReferenceException)

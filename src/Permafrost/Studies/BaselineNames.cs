@@ -8,6 +8,7 @@ public static class BaselineNames
     {
         "majority" => "most frequent class",
         "linear" => "linear on the inputs",
+        "nearest_kmers" => "the nearest training protein by runs of three letters",
         "copy" => "copy visible bits, guess the rest",
         "first_operator" => "from the first operator alone",
         "root" => "first operator and the digits directly under it",

@@ -1,6 +1,7 @@
-using System.Text.Json;
 using System.Text.Json.Nodes;
+using System.Text.Json;
 using Permafrost.Runs;
+using Permafrost.Tasks.Metrics;
 
 namespace Permafrost.Studies;
 
@@ -91,7 +92,7 @@ internal sealed class Curve
     {
         if (number is null) return null;
         double value = number.GetValue<double>();
-        bool isShare = key.Contains("accuracy", StringComparison.Ordinal);
+        bool isShare = MetricInfo.IsShare(key[(key.IndexOf('/', StringComparison.Ordinal) + 1)..]);
         return double.IsFinite(value) && (value is >= 0 and <= 1 || !isShare) ? value : null;
     }
 }

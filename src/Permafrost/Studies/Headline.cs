@@ -1,4 +1,5 @@
 using System.Globalization;
+using Permafrost.Tasks.Metrics;
 
 namespace Permafrost.Studies;
 
@@ -17,10 +18,11 @@ internal sealed record Headline(string Score, string Rest)
             string last = run.LastStep < 0 ? "no step was logged" : $"the last step logged is {Count(run.LastStep)}{planned}";
             return new Headline("Unfinished:", $" {last}; {Lacks(run)}.");
         }
-        string split = run.Share("metrics", "test", "accuracy") is null ? "validation" : "test";
+        string split = run.Score("test") is null ? "validation" : "test";
         string task = run.Fact("task") is { Length: > 0 } name ? name + "\u2019s " : "";
         string effort = Effort(run) + (run.Missing.Count + run.Damage.Count > 0 ? $" ({Lacks(run)})" : "");
-        if (run.Share("metrics", split, "accuracy") is not { } score) return new Headline("Finished", $", but results.json holds no accuracy; {effort}.");
+        if (run.Score(split) is not { } score) return new Headline("Finished", $", but results.json holds no {run.MainMetric.Replace('_', ' ')}; {effort}.");
+        if (!MetricInfo.IsShare(run.MainMetric)) return new Headline($"{run.MainMetric} {run.Shown(score)}", $" on {task}{split} answers{NumberVerdict(run, score)}; {effort}.");
         return new Headline(Percent(score), $" of {task}{split} answers are right{Verdict(run, split, score)}; {effort}.");
     }
 
@@ -48,6 +50,13 @@ internal sealed record Headline(string Score, string Rest)
         double error = count > 0 ? Math.Sqrt((score * (1 - score) + baseline * (1 - baseline)) / count) : 0;
         if (score - baseline > 2 * error) return $", against {Percent(baseline)} by the best trivial rule ({BaselineNames.Of(rule)})";
         return score >= baseline ? $": no better than {named}, within two standard errors" : $": worse than {named}";
+    }
+
+    private static string NumberVerdict(ReportRun run, double score)
+    {
+        if (run.Baselines() is not [(string rule, double baseline), ..]) return ", with no baseline measured beside it";
+        bool better = MetricInfo.IsError(run.MainMetric) ? score < baseline : score > baseline;
+        return $"{(better ? ", against" : ": no better than")} {run.Shown(baseline)} by the best other ({BaselineNames.Of(rule)})";
     }
 
     private static string Effort(ReportRun run)

@@ -1,3 +1,5 @@
+using Permafrost.Tasks.Metrics;
+
 namespace Permafrost.Studies;
 
 /// <summary>The plots of a report, the same for the page's script, its static figures and figures as files.</summary>
@@ -50,7 +52,7 @@ internal sealed class ReportFigures
     public IEnumerable<(string Task, string Name, double Score)> Baselines()
     {
         bool several = runs.Select(run => run.Fact("task")).Distinct().Skip(1).Any();
-        return runs.Where(run => run.Baselines().Count > 0).GroupBy(run => run.Fact("task")).Select(task =>
+        return runs.Where(run => run.MainMetric == "accuracy" && run.Baselines().Count > 0).GroupBy(run => run.Fact("task")).Select(task =>
         {
             (string rule, double score) = task.Select(run => run.Baselines()[0]).MaxBy(baseline => baseline.Score);
             return (task.Key, $"{(several ? task.Key + " " : "")}baseline: {BaselineNames.Of(rule)}", score);
@@ -70,6 +72,6 @@ internal sealed class ReportFigures
             curves.Add(new FigureCurve(labels[i], colour, dash, curve.Steps, curve.Values, IsSmooth(key) ? curve.Smoothed() : curve.Values));
         }
         FigureBaseline[] baselines = key == "eval/accuracy" ? [.. Baselines().Select(baseline => new FigureBaseline(baseline.Name, baseline.Score))] : [];
-        return new Figure(title, unit, key.Contains("accuracy", StringComparison.Ordinal), first, last, curves, baselines);
+        return new Figure(title, unit, MetricInfo.IsShare(key[(key.IndexOf('/', StringComparison.Ordinal) + 1)..]), first, last, curves, baselines);
     }
 }

@@ -1,8 +1,9 @@
 using System.Globalization;
-using System.Text;
 using System.Text.Encodings.Web;
 using System.Text.Json.Nodes;
 using System.Text.Unicode;
+using System.Text;
+using Permafrost.Tasks.Metrics;
 
 namespace Permafrost.Studies;
 
@@ -85,8 +86,8 @@ internal sealed class ReportPage
             string under = labels[i] == run.Name ? $"{run.Fact("task")} on {Short(run.Fact("backbone"))}" : run.Name;
             html.Append($"<tr><th scope=\"row\">{Who(i)}<small class=\"name\">{Text(under)}</small></th>");
             Cell("Test", run.Results is null ? $"<em>unfinished</em>{LastValidation(run)}" : Score(run, i, "test"), "score");
-            Cell("Baselines", string.Concat(run.Baselines().Select(Baseline)), "baselines");
-            Cell("Validation", run.Share("metrics", "validation", "accuracy") is { } validation ? Headline.Percent(validation) : "");
+            Cell("Baselines", string.Concat(run.Baselines().Select(baseline => Baseline(run, baseline))), "baselines");
+            Cell("Validation", run.Score("validation") is { } validation ? Text(run.Shown(validation)) : "");
             Cell("Trained", Formatted(share => share.ToString("0.##", CultureInfo.InvariantCulture) + "\u00a0%", "parameters", "trained_percent"));
             Cell("Steps", run.Results is null && run.LastStep >= 0 ? Headline.Count(run.LastStep) : Formatted(Headline.Count, "steps"));
             Cell("Seconds", Formatted(seconds => seconds.ToString("N1", CultureInfo.InvariantCulture), "seconds"));
@@ -99,8 +100,8 @@ internal sealed class ReportPage
         return html.ToString();
     }
 
-    private static string Baseline((string Rule, double Score) baseline) =>
-        $"<div class=\"baseline\"><b>{Headline.Percent(baseline.Score)}</b> {Text(BaselineNames.Of(baseline.Rule))}</div>";
+    private static string Baseline(ReportRun run, (string Rule, double Score) baseline) =>
+        $"<div class=\"baseline\"><b>{Text(run.Shown(baseline.Score))}</b> {Text(BaselineNames.Of(baseline.Rule))}</div>";
 
     /// <summary>The plots, as plain values.</summary>
     public IReadOnlyList<Figure> Figures => [.. figures.All.Select(plot => plot.Figure)];
@@ -310,8 +311,8 @@ internal sealed class ReportPage
 
     private static string LastValidation(ReportRun run)
     {
-        if (!run.Curves.TryGetValue("eval/accuracy", out Curve? curve) || curve.Values[^1] is not { } score) return "";
-        return $"<small>validation {Headline.Percent(score)} at step {Headline.Count(curve.Steps[^1])}</small>";
+        if (!run.Curves.TryGetValue($"eval/{run.MainMetric}", out Curve? curve) || curve.Values[^1] is not { } score) return "";
+        return $"<small>validation {Text(run.Shown(score))} at step {Headline.Count(curve.Steps[^1])}</small>";
     }
 
     // A bar from 0 to 100 %; whoever begins it ends the svg element.
@@ -321,19 +322,21 @@ internal sealed class ReportPage
 
     private static string Score(ReportRun run, int i, string split)
     {
-        if (run.Share("metrics", split, "accuracy") is not { } score) return "";
-        var html = new StringBuilder($"<b>{Headline.Percent(score)}</b>{Bar(i, score)}");
+        if (run.Score(split) is not { } score) return "";
+        string main = run.MainMetric;
+        bool isBar = MetricInfo.IsShare(main);
+        var html = new StringBuilder($"<b>{(main == "accuracy" ? "" : Text(Words(main)) + " ")}{Text(run.Shown(score))}</b>{(isBar ? Bar(i, score) : "")}");
         // Baselines are marks on the bar.
-        foreach ((_, double baseline) in run.Baselines())
+        foreach ((_, double baseline) in isBar ? run.Baselines() : [])
         {
             string x = (100 * Math.Clamp(baseline, 0, 1)).ToString("F2", CultureInfo.InvariantCulture);
             foreach (string kind in new[] { "gap", "mark" }) html.Append($"<line class=\"{kind}\" x1=\"{x}\" x2=\"{x}\" y1=\"0\" y2=\"8\"/>");
         }
-        html.Append("</svg>");
+        if (isBar) html.Append("</svg>");
         foreach ((string key, JsonNode? _) in (JsonObject)run.Results!["metrics"]![split]!)
         {
-            bool isShare = key.Contains("accuracy", StringComparison.Ordinal);
-            if (key is not ("accuracy" or "count") && (isShare ? run.Share("metrics", split, key) : run.Number("metrics", split, key)) is { } number)
+            bool isShare = MetricInfo.IsShare(key);
+            if (key != main && key != "count" && (isShare ? run.Share("metrics", split, key) : run.Number("metrics", split, key)) is { } number)
                 html.Append($"<small>{Text(Words(key))} {(isShare ? Headline.Percent(number) : Text(Compact(number)))}</small>");
         }
         return html.ToString();

@@ -1,5 +1,7 @@
+using System.Globalization;
 using System.Text.Json.Nodes;
 using Permafrost.Formats;
+using Permafrost.Tasks.Metrics;
 
 namespace Permafrost.Studies;
 
@@ -72,13 +74,25 @@ internal sealed class ReportRun
     /// <summary>A share of results.json, from 0 to 1; null when it is missing or not a share.</summary>
     public double? Share(params ReadOnlySpan<string> keys) => Number(keys) is >= 0 and <= 1 and var share ? share : null;
 
-    /// <summary>The baselines by rule, the highest first.</summary>
+    /// <summary>The metric that choices were made by: the first that results.json holds.</summary>
+    public string MainMetric => Main("test") ?? Main("validation") ?? "accuracy";
+
+    private string? Main(string split) =>
+        (Results?["metrics"] as JsonObject)?[split] is JsonObject scores ? scores.Select(pair => pair.Key).FirstOrDefault(key => key is not ("loss" or "count")) : null;
+
+    /// <summary>The score of a split by <see cref="MainMetric"/>; null when it is missing, or no share where it must be one.</summary>
+    public double? Score(string split) => MetricInfo.IsShare(MainMetric) ? Share("metrics", split, MainMetric) : Number("metrics", split, MainMetric);
+
+    /// <summary>A value of <see cref="MainMetric"/>, in percent where it is a share.</summary>
+    public string Shown(double score) => MetricInfo.IsShare(MainMetric) ? Headline.Percent(score) : score.ToString("0.####", CultureInfo.InvariantCulture);
+
+    /// <summary>The baselines by rule, the best first.</summary>
     public IReadOnlyList<(string Rule, double Score)> Baselines()
     {
         var baselines = new List<(string Rule, double Score)>();
         foreach (string[] path in BaselinePaths())
-            if (Share(path) is { } score) baselines.Add((path[^1], score));
-        return [.. baselines.OrderByDescending(baseline => baseline.Score)];
+            if ((MetricInfo.IsShare(MainMetric) ? Share(path) : Number(path)) is { } score) baselines.Add((path[^1], score));
+        return [.. baselines.OrderByDescending(baseline => MetricInfo.IsError(MainMetric) ? -baseline.Score : baseline.Score)];
     }
 
     // Trivial and strong ones; the first versions had only trivial ones, and called them floors.
@@ -94,8 +108,8 @@ internal sealed class ReportRun
         var keys = new List<string[]>();
         foreach ((string split, JsonNode? scores) in Results?["metrics"] as JsonObject ?? [])
             foreach ((string metric, _) in scores as JsonObject ?? [])
-                if (metric.Contains("accuracy", StringComparison.Ordinal)) keys.Add(["metrics", split, metric]);
-        keys.AddRange(BaselinePaths());
+                if (MetricInfo.IsShare(metric)) keys.Add(["metrics", split, metric]);
+        if (MetricInfo.IsShare(MainMetric)) keys.AddRange(BaselinePaths());
         string file = System.IO.Path.Combine(Path, "results.json");
         foreach (string[] key in keys.Where(key => Share(key) is null)) Damage.Add($"{file} is damaged: {string.Join('.', key)} is not a share from 0 to 1");
     }

@@ -32,7 +32,7 @@ public sealed class RemoteHomology : TaskDefinition
                  remote-homology@512: longer ones are cut at {CutAt}, for a body of 512 positions. remote-homology@code: TAPE's 30 ids, [CLS] before and [SEP] behind, and 1,200
                  classes, of which 1,195 occur; unlike there, padding is masked (the published code reads it as the last token of most proteins).
         Output   the fold, read at the last token that is no padding.
-        Metrics  accuracy on folds' held-out superfamilies, which is what papers report; family and superfamily on the two easier test sets
+        Metrics  accuracy on folds' held-out superfamilies, which is what papers report; family_accuracy and superfamily_accuracy on the two easier test sets
         Splits   TAPE's: 12,312 train, 736 validate, and 718, 1,272 and 1,254 test
         Data     remote_homology_train.json, _valid.json, _test_fold_holdout.json, _test_family_holdout.json and _test_superfamily_holdout.json, as TAPE publishes them; or a
                  part of them: tape_subset_training.tsv, _validation.tsv, _test_fold.tsv, _test_family.tsv, _test_superfamily.tsv (name, class, fold, source, sequence);
@@ -72,7 +72,7 @@ public sealed class RemoteHomology : TaskDefinition
         int length = Math.Min(most, new[] { training, validation }.Concat(test).SelectMany(split => split).Max(protein => protein.Sequence.Length)) + (code ? 2 : 0);
         var spec = new TaskSpec(new IdInput(code ? 30 : Letters.Length + 1, length), new ClassOutput(code ? 1200 : Classes))
         {
-            Metrics = [MetricInfo.Accuracy with { Over = Fold }, .. HeldOut[1..].Select(level => MetricInfo.Accuracy with { Name = level, Over = level })],
+            Metrics = [MetricInfo.Accuracy with { Over = Fold }, .. HeldOut[1..].Select(level => MetricInfo.Accuracy with { Name = $"{level}_accuracy", Over = level })],
             Preprocessing = new Dictionary<string, string>
             {
                 ["input"] = "letters of amino acids",

@@ -173,9 +173,30 @@ public sealed class HeadTests : IDisposable
         var accuracy = Metric.Create(MetricInfo.Accuracy);
         accuracy.Add(Tensors.From([1L, 2, 3, 0]), Tensors.From([1L, 2, 0, 0]), Tensors.From([true, true, true, false]));
         Assert.Equal(2 / 3.0, accuracy.Value, 1e-12);
-        Assert.Throws<ArgumentException>(() => Metric.Create(new MetricInfo("f1", "f1", HigherIsBetter: true)));
+        Assert.Throws<ArgumentException>(() => Metric.Create(new MetricInfo("g7", "g7", HigherIsBetter: true)));
         Assert.True(MetricInfo.RootMeanSquaredError.IsBetter(1, 2) && !MetricInfo.RootMeanSquaredError.IsBetter(2, 1) && !MetricInfo.RootMeanSquaredError.IsBetter(double.NaN, 1));
         Assert.True(MetricInfo.R2.IsBetter(2, 1) && !MetricInfo.R2.IsBetter(1, 1));
+    }
+
+    [Fact]
+    public void F1_and_the_area_under_the_curve_are_those_of_a_hand_count()
+    {
+        var f1 = Metric.Create(MetricInfo.F1(1));
+        f1.Add(Tensors.From([1L, 1, 0, 0, 1, 1], 6, 1), Tensors.From([1L, 0, 0, 1, 1, 0], 6, 1), Tensors.From([true, true, true, true, true, false], 6, 1));
+        Assert.Equal(2 * 2 / 6.0, f1.Value, 1e-12);
+        var never = Metric.Create(MetricInfo.F1(2));
+        never.Add(Tensors.From([1L]), Tensors.From([0L]), Tensors.From([true]));
+        Assert.Equal(0, never.Value);
+
+        // Of the four pairs of a wanted and another, three are in order; the tie counts a half.
+        var auc = Metric.Create(MetricInfo.AreaUnderCurve(1));
+        Assert.True(auc.IsOfOutputs);
+        Tensor Logits(params float[] scores) => torch.stack([torch.zeros([scores.Length, 1]), Tensors.From(scores, scores.Length, 1)], 2);
+        auc.Add(Logits(0.1f, 0.4f), Tensors.From([0L, 0], 2, 1), Tensors.From([true, true], 2, 1));
+        auc.Add(Logits(0.35f, 0.8f, 9), Tensors.From([1L, 1, 0], 3, 1), Tensors.From([true, true, false], 3, 1));
+        Assert.Equal((4, 0.75), (auc.Count, auc.Value));
+        auc.Add(Logits(0.8f), Tensors.From([0L], 1, 1), Tensors.From([true], 1, 1));
+        Assert.Equal((1 + 0 + 0 + 1 + 1 + 0.5) / 6, auc.Value, 1e-12);
     }
 
     [Fact]

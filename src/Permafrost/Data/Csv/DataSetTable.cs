@@ -15,7 +15,7 @@ internal static class DataSetTable
 
     /// <summary>The rows of a file, each with the line that it begins on.</summary>
     /// <param name="path">The file.</param>
-    /// <param name="delimiter">Between fields; those in quotes may hold it, quotes doubled, and line ends.</param>
+    /// <param name="delimiter">Between fields; where it is no tab, those in quotes may hold it, quotes doubled, and line ends.</param>
     /// <param name="encoding">Of its text; null for UTF-8.</param>
     /// <exception cref="PermafrostException">It cannot be read, or is no table.</exception>
     public static IEnumerable<(string Where, string[] Fields)> Rows(string path, char delimiter = ',', Encoding? encoding = null)
@@ -23,7 +23,8 @@ internal static class DataSetTable
         using var reader = Guarded(path, () =>
         {
             Stream stream = Gzip.Unpacked(File.OpenRead(path));
-            return Sep.New(delimiter).Reader(with => with with { HasHeader = false, Unescape = true, DisableColCountCheck = true })
+            bool quotes = delimiter != '\t';
+            return Sep.New(delimiter).Reader(with => with with { HasHeader = false, Unescape = quotes, DisableQuotesParsing = !quotes, DisableColCountCheck = true })
                 .From(new StreamReader(stream, encoding ?? new UTF8Encoding(false, throwOnInvalidBytes: true)));
         });
         bool any = false;

@@ -34,6 +34,13 @@ public sealed record MetricInfo(string Name, string Measure, bool HigherIsBetter
     /// <summary>Share of the targets' variance that is explained: 1 at best, 0 for always answering their mean.</summary>
     public static MetricInfo R2 { get; } = new("r2", "r2", HigherIsBetter: true);
 
+    /// <summary>Whether a metric of that name in a file is a share from 0 to 1, which is shown in percent.</summary>
+    public static bool IsShare(string name) =>
+        name.Contains("accuracy", StringComparison.Ordinal) || name.Contains("exact_match", StringComparison.Ordinal) || name is "f1" or "auc";
+
+    /// <summary>Whether a metric of that name in a file is an error, of which less is better.</summary>
+    public static bool IsError(string name) => name.EndsWith("rmse", StringComparison.Ordinal) || name.EndsWith("mae", StringComparison.Ordinal);
+
     /// <summary>Whether a value is better than another; false where they are equal or one of them is NaN.</summary>
     public bool IsBetter(double value, double than) => HigherIsBetter ? value > than : value < than;
 }
