@@ -1,5 +1,4 @@
 using System.Globalization;
-using Permafrost.Data;
 using Permafrost.Data.Csv;
 using Permafrost.Kernels;
 

@@ -1,5 +1,4 @@
 using System.Globalization;
-using Permafrost.Data;
 using Permafrost.Tasks.Metrics;
 
 namespace Permafrost.Tasks;

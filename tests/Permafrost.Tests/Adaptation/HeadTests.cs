@@ -285,7 +285,7 @@ public sealed class HeadTests : IDisposable
     [InlineData("token_classes", "0")]
     [InlineData("metrics", "[{}]")]
     [InlineData("metrics", "[null]")]
-    [InlineData("metrics", """[{"name": "f1", "measure": "f1", "higher_is_better": true}]""")]
+    [InlineData("metrics", """[{"name": "g7", "measure": "g7", "higher_is_better": true}]""")]
     public void A_configuration_that_makes_no_sense_is_refused(string key, string value)
     {
         string path = Write(new TaskSpec(new PixelInput(3, 8, 12, 4), new ClassOutput(2)));

@@ -103,3 +103,59 @@ public class JsonValuesContract : TimeSeriesContract
     protected override void WriteInputs(string path, IDataset examples) => File.WriteAllLines(path, Numbers(examples).Select(number =>
         $$"""{"values": [{{string.Join(", ", Rounded(Decoded(examples.Get([number]))).Chunk(2).Select(step => $"[{Joined(step)}]"))}}]}"""));
 }
+
+/// <summary>Pictures of IDX files keep every task's promises.</summary>
+public class IdxContract : OwnDataContract
+{
+    private const int Side = 8;
+
+    protected internal override string Name => "idx";
+
+    protected override string MakeData()
+    {
+        Pictures("train-images-idx3-ubyte", 0, Rows);
+        Write("train-labels-idx1-ubyte", [0, 0, 8, 1, 0, 0, 0, Rows, .. Enumerable.Range(0, Rows).Select(i => (byte)(i * i % 3))]);
+        return Folder["train-images-idx3-ubyte"];
+    }
+
+    // The pixels behind the tokens of patches.
+    protected override void WriteInputs(string path, IDataset examples)
+    {
+        float Fact(string key) => float.Parse(Spec.Preprocessing[key], CultureInfo.InvariantCulture);
+        (float mean, float deviation, int patch) = (Fact("means"), Fact("deviations"), (int)Fact("patch"));
+        var bytes = new List<byte> { 0, 0, 8, 3, 0, 0, 0, (byte)examples.Count!.Value, 0, 0, 0, Side, 0, 0, 0, Side };
+        foreach (long number in Numbers(examples))
+        {
+            float[] tokens = examples.Get([number]).Inputs.ToArray<float>();
+            for (int y = 0; y < Side; y++)
+                for (int x = 0; x < Side; x++)
+                    bytes.Add((byte)Math.Round(255 * (mean + deviation * tokens[(y / patch * (Side / patch) + x / patch) * patch * patch + y % patch * patch + x % patch])));
+        }
+        File.WriteAllBytes(path, [.. bytes]);
+    }
+
+    private void Pictures(string name, int seed, int count)
+    {
+        var random = new CounterRandom("pictures", seed, 0);
+        Write(name, [0, 0, 8, 3, 0, 0, 0, (byte)count, 0, 0, 0, Side, 0, 0, 0, Side, .. Enumerable.Range(0, count * Side * Side).Select(_ => (byte)random.Next(256))]);
+    }
+
+    private void Write(string name, byte[] bytes)
+    {
+        Folder.Write(name, "");
+        File.WriteAllBytes(Folder[name], bytes);
+    }
+}
+
+/// <summary>Sequences of FASTA files keep every task's promises.</summary>
+public class FastaContract : OwnDataContract
+{
+    private const string Letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ*-";
+
+    protected internal override string Name => "fasta";
+
+    protected override string MakeData() => Write(
+        "own.fasta", i => $">p{i} of nobody {Label(i)}\n{string.Concat(Numbers(i, 6 + i % 9).Select(number => Letters[(int)(13 + 12 * number)]))}\n{(i % 2 == 0 ? "acdc" : "GG")}");
+
+    protected override string Line(Batch example) => string.Concat(example.Inputs.ToArray<long>().Select(id => Letters[(int)id - 1]));
+}

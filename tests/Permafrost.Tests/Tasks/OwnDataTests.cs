@@ -76,6 +76,30 @@ public sealed class OwnDataTests : IDisposable
         Assert.Contains(said, Refusal.Of(where, () => new JsonlTask().Load(new TaskOptions(path) { TestFraction = 0, ValidationFraction = 0 })), StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData(">a x\nAC\n>a y\nAC\n", "own.fasta:3", "the name a is there twice")]
+    [InlineData(">a x\n>b y\nAC\n", "own.fasta:1", "has no letters")]
+    [InlineData("AC\n>b y\nAC\n", "own.fasta:1", "before the first heading")]
+    [InlineData(">a x\nA7C\n>b y\nAC\n", "own.fasta:1", "'7' at 2")]
+    [InlineData(">a\nAC\n>b y\nAC\n", "own.fasta:1", "no label behind the name")]
+    [InlineData("> \nAC\n", "own.fasta:1", "no name")]
+    public void Sequences_that_cannot_be_are_refused(string content, string where, string said)
+    {
+        string path = folder.Write("own.fasta", content);
+        Assert.Contains(said, Refusal.Of(where, () => new FastaTask().Load(new TaskOptions(path))), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Labels_of_sequences_may_be_in_a_file_of_their_own()
+    {
+        string path = folder.Write("own.fa", ">a\nAC\n>b\nGT\n"), labels = folder.Write("labels.tsv", "a\tx\nb\ty\n"), half = folder.Write("half.tsv", "a\tx\n");
+        TaskOptions With(string file) => new(path, Settings: new Dictionary<string, string> { ["labels"] = file }) { LongestInput = () => 1 };
+        using TaskData data = new FastaTask().Load(With(labels));
+        Assert.Equal(new IdInput(29, 1), data.Spec.Input);
+        Assert.Contains("2 of 2 sequences have more than 1 letters", data.Notes[^1], StringComparison.Ordinal);
+        Assert.Contains("has no label for it", Refusal.Of("own.fa:3", () => new FastaTask().Load(With(half))), StringComparison.Ordinal);
+    }
+
     [Fact]
     public void Other_keys_can_be_named_and_labels_may_be_unknown()
     {
