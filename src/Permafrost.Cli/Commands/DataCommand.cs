@@ -4,6 +4,7 @@ using Permafrost.Cli.Terminal;
 using Permafrost.Data;
 using Permafrost.Formats;
 using Permafrost.Formats.Hub;
+using Permafrost.Formats.Web;
 using Spectre.Console;
 
 namespace Permafrost.Cli.Commands;
@@ -43,7 +44,7 @@ internal static class DataCommand
 
     private static string Folder(string name, string? given, string revision) => Known(name) is { } set ? DataHome.Find(set.Name, given) : HubCache.Find(name, revision)
         ?? throw new UsageException(
-            $"'{name}' is no data set (there are {DataSets}) and not in the Hugging Face cache ({HubCache.Folder}); `permafrost data fetch {name}` fetches a backbone of that name");
+            $"'{name}' is no data set (there are {DataSets}) and not in the Hugging Face cache ({HubCache.Folder}); `permafrost data fetch {name}` looks at Hugging Face");
 
     private static int List(bool json)
     {
@@ -78,10 +79,16 @@ internal static class DataCommand
     private static async Task<int> Fetch(string name, string? mirror, string revision, CancellationToken cancellation)
     {
         PublishedDataSet? set = Known(name);
-        if (set is null && mirror is not null) throw new UsageException($"--from is for data sets ({DataSets}), and '{name}' is none; a server of backbones is named by HF_ENDPOINT");
-        string folder = set is null ? await DownloadLines.ShowAsync(progress => HubDownload.FetchAsync(name, revision, progress, cancellation)) : Path.Combine(DataHome.Home, "data", set.Name);
-        if (set is not null) await DownloadLines.ShowAsync(async progress => { await set.FetchAsync(folder, mirror, progress, cancellation); return 0; });
-        Output.Line(folder);
+        if (set is null && mirror is not null) throw new UsageException($"--from is for data sets ({DataSets}), and '{name}' is none; backbones come from HF_ENDPOINT");
+        Output.Line(await DownloadLines.ShowAsync(progress =>
+            set is null ? HubDownload.FetchAsync(name, revision, progress, cancellation) : FetchSet(set, mirror, progress, cancellation)));
         return 0;
+    }
+
+    private static async Task<string> FetchSet(PublishedDataSet set, string? mirror, IProgress<DownloadProgress> progress, CancellationToken cancellation)
+    {
+        string folder = Path.Combine(DataHome.Home, "data", set.Name);
+        await set.FetchAsync(folder, mirror, progress, cancellation);
+        return folder;
     }
 }

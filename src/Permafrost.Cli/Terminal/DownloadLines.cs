@@ -19,7 +19,9 @@ internal sealed class DownloadLines : IProgress<DownloadProgress>
     /// <summary>Calls a function that downloads, and shows its progress.</summary>
     public static Task<T> ShowAsync<T>(Func<IProgress<DownloadProgress>, Task<T>> download) => !Output.Watched ? download(new DownloadLines(null))
         : Output.Error.Progress().AutoClear(false).HideCompleted(false)
-            .Columns(new TaskDescriptionColumn { Alignment = Justify.Left }, new ProgressBarColumn { Width = 16 }, new DownloadedColumn(), new TransferSpeedColumn(), new RemainingTimeColumn())
+            .Columns(
+                new TaskDescriptionColumn { Alignment = Justify.Left }, new ProgressBarColumn { Width = 16 },
+                new DownloadedColumn(), new TransferSpeedColumn(), new RemainingTimeColumn())
             .StartAsync(context => download(new DownloadLines(context)));
 
     public void Report(DownloadProgress value)

@@ -67,9 +67,10 @@ public sealed record PublishedDataSet(string Name, string Summary, string Addres
         try
         {
             // A server may send anything; reading stops a little beyond the published length.
-            var download = new FileDownload(web, new Uri(address)) { MostBytes = file.Bytes * 5 / 4, Progress = (bytes, total) => progress?.Report(new DownloadProgress(address, bytes, total)) };
-            progress?.Report(new DownloadProgress(address, 0, null));
-            using (var stream = new FileStream(temporary, FileMode.Create, FileAccess.Write, FileShare.None, 0)) await download.WriteAsync(stream, cancellation).ConfigureAwait(false);
+            var download = new FileDownload(web, new Uri(address)) { MostBytes = file.Bytes * 5 / 4, Progress = Tell };
+            Tell(0, null);
+            using (var stream = new FileStream(temporary, FileMode.Create, FileAccess.Write, FileShare.None, 0))
+                await download.WriteAsync(stream, cancellation).ConfigureAwait(false);
             if (Verdict(temporary, file) != "ok")
                 throw new PermafrostException($"{address} is not the published file (its content has another SHA-256); nothing was kept; try another address with `from`");
             File.Move(temporary, target, overwrite: true);
@@ -82,6 +83,8 @@ public sealed record PublishedDataSet(string Name, string Summary, string Addres
         {
             File.Delete(temporary);
         }
+
+        void Tell(long bytes, long? total) => progress?.Report(new DownloadProgress(address, bytes, total));
     }
 
     // The file that a task would read: that of the published name goes before the one that says it is unpacked. What it really is, its content says.

@@ -66,7 +66,8 @@ public static partial class HubCache
     internal static bool IsName(string text) => text.Split('/') is { Length: 1 or 2 } parts && Array.TrueForAll(parts, IsNamePart);
 
     /// <summary>Whether a text can be a revision: a branch, a tag or a commit, which may have slashes, as in <c>refs/pr/1</c>.</summary>
-    internal static bool IsRevision(string text) => text.Length is > 0 and <= 200 && Array.TrueForAll(text.Split('/'), part => RevisionPart().IsMatch(part) && part is not ("." or ".."));
+    internal static bool IsRevision(string text) =>
+        text.Length is > 0 and <= 200 && Array.TrueForAll(text.Split('/'), part => RevisionPart().IsMatch(part) && part is not ("." or ".."));
 
     /// <summary>The folder of a model in the cache, which need not be there.</summary>
     internal static string FolderOf(string name) => Path.Combine(Folder, FolderName(name));

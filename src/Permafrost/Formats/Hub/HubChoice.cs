@@ -29,14 +29,15 @@ internal static class HubChoice
     /// <summary>The file of weights, or of shards' names, that goes before others: safetensors, else PyTorch's.</summary>
     /// <exception cref="PermafrostException">There is none.</exception>
     public static string Weight(string name, IReadOnlyList<string> files) => Array.Find(Weights, files.Contains)
-        ?? throw new PermafrostException($"{name} has no weights that can be read: neither {string.Join(" nor ", Weights.Where(file => !file.EndsWith("json", StringComparison.Ordinal)))}");
+        ?? throw new PermafrostException($"{name} has no weights that can be read: neither model.safetensors nor pytorch_model.bin, whole or in shards");
 
     /// <summary>The shards that an index names.</summary>
     /// <exception cref="PermafrostException">The index is none, or names files that the model does not have.</exception>
     public static IReadOnlyList<string> Shards(string name, string index, IReadOnlyList<string> files)
     {
         string[] shards = [.. ShardIndex.Read(index).Select(pair => pair.File).Distinct().Order(StringComparer.Ordinal)];
-        return Array.Find(shards, shard => !files.Contains(shard)) is { } missing ? throw new PermafrostException($"{name} has no file '{missing}', which its index of shards names") : shards;
+        if (Array.Find(shards, shard => !files.Contains(shard)) is { } missing) throw new PermafrostException($"{name} has no file '{missing}', which its index of shards names");
+        return shards;
     }
 
     // vocab.json, vocab.txt, spiece.model, tokenizer.model and their like; a name with a folder is another thing's.

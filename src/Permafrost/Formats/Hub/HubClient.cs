@@ -18,8 +18,8 @@ internal sealed record HubModel(string Commit, IReadOnlyList<string> Files);
 internal sealed record HubFile(string Name, string Etag, long Bytes, Uri Address);
 
 /// <summary>
-/// Asks Hugging Face's server, or one like it, about models: <c>GET api/models/NAME/revision/REV</c> gives commit and files, <c>HEAD NAME/resolve/COMMIT/FILE</c> a file's length and
-/// checksum, from <c>X-Linked-Size</c> and <c>X-Linked-Etag</c> where it lies on another host, else from <c>Content-Length</c> and <c>ETag</c>.
+/// Asks Hugging Face's server, or one like it, about models: <c>GET api/models/NAME/revision/REV</c> gives commit and files, <c>HEAD NAME/resolve/COMMIT/FILE</c> a file's length
+/// and checksum, from <c>X-Linked-Size</c> and <c>X-Linked-Etag</c> where it lies on another host, else from <c>Content-Length</c> and <c>ETag</c>.
 /// </summary>
 internal sealed partial class HubClient(HubSettings settings) : IDisposable
 {

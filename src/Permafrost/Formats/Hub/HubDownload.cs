@@ -3,12 +3,14 @@ using Permafrost.Formats.Web;
 namespace Permafrost.Formats.Hub;
 
 /// <summary>
-/// Fetches models from Hugging Face into its cache, in its client's own layout, so that Python finds them too. A model appears there once all of it is here and checked; what breaks
-/// off stays as <c>blobs/ETAG.incomplete</c> and goes on from there. Several processes, Python's among them, wait for each other, file by file.
+/// Fetches models from Hugging Face into its cache, in its client's own layout, so that Python finds them too. A model appears there once all of it is here and checked; what
+/// breaks off stays as <c>blobs/ETAG.incomplete</c> and goes on from there. Several processes, Python's among them, wait for each other, file by file.
 /// </summary>
 public sealed class HubDownload
 {
     private static readonly TimeSpan Glance = TimeSpan.FromSeconds(0.1);
+
+    private static readonly Lock Linking = new();
 
     private readonly HubClient client;
     private readonly string name;
@@ -93,9 +95,13 @@ public sealed class HubDownload
         if (weight.EndsWith(".json", StringComparison.Ordinal))
             foreach (string shard in HubChoice.Shards(name, Blob(weights), model.Files)) here.Insert(0, await BringAsync(model, shard, cancellation).ConfigureAwait(false));
         string snapshot = Path.Combine(folder, "snapshots", model.Commit);
-        Directory.CreateDirectory(snapshot);
-        foreach (HubFile file in here) Link(snapshot, file);
-        if (revision != model.Commit) Point(model.Commit);
+        // Temporary names are those of a process, which may fetch the same model twice at once.
+        lock (Linking)
+        {
+            Directory.CreateDirectory(snapshot);
+            foreach (HubFile file in here) Link(snapshot, file);
+            if (revision != model.Commit) Point(model.Commit);
+        }
         return snapshot;
     }
 
@@ -136,7 +142,7 @@ public sealed class HubDownload
         if (!HubBlob.Matches(partial, file.Etag))
         {
             File.Delete(partial);
-            throw new PermafrostException($"{file.Address} is not the file that the server announced (its content has another checksum than {file.Etag}); nothing of it was kept; try again");
+            throw new PermafrostException($"{file.Address} is not the file that the server announced (its checksum is not {file.Etag}); nothing of it was kept; try again");
         }
         File.Move(partial, Blob(file), overwrite: true);
     }
@@ -144,9 +150,11 @@ public sealed class HubDownload
     private async Task DownloadAsync(HubFile file, string partial, CancellationToken cancellation)
     {
         using var target = new FileStream(partial, FileMode.OpenOrCreate, FileAccess.Write, FileShare.Read, 0);
-        var download = new FileDownload(client.Web, file.Address) { Bytes = file.Bytes, Progress = (bytes, total) => progress?.Report(new DownloadProgress(file.Name, bytes, total)) };
-        progress?.Report(new DownloadProgress(file.Name, target.Length, file.Bytes));
+        var download = new FileDownload(client.Web, file.Address) { Bytes = file.Bytes, Progress = (bytes, _) => Tell(bytes) };
+        Tell(target.Length);
         await download.WriteAsync(target, cancellation).ConfigureAwait(false);
+
+        void Tell(long bytes) => progress?.Report(new DownloadProgress(file.Name, bytes, file.Bytes));
     }
 
     private async Task<FileStream> LockAsync(HubFile file, CancellationToken cancellation)

@@ -1,6 +1,8 @@
 namespace Permafrost.Formats.PyTorchPickle;
 
-/// <summary>What the names in a checkpoint's pickle stand for: the few functions of PyTorch that make tensors, understood here, never called (torch/_utils.py, torch/serialization.py).</summary>
+/// <summary>
+/// What the names in a checkpoint's pickle stand for: the few functions of PyTorch that make tensors, understood here, never called (torch/_utils.py, torch/serialization.py).
+/// </summary>
 internal static class PickleCalls
 {
     private const int MostDimensions = 16;
@@ -34,7 +36,7 @@ internal static class PickleCalls
         bool known = Functions.Contains(name) || Storages.ContainsKey(name) || IsElementType(name);
         return known ? new PickleName(name)
             : throw new PermafrostException(
-                $"{path} asks for {shown}, which is no tensor and could run code, so the file is not read; save the tensors alone, with torch.save(model.state_dict(), ...) or as safetensors");
+                $"{path} asks for {shown}, which is no tensor and could run code, so it is not read; save the tensors alone: torch.save(model.state_dict(), ...), or safetensors");
     }
 
     /// <summary>The storage that a persistent id means: <c>('storage', type, key, device, count)</c>.</summary>
@@ -43,7 +45,7 @@ internal static class PickleCalls
     {
         if (id is not PickleTuple { Items: ["storage", PickleName { Name: var name }, string key, _, long count, ..] } || count < 0)
             throw Malformed(path, "a storage is described otherwise than torch.save does");
-        if (!Storages.TryGetValue(name, out string? type)) throw Malformed(path, $"a storage has the type {name}, which cannot be read; convert it to float32, float16 or bfloat16");
+        if (!Storages.TryGetValue(name, out string? type)) throw Malformed(path, $"a storage has the type {name}, which cannot be read; convert it to float32");
         return new PickleStorage(type, key, count);
     }
 
@@ -98,7 +100,8 @@ internal static class PickleCalls
 
     // torch.float32 and its like are values, in checkpoints that also hold a configuration.
     private static bool IsElementType(string name) =>
-        name is "torch.float32" or "torch.float16" or "torch.bfloat16" or "torch.float64" or "torch.int64" or "torch.int32" or "torch.int16" or "torch.int8" or "torch.uint8" or "torch.bool";
+        name is "torch.float32" or "torch.float16" or "torch.bfloat16" or "torch.float64"
+            or "torch.int64" or "torch.int32" or "torch.int16" or "torch.int8" or "torch.uint8" or "torch.bool";
 
     private static PermafrostException Malformed(string path, string what) => new($"{path}: its pickle cannot be read: {what}");
 }

@@ -33,8 +33,9 @@ internal sealed record PyTorchEntry(string Name, string Type, long[] Shape, long
 }
 
 /// <summary>
-/// The tensors of a file that <c>torch.save</c> wrote since PyTorch 1.6: a zip file whose <c>data.pkl</c> says which tensors there are, and whose records <c>data/KEY</c> hold their
-/// bytes. Memory-mapped, treated as hostile, and never executed. A dictionary of tensors, or one that holds such a dictionary as <c>state_dict</c>; what is no tensor is left out.
+/// The tensors of a file that <c>torch.save</c> wrote since PyTorch 1.6: a zip file whose <c>data.pkl</c> says which tensors there are, and whose records <c>data/KEY</c> hold
+/// their bytes. Memory-mapped, treated as hostile, and never executed. A dictionary of tensors, or one that holds such a dictionary as <c>state_dict</c>; what is no tensor is left
+/// out.
 /// </summary>
 internal sealed class PyTorchFile : IDisposable
 {
@@ -172,7 +173,7 @@ internal sealed class PyTorchFile : IDisposable
         long size = SafetensorsEntry.Bits[storage.Type] / 8;
         // In this order nothing overflows: the record lies in the file, and the tensor in the storage.
         if (storage.Count > record.Bytes / size)
-            throw Malformed($"the storage '{storage.Key}' of the tensor '{name}' has {storage.Count:N0} elements, but its record only {record.Bytes:N0} bytes: the file is truncated");
+            throw Malformed($"the tensor '{name}' needs a storage of {storage.Count:N0} elements, but its record has {record.Bytes:N0} bytes: the file is truncated");
         bool empty = tensor.Shape.Contains(0);
         long span = empty ? 0 : 1 + tensor.Shape.Zip(tensor.Strides, (length, stride) => (length - 1) * stride).Sum();
         long offset = Math.Min(tensor.Offset, storage.Count);

@@ -10,8 +10,8 @@ namespace Permafrost.Formats.PyTorchPickle;
 internal sealed record StoredRecord(string Name, long At, long Bytes);
 
 /// <summary>
-/// The records of a zip file that are stored, not compressed, as <c>torch.save</c> writes them (PKWARE's APPNOTE.TXT 6.3.10, with ZIP64). Nothing is unpacked, so nothing can swell;
-/// records that are compressed, encrypted, overlapping, outside the file or named twice are refused.
+/// The records of a zip file that are stored, not compressed, as <c>torch.save</c> writes them (PKWARE's APPNOTE.TXT 6.3.10, with ZIP64). Nothing is unpacked, so nothing can
+/// swell; records that are compressed, encrypted, overlapping, outside the file or named twice are refused.
 /// </summary>
 internal static class StoredZip
 {
@@ -90,7 +90,7 @@ internal static class StoredZip
     private static void Take(ref ReadOnlySpan<byte> fields, ref long value)
     {
         if (value != uint.MaxValue || fields.Length < 8) return;
-        value = BinaryPrimitives.ReadInt64LittleEndian(fields);
+        value = I64(fields, 0);
         fields = fields[8..];
     }
 
@@ -105,10 +105,10 @@ internal static class StoredZip
             (long at, long bytes, long count) = (U32(end, 16), U32(end, 12), U16(end, 10));
             long place = file.Length - tail + i;
             if (place < LocatorBytes || U32(file.Span(place - LocatorBytes, LocatorBytes), 0) != Zip64Locator) return (at, bytes, count);
-            long wide = BinaryPrimitives.ReadInt64LittleEndian(file.Span(place - LocatorBytes + 8, 8));
+            long wide = I64(file.Span(place - LocatorBytes, LocatorBytes), 8);
             if (wide < 0 || wide > place - Zip64EndBytes || U32(file.Span(wide, 4), 0) != Zip64End) throw Malformed(file, "its 64-bit end is not where it says");
             ReadOnlySpan<byte> fields = file.Span(wide, Zip64EndBytes);
-            return (BinaryPrimitives.ReadInt64LittleEndian(fields[48..]), BinaryPrimitives.ReadInt64LittleEndian(fields[40..]), BinaryPrimitives.ReadInt64LittleEndian(fields[32..]));
+            return (I64(fields, 48), I64(fields, 40), I64(fields, 32));
         }
         throw Malformed(file, "its list of records is missing: the file is truncated");
     }
@@ -124,6 +124,8 @@ internal static class StoredZip
     private static ushort U16(ReadOnlySpan<byte> bytes, int at) => BinaryPrimitives.ReadUInt16LittleEndian(bytes[at..]);
 
     private static uint U32(ReadOnlySpan<byte> bytes, int at) => BinaryPrimitives.ReadUInt32LittleEndian(bytes[at..]);
+
+    private static long I64(ReadOnlySpan<byte> bytes, int at) => BinaryPrimitives.ReadInt64LittleEndian(bytes[at..]);
 
     private static PermafrostException Malformed(MappedFile file, string what) => new($"{file.Path} is not a valid PyTorch file: {what}");
 }

@@ -19,7 +19,8 @@ public sealed class SafetensorsFolder : IWeightFolder
             string index = System.IO.Path.Combine(folder, Index);
             if (File.Exists(System.IO.Path.Combine(folder, Single))) Add(Single, null);
             else if (File.Exists(index)) AddShards(index);
-            else throw new PermafrostException($"{folder} has no {Single}, no pytorch_model.bin, neither in shards, and no model.onnx; `save_pretrained(..., safe_serialization=True)` writes the first");
+            else
+                throw new PermafrostException($"{folder} has no {Single}, no pytorch_model.bin and no model.onnx; `save_pretrained` writes the first");
         }
         catch
         {

@@ -89,7 +89,8 @@ internal sealed class FileDownload(WebSource web, Uri address)
             silence.CancelAfter(web.Patience.Silence);
             int count = await WebSource.TryAsync(() => source.ReadAsync(piece, silence.Token).AsTask(), silence).ConfigureAwait(false);
             if (count == 0) break;
-            if (target.Position + count > most) throw new WebFailure(FormattableString.Invariant($"the server sends more than the {most:N0} bytes that make the file"), transient: false);
+            if (target.Position + count > most)
+                throw new WebFailure(FormattableString.Invariant($"the server sends more than the {most:N0} bytes that make the file"), transient: false);
             target.Write(piece, 0, count);
             Progress?.Invoke(target.Position, Bytes ?? announced);
         }

@@ -37,7 +37,7 @@ internal sealed class WebSource : IDisposable
     public WebSource(WebPatience patience, string? token = null, Uri? tokenHost = null)
     {
         (Patience, this.token, this.tokenHost) = (patience, token, tokenHost);
-        var handler = new SocketsHttpHandler { AllowAutoRedirect = false, UseCookies = false, AutomaticDecompression = DecompressionMethods.None, ConnectTimeout = patience.Silence };
+        var handler = new SocketsHttpHandler { AllowAutoRedirect = false, UseCookies = false, ConnectTimeout = patience.Silence };
         client = new HttpClient(handler) { Timeout = Timeout.InfiniteTimeSpan };
         client.DefaultRequestHeaders.UserAgent.Add(new ProductInfoHeaderValue("permafrost", typeof(WebSource).Assembly.GetName().Version?.ToString(3) ?? "0"));
         Pipeline = new ResiliencePipelineBuilder().AddRetry(new RetryStrategyOptions
@@ -47,7 +47,8 @@ internal sealed class WebSource : IDisposable
             Delay = patience.Delay,
             BackoffType = DelayBackoffType.Exponential,
             UseJitter = true,
-            DelayGenerator = arguments => ValueTask.FromResult((arguments.Outcome.Exception as WebFailure)?.Wait is { } wait ? wait < LongestWait ? wait : LongestWait : (TimeSpan?)null),
+            DelayGenerator = arguments => ValueTask.FromResult(
+                arguments.Outcome.Exception is WebFailure { Wait: { } wait } ? TimeSpan.FromTicks(Math.Min(wait.Ticks, LongestWait.Ticks)) : (TimeSpan?)null),
         }).Build();
     }
 
@@ -70,9 +71,9 @@ internal sealed class WebSource : IDisposable
         for (int count = 0; count <= MostRedirects; count++)
         {
             silence.CancelAfter(Patience.Silence);
-            HttpResponseMessage response = await TryAsync(() => client.SendAsync(Request(method, at, from), HttpCompletionOption.ResponseHeadersRead, silence.Token), silence).ConfigureAwait(false);
-            if (response.StatusCode is not (HttpStatusCode.Moved or HttpStatusCode.Found or HttpStatusCode.SeeOther or HttpStatusCode.TemporaryRedirect or HttpStatusCode.PermanentRedirect)
-                || response.Headers.Location is not { } location)
+            HttpRequestMessage request = Request(method, at, from);
+            HttpResponseMessage response = await TryAsync(() => client.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, silence.Token), silence).ConfigureAwait(false);
+            if ((int)response.StatusCode is not (301 or 302 or 303 or 307 or 308) || response.Headers.Location is not { } location)
             {
                 Check(response);
                 return response;
@@ -129,10 +130,8 @@ internal sealed class WebSource : IDisposable
             int status = (int)response.StatusCode;
             bool transient = status is 408 or 429 or >= 500;
             string? code = response.Headers.TryGetValues("X-Error-Code", out IEnumerable<string>? values) ? values.First() : null;
-            throw new WebFailure(string.Create(CultureInfo.InvariantCulture, $"the server answers {status} {response.ReasonPhrase}").Trim(), transient, response.StatusCode, response.Headers.RetryAfter?.Delta)
-            {
-                Code = code,
-            };
+            string said = string.Create(CultureInfo.InvariantCulture, $"the server answers {status} {response.ReasonPhrase}").Trim();
+            throw new WebFailure(said, transient, response.StatusCode, response.Headers.RetryAfter?.Delta) { Code = code };
         }
     }
 }
