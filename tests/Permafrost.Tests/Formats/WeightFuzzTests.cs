@@ -2,7 +2,6 @@ using System.Diagnostics;
 using Permafrost.Formats.PyTorchPickle;
 using Permafrost.Formats.Safetensors;
 using Permafrost.Kernels;
-using Permafrost.Tests.Formats.PyTorchPickle;
 
 namespace Permafrost.Tests.Formats;
 

@@ -2,7 +2,7 @@ using System.Buffers.Binary;
 using System.Text;
 using Permafrost.Kernels;
 
-namespace Permafrost.Tests.Formats.PyTorchPickle;
+namespace Permafrost.Tests.Shared;
 
 /// <summary>A storage of a file.</summary>
 internal sealed record TorchStorage(string Key, string Type, int ElementBytes, byte[] Content)
@@ -32,10 +32,15 @@ internal static class TorchFile
     /// <summary>A contiguous tensor in a storage of its own.</summary>
     public static TorchView View(string name, Tensor tensor, string key)
     {
-        var strides = new long[tensor.shape.Length];
+        return new TorchView(name, new TorchStorage(key, StorageOf(tensor.dtype), tensor.dtype.ElementBytes(), tensor.ToBytes()), 0, tensor.shape, Strides(tensor.shape));
+    }
+
+    private static long[] Strides(long[] shape)
+    {
+        var strides = new long[shape.Length];
         long step = 1;
-        for (int i = strides.Length - 1; i >= 0; step *= tensor.shape[i--]) strides[i] = step;
-        return new TorchView(name, new TorchStorage(key, StorageOf(tensor.dtype), tensor.dtype.ElementBytes(), tensor.ToBytes()), 0, tensor.shape, strides);
+        for (int i = strides.Length - 1; i >= 0; step *= shape[i--]) strides[i] = step;
+        return strides;
     }
 
     /// <summary>A file of a state dict.</summary>
@@ -61,35 +66,48 @@ internal static class TorchFile
     public static byte[] Zip(IEnumerable<(string Name, byte[] Content)> records, bool wide = false)
     {
         var file = new MemoryStream();
+        Zip(file, [.. records.Select(record => (record.Name, (long)record.Content.Length, (Action<Stream>)(stream => stream.Write(record.Content))))], wide);
+        return file.ToArray();
+    }
+
+    /// <summary>The same, piece by piece.</summary>
+    public static void Zip(Stream file, IReadOnlyList<(string Name, long Bytes, Action<Stream> Write)> records, bool wide)
+    {
         var directory = new MemoryStream();
-        int count = 0;
-        foreach ((string name, byte[] content) in records)
+        foreach ((string name, long length, Action<Stream> write) in records)
         {
             byte[] label = Encoding.UTF8.GetBytes(name);
             long header = file.Position;
             int before = 30 + label.Length + 4, padding = (int)((Alignment - (header + before) % Alignment) % Alignment);
-            file.Write(Fields(0x04034b50u, (ushort)20, (ushort)0, (ushort)0, 0u, 0u, (uint)content.Length, (uint)content.Length, (ushort)label.Length, (ushort)(4 + padding)));
+            (uint size, uint at) = wide ? (uint.MaxValue, uint.MaxValue) : ((uint)length, (uint)header);
+            file.Write(Fields(0x04034b50u, (ushort)20, (ushort)0, (ushort)0, 0u, 0u, size, size, (ushort)label.Length, (ushort)(4 + padding)));
             file.Write(label);
             file.Write(Fields((ushort)0x4246, (ushort)padding));
             file.Write(new byte[padding]);
-            file.Write(content);
-            (uint size, uint at) = wide ? (uint.MaxValue, uint.MaxValue) : ((uint)content.Length, (uint)header);
-            byte[] extra = wide ? Fields((ushort)1, (ushort)24, (long)content.Length, (long)content.Length, header) : [];
+            write(file);
+            byte[] extra = wide ? Fields((ushort)1, (ushort)24, length, length, header) : [];
             directory.Write(Fields(0x02014b50u, (ushort)20, (ushort)20, (ushort)0, (ushort)0, 0u, 0u, size, size, (ushort)label.Length, (ushort)extra.Length, (ushort)0, (ushort)0, (ushort)0, 0u, at));
             directory.Write(label);
             directory.Write(extra);
-            count++;
         }
-        (long start, long bytes) = (file.Position, directory.Length);
+        (long start, long bytes, long count) = (file.Position, directory.Length, records.Count);
         file.Write(directory.ToArray());
         if (wide)
         {
             long end = file.Position;
-            file.Write(Fields(0x06064b50u, 44L, (ushort)45, (ushort)45, 0u, 0u, (long)count, (long)count, bytes, start));
+            file.Write(Fields(0x06064b50u, 44L, (ushort)45, (ushort)45, 0u, 0u, count, count, bytes, start));
             file.Write(Fields(0x07064b50u, 0u, end, 1u));
         }
         file.Write(Fields(0x06054b50u, (ushort)0, (ushort)0, wide ? ushort.MaxValue : (ushort)count, wide ? ushort.MaxValue : (ushort)count, wide ? uint.MaxValue : (uint)bytes, wide ? uint.MaxValue : (uint)start, (ushort)0));
-        return file.ToArray();
+    }
+
+    /// <summary>Float32 tensors of any size, whose bytes somebody writes.</summary>
+    public static void Write(Stream file, IReadOnlyList<(string Name, long[] Shape)> tensors, Action<Stream, long> fill)
+    {
+        static long Count(long[] shape) => shape.Aggregate(1L, (product, size) => product * size);
+        TorchView[] views = [.. tensors.Select((tensor, i) => new TorchView(tensor.Name, new TorchStorage($"{i}", "FloatStorage", 4, []) { Count = Count(tensor.Shape) }, 0, tensor.Shape, Strides(tensor.Shape)))];
+        byte[] pickle = StateDict(views);
+        Zip(file, [("archive/data.pkl", pickle.Length, stream => stream.Write(pickle)), .. views.Select(view => ($"archive/data/{view.Storage.Key}", 4 * view.Storage.Count, (Action<Stream>)(stream => fill(stream, 4 * view.Storage.Count))))], wide: true);
     }
 
     private static byte[] Fields(params object[] values)
