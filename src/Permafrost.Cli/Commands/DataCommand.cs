@@ -21,28 +21,33 @@ internal static class DataCommand
         command.Add(list);
 
         var name = new Argument<string>("NAME") { Description = "a data set (`permafrost data ls`), or a backbone's name at Hugging Face, such as gpt2 or facebook/bart-base" };
-        var revision = new Option<string>("--revision") { Description = "a backbone's branch, tag or commit", DefaultValueFactory = _ => "main", HelpName = "REV" };
+        var revision = new Option<string?>("--revision") { Description = "a backbone's branch, tag or commit; default: main", HelpName = "REV" };
         var where = new Command("where", "print the folder of a data set, or of a backbone in the Hugging Face cache") { name, revision };
-        where.SetAction(parsed => { Output.Line(Folder(parsed.GetRequiredValue(name), null, parsed.GetRequiredValue(revision))); return 0; });
+        where.SetAction(parsed => { Output.Line(Folder(parsed.GetRequiredValue(name), null, parsed.GetValue(revision))); return 0; });
         command.Add(where);
 
         var folder = new Option<string?>("--data") { Description = "the folder to check; default: where tasks look" };
         var verify = new Command("verify", "compare the files of a data set or a fetched backbone with their published checksums") { name, folder, revision, json };
-        verify.SetAction(parsed => Verify(parsed.GetRequiredValue(name), parsed.GetValue(folder), parsed.GetRequiredValue(revision), parsed.GetValue(json)));
+        verify.SetAction(parsed => Verify(parsed.GetRequiredValue(name), parsed.GetValue(folder), parsed.GetValue(revision), parsed.GetValue(json)));
         command.Add(verify);
 
         var mirror = new Option<string?>("--from") { Description = "another address to fetch a data set from; backbones: HF_ENDPOINT", HelpName = "URL" };
         var fetch = new Command("fetch", "download a data set, or a backbone into the Hugging Face cache, and check it") { name, mirror, revision };
-        fetch.SetAction((parsed, cancellation) => Fetch(parsed.GetRequiredValue(name), parsed.GetValue(mirror), parsed.GetRequiredValue(revision), cancellation));
+        fetch.SetAction((parsed, cancellation) => Fetch(parsed.GetRequiredValue(name), parsed.GetValue(mirror), parsed.GetValue(revision), cancellation));
         command.Add(fetch);
         return command;
     }
 
-    private static PublishedDataSet? Known(string name) => PublishedDataSets.All.FirstOrDefault(set => set.Name == name);
+    private static PublishedDataSet? Known(string name, string? revision = null)
+    {
+        PublishedDataSet? set = PublishedDataSets.All.FirstOrDefault(set => set.Name == name);
+        return set is null || revision is null ? set : throw new UsageException($"--revision is for backbones, and {name} is a data set, of which there is one");
+    }
 
     private static string DataSets => string.Join(", ", PublishedDataSets.All.Select(set => set.Name));
 
-    private static string Folder(string name, string? given, string revision) => Known(name) is { } set ? DataHome.Find(set.Name, given) : HubCache.Find(name, revision)
+    private static string Folder(string name, string? given, string? revision) =>
+        Known(name, revision) is { } set ? DataHome.Find(set.Name, given) : HubCache.Find(name, revision ?? "main")
         ?? throw new UsageException(
             $"'{name}' is no data set (there are {DataSets}) and not in the Hugging Face cache ({HubCache.Folder}); `permafrost data fetch {name}` looks at Hugging Face");
 
@@ -60,7 +65,7 @@ internal static class DataCommand
         return 0;
     }
 
-    private static int Verify(string name, string? given, string revision, bool json)
+    private static int Verify(string name, string? given, string? revision, bool json)
     {
         if (given is not null && Known(name) is null) throw new UsageException($"--data is for data sets ({DataSets}), and '{name}' is none");
         string folder = Folder(name, given, revision);
@@ -76,12 +81,12 @@ internal static class DataCommand
         return 0;
     }
 
-    private static async Task<int> Fetch(string name, string? mirror, string revision, CancellationToken cancellation)
+    private static async Task<int> Fetch(string name, string? mirror, string? revision, CancellationToken cancellation)
     {
-        PublishedDataSet? set = Known(name);
+        PublishedDataSet? set = Known(name, revision);
         if (set is null && mirror is not null) throw new UsageException($"--from is for data sets ({DataSets}), and '{name}' is none; backbones come from HF_ENDPOINT");
         Output.Line(await DownloadLines.ShowAsync(progress =>
-            set is null ? HubDownload.FetchAsync(name, revision, progress, cancellation) : FetchSet(set, mirror, progress, cancellation)));
+            set is null ? HubDownload.FetchAsync(name, revision ?? "main", progress, cancellation) : FetchSet(set, mirror, progress, cancellation)));
         return 0;
     }
 

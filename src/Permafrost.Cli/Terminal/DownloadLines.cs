@@ -29,7 +29,7 @@ internal sealed class DownloadLines : IProgress<DownloadProgress>
         bool isNew = value.File != file;
         file = value.File;
         if (context is not null) Draw(value, isNew);
-        else if (isNew) Say($"fetching {file}{(value.Total is { } total ? $" ({Output.Bytes(total)})" : "")}");
+        else if (isNew) Say($"fetching {file}{(value.Total is >= 1 << 20 and var total ? $" ({Output.Bytes(total)})" : "")}");
         else if (clock.Elapsed >= Pause) Say($"{file}: {Output.Bytes(value.Bytes)}{(value.Total is { } whole ? $" of {Output.Bytes(whole)}" : "")}");
     }
 
