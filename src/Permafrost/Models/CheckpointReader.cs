@@ -10,7 +10,7 @@ namespace Permafrost.Models;
 public sealed class CheckpointReader : IDisposable
 {
     // What the first checkpoints of many families, converted from TensorFlow, call a norm's weight and bias; Hugging Face's library renames them in all of them.
-    private static readonly (string Name, string Old)[] OldNorms = [("LayerNorm.weight", "LayerNorm.gamma"), ("LayerNorm.bias", "LayerNorm.beta")];
+    internal static readonly (string Name, string Old)[] OldNorms = [("LayerNorm.weight", "LayerNorm.gamma"), ("LayerNorm.bias", "LayerNorm.beta")];
 
     private readonly Architecture architecture;
     private readonly string prefix;
