@@ -97,6 +97,19 @@ public static partial class HubCache
         string commit = File.Exists(reference) ? File.ReadAllText(reference).Trim() : revision;
         if (!ShardIndex.IsPlain(commit)) return null;
         string snapshot = Path.Combine(repository, "snapshots", commit);
-        return File.Exists(Path.Combine(snapshot, "config.json")) ? snapshot : null;
+        return IsThere(Path.Combine(snapshot, "config.json")) ? snapshot : null;
+    }
+
+    // To .NET a link is there even where what it leads to is not.
+    private static bool IsThere(string path)
+    {
+        try
+        {
+            return File.Exists(path) && File.ResolveLinkTarget(path, returnFinalTarget: true) is null or { Exists: true };
+        }
+        catch (IOException)
+        {
+            return false;
+        }
     }
 }
