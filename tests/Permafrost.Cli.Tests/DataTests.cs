@@ -188,9 +188,26 @@ public class DataTests
 
     [Theory]
     [InlineData("verify")]
-    [InlineData("fetch")]
     [InlineData("where")]
     public void An_unknown_data_set_is_refused(string verb) => Cli.Run("data", verb, "minst").Refused(2, "minst", "mnist");
+
+    [Fact]
+    public void A_server_that_breaks_off_is_asked_for_the_rest()
+    {
+        using var scratch = new Scratch();
+        string real = MnistFiles.Folder;
+        var asked = new Dictionary<string, int>();
+        using var server = new FileServer(name =>
+        {
+            byte[] content = File.ReadAllBytes(Path.Combine(real, name));
+            lock (asked) if ((asked[name] = asked.GetValueOrDefault(name) + 1) == 1) return FileServer.Raw("200 OK", $"Content-Length: {content.Length}", [content[..(content.Length / 2)]]);
+            int from = content.Length / 2;
+            return FileServer.Raw("206 Partial Content", $"Content-Range: bytes {from}-{content.Length - 1}/{content.Length}\r\nContent-Length: {content.Length - from}", [content[from..]]);
+        });
+        Cli.Run(Home(scratch), "data", "fetch", "mnist", "--from", server.Address).Succeeded();
+        Cli.Run(Home(scratch), "data", "verify", "mnist").Succeeded();
+        Assert.Equal(8, server.Requests.Length);
+    }
 
     [Fact]
     public void Verifying_what_is_not_there_is_refused()

@@ -13,6 +13,8 @@ public partial class DocumentedCommandTests
     {
         ["./test"] = "this very run",
         ["./permafrost quickstart"] = nameof(QuickstartTests.A_body_is_compared_with_its_controls_and_names_words),
+        ["permafrost data fetch gpt2"] = nameof(BackboneFetchTests.A_fetched_backbone_is_where_every_verb_looks),
+        ["permafrost data verify gpt2"] = nameof(BackboneFetchTests.A_fetched_backbone_is_where_every_verb_looks),
         ["./permafrost data fetch mnist"] = nameof(DataTests.Fetch_keeps_what_a_good_server_sends),
     };
 

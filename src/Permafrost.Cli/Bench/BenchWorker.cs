@@ -55,6 +55,8 @@ internal sealed class BenchWorker : IDisposable
                 using (var weights = FrozenWeights.Load((string)command["backbone"]!, "random"))
                 using (Backbone drawn = weights.CreateBackbone()) BackboneFolder.Save(drawn, weights, (string)command["folder"]!);
                 return new JsonObject { ["ok"] = true };
+            case "open":
+                return Open((string)command["folder"]!, (string?)command["frozen_dtype"]);
             case "answer":
                 return WriteAnswer((string)command["file"]!);
             case "embeddings":
@@ -147,6 +149,16 @@ internal sealed class BenchWorker : IDisposable
             // The peer builds the same model from these.
             ["model"] = sizes,
         };
+    }
+
+    // A checkpoint as it is opened: what it is known by, and, where a type is given, a body that reads every weight.
+    private static JsonObject Open(string folder, string? frozenType)
+    {
+        long start = Stopwatch.GetTimestamp();
+        using var weights = FrozenWeights.Load(folder);
+        using Backbone? body = frozenType is null ? null : weights.CreateBackbone(frozenType: frozenType == "bfloat16" ? ScalarType.BFloat16 : ScalarType.Float32);
+        string sha256 = weights.Sha256;
+        return new JsonObject { ["sha256"] = sha256, ["seconds"] = Stopwatch.GetElapsedTime(start).TotalSeconds, ["peak_bytes"] = ProcessMemory.Peak };
     }
 
     private static (int Vocabulary, JsonObject Sizes) Sizes(Formats.HfConfig source)

@@ -2,6 +2,9 @@ using System.CommandLine;
 using System.Text.Json.Nodes;
 using Permafrost.Cli.Terminal;
 using Permafrost.Data;
+using Permafrost.Formats;
+using Permafrost.Formats.Hub;
+using Permafrost.Formats.Web;
 using Spectre.Console;
 
 namespace Permafrost.Cli.Commands;
@@ -10,33 +13,43 @@ internal static class DataCommand
 {
     public static Command Create()
     {
-        var command = new Command("data", "data sets: which there are, where they are looked for, fetching and checking them");
+        var command = new Command("data", "data sets, and backbones of Hugging Face: which there are, where they are looked for, fetching and checking them");
         Option<bool> json = CommonOptions.Json();
 
-        var list = new Command("ls", "list the data sets and whether they are here") { json };
+        var list = new Command("ls", "list the data sets and whether they are here (backbones: `permafrost ls backbones`)") { json };
         list.SetAction(parsed => List(parsed.GetValue(json)));
         command.Add(list);
 
-        var name = new Argument<string>("NAME") { Description = "a data set (`permafrost data ls`)" };
-        var where = new Command("where", "print the folder of a data set") { name };
-        where.SetAction(parsed => { Output.Line(DataHome.Find(Known(parsed.GetRequiredValue(name)).Name, null)); return 0; });
+        var name = new Argument<string>("NAME") { Description = "a data set (`permafrost data ls`), or a backbone's name at Hugging Face, such as gpt2 or facebook/bart-base" };
+        var revision = new Option<string?>("--revision") { Description = "a backbone's branch, tag or commit; default: main", HelpName = "REV" };
+        var where = new Command("where", "print the folder of a data set, or of a backbone in the Hugging Face cache") { name, revision };
+        where.SetAction(parsed => { Output.Line(Folder(parsed.GetRequiredValue(name), null, parsed.GetValue(revision))); return 0; });
         command.Add(where);
 
         var folder = new Option<string?>("--data") { Description = "the folder to check; default: where tasks look" };
-        var verify = new Command("verify", "compare a data set's files with their published checksums") { name, folder, json };
-        verify.SetAction(parsed => Verify(Known(parsed.GetRequiredValue(name)), parsed.GetValue(folder), parsed.GetValue(json)));
+        var verify = new Command("verify", "compare the files of a data set or a fetched backbone with their published checksums") { name, folder, revision, json };
+        verify.SetAction(parsed => Verify(parsed.GetRequiredValue(name), parsed.GetValue(folder), parsed.GetValue(revision), parsed.GetValue(json)));
         command.Add(verify);
 
-        var mirror = new Option<string?>("--from") { Description = "another address to fetch from", HelpName = "URL" };
-        var fetch = new Command("fetch", "download a data set into the cache and check it") { name, mirror };
-        fetch.SetAction((parsed, cancellation) => Fetch(Known(parsed.GetRequiredValue(name)), parsed.GetValue(mirror), cancellation));
+        var mirror = new Option<string?>("--from") { Description = "another address to fetch a data set from; backbones: HF_ENDPOINT", HelpName = "URL" };
+        var fetch = new Command("fetch", "download a data set, or a backbone into the Hugging Face cache, and check it") { name, mirror, revision };
+        fetch.SetAction((parsed, cancellation) => Fetch(parsed.GetRequiredValue(name), parsed.GetValue(mirror), parsed.GetValue(revision), cancellation));
         command.Add(fetch);
         return command;
     }
 
-    private static PublishedDataSet Known(string name) =>
-        PublishedDataSets.All.FirstOrDefault(set => set.Name == name)
-        ?? throw new UsageException($"the data set '{name}' is not known; there are {string.Join(", ", PublishedDataSets.All.Select(set => set.Name))}");
+    private static PublishedDataSet? Known(string name, string? revision = null)
+    {
+        PublishedDataSet? set = PublishedDataSets.All.FirstOrDefault(set => set.Name == name);
+        return set is null || revision is null ? set : throw new UsageException($"--revision is for backbones, and {name} is a data set, of which there is one");
+    }
+
+    private static string DataSets => string.Join(", ", PublishedDataSets.All.Select(set => set.Name));
+
+    private static string Folder(string name, string? given, string? revision) =>
+        Known(name, revision) is { } set ? DataHome.Find(set.Name, given) : HubCache.Find(name, revision ?? "main")
+        ?? throw new UsageException(
+            $"'{name}' is no data set (there are {DataSets}) and not in the Hugging Face cache ({HubCache.Folder}); `permafrost data fetch {name}` looks at Hugging Face");
 
     private static int List(bool json)
     {
@@ -52,10 +65,11 @@ internal static class DataCommand
         return 0;
     }
 
-    private static int Verify(PublishedDataSet set, string? given, bool json)
+    private static int Verify(string name, string? given, string? revision, bool json)
     {
-        string folder = DataHome.Find(set.Name, given);
-        IReadOnlyList<(string File, string Verdict)> verdicts = set.Verify(folder);
+        if (given is not null && Known(name) is null) throw new UsageException($"--data is for data sets ({DataSets}), and '{name}' is none");
+        string folder = Folder(name, given, revision);
+        IReadOnlyList<(string File, string Verdict)> verdicts = Known(name)?.Verify(folder) ?? HubDownload.Verify(folder);
         bool sound = verdicts.All(verdict => verdict.Verdict == "ok");
         if (json)
         {
@@ -63,15 +77,23 @@ internal static class DataCommand
             Output.Json(new JsonObject { ["folder"] = folder, ["ok"] = sound, ["files"] = files });
         }
         else foreach ((string file, string verdict) in verdicts) Output.Line($"{verdict,-10} {Path.Combine(folder, file)}");
-        if (!sound) throw new PermafrostException($"{folder} is not the published {set.Name}; fetch it again with `permafrost data fetch {set.Name}`");
+        if (!sound) throw new PermafrostException($"{folder} is not the published {name}; fetch it again with `permafrost data fetch {name}`");
         return 0;
     }
 
-    private static async Task<int> Fetch(PublishedDataSet set, string? mirror, CancellationToken cancellation)
+    private static async Task<int> Fetch(string name, string? mirror, string? revision, CancellationToken cancellation)
+    {
+        PublishedDataSet? set = Known(name, revision);
+        if (set is null && mirror is not null) throw new UsageException($"--from is for data sets ({DataSets}), and '{name}' is none; backbones come from HF_ENDPOINT");
+        Output.Line(await DownloadLines.ShowAsync(progress =>
+            set is null ? HubDownload.FetchAsync(name, revision ?? "main", progress, cancellation) : FetchSet(set, mirror, progress, cancellation)));
+        return 0;
+    }
+
+    private static async Task<string> FetchSet(PublishedDataSet set, string? mirror, IProgress<DownloadProgress> progress, CancellationToken cancellation)
     {
         string folder = Path.Combine(DataHome.Home, "data", set.Name);
-        await set.FetchAsync(folder, mirror, file => Output.Note($"fetching {file}"), cancellation);
-        Output.Line(folder);
-        return 0;
+        await set.FetchAsync(folder, mirror, progress, cancellation);
+        return folder;
     }
 }

@@ -1,5 +1,6 @@
 using System.Security.Cryptography;
 using Permafrost.Formats;
+using Permafrost.Formats.Web;
 
 namespace Permafrost.Data;
 
@@ -29,73 +30,61 @@ public sealed record PublishedDataSet(string Name, string Summary, string Addres
     }
 
     /// <summary>Downloads what is missing or wrong, checks it, and only then puts it in place.</summary>
+    /// <param name="folder">Where to; made where it is not there.</param>
+    /// <param name="mirror">Another address to fetch from; null for the published one.</param>
+    /// <param name="progress">Hears of each piece, with the address as the file's name.</param>
+    /// <param name="cancellation">Stops it; whole files stay.</param>
     /// <exception cref="PermafrostException">A file cannot be had, or is not the published one.</exception>
-    public async Task FetchAsync(string folder, string? mirror, Action<string> onFile, CancellationToken cancellation)
+    public async Task FetchAsync(string folder, string? mirror = null, IProgress<DownloadProgress>? progress = null, CancellationToken cancellation = default)
     {
         if (mirror is not null && !(Uri.TryCreate(mirror, UriKind.Absolute, out Uri? source) && source.Scheme is "http" or "https"))
             throw new UsageException($"`from` '{mirror}' is not an address; write http:// or https://");
-        MakeFolder(folder);
+        using var web = new WebSource(new WebPatience());
         try
         {
-            await FetchFilesAsync(folder, mirror, onFile, cancellation).ConfigureAwait(false);
+            Directory.CreateDirectory(folder);
+            foreach (PublishedFile file in Files)
+            {
+                if (Find(folder, file) is { } here && Verdict(here, file) == "ok") continue;
+                await FetchAsync(web, file, Path.Combine(folder, file.Name), $"{(mirror ?? Address).TrimEnd('/')}/{file.Name}", progress, cancellation).ConfigureAwait(false);
+            }
+        }
+        catch (Exception error) when (AtomicFile.IsRefusal(error))
+        {
+            throw new PermafrostException($"cannot write {folder}: {AtomicFile.Reason(error)}; choose another place with PERMAFROST_HOME", error);
         }
         finally
         {
             // An empty folder would look like the data.
-            if (!Directory.EnumerateFileSystemEntries(folder).Any()) Directory.Delete(folder);
+            if (Directory.Exists(folder) && !Directory.EnumerateFileSystemEntries(folder).Any()) Directory.Delete(folder);
         }
     }
 
-    private async Task FetchFilesAsync(string folder, string? mirror, Action<string> onFile, CancellationToken cancellation)
+    private static async Task FetchAsync(WebSource web, PublishedFile file, string target, string address, IProgress<DownloadProgress>? progress, CancellationToken cancellation)
     {
-        using var client = new HttpClient { Timeout = TimeSpan.FromMinutes(10) };
-        foreach (PublishedFile file in Files)
-        {
-            if (Find(folder, file) is { } here && Verdict(here, file) == "ok") continue;
-            string target = Path.Combine(folder, file.Name);
-            string address = $"{(mirror ?? Address).TrimEnd('/')}/{file.Name}";
-            onFile(address);
-            byte[] content;
-            try
-            {
-                using HttpResponseMessage response = await client.GetAsync(address, HttpCompletionOption.ResponseHeadersRead, cancellation).ConfigureAwait(false);
-                response.EnsureSuccessStatusCode();
-                content = await ReadAsync(response, file, address, cancellation).ConfigureAwait(false);
-            }
-            catch (Exception error) when (error is HttpRequestException or IOException or UriFormatException or InvalidOperationException or NotSupportedException)
-            {
-                throw new PermafrostException($"cannot fetch {address}: {error.Message.TrimEnd('.')}; try again, or another address with `from`");
-            }
-            catch (TaskCanceledException) when (!cancellation.IsCancellationRequested)
-            {
-                throw new PermafrostException($"cannot fetch {address}: no answer in time; try again, or another address with `from`");
-            }
-            if (Hash(new MemoryStream(content)) != file.Sha256)
-                throw new PermafrostException($"{address} is not the published file (its content has another SHA-256); nothing was kept; try another address with `from`");
-            AtomicFile.Write(target, stream => stream.Write(content));
-        }
-    }
-
-    private static void MakeFolder(string folder)
-    {
+        // A file of this process's own until it is known to be sound: another one may fetch the same.
+        string temporary = $"{target}.{Environment.ProcessId}.tmp";
         try
         {
-            Directory.CreateDirectory(folder);
+            // A server may send anything; reading stops a little beyond the published length.
+            var download = new FileDownload(web, new Uri(address)) { MostBytes = file.Bytes * 5 / 4, Progress = Tell };
+            Tell(0, null);
+            using (var stream = new FileStream(temporary, FileMode.Create, FileAccess.Write, FileShare.None, 0))
+                await download.WriteAsync(stream, cancellation).ConfigureAwait(false);
+            if (Verdict(temporary, file) != "ok")
+                throw new PermafrostException($"{address} is not the published file (its content has another SHA-256); nothing was kept; try another address with `from`");
+            File.Move(temporary, target, overwrite: true);
         }
-        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+        catch (WebFailure failure)
         {
-            throw new PermafrostException($"cannot write {folder}: {error.Message.TrimEnd('.')}; choose another place with PERMAFROST_HOME");
+            throw new PermafrostException($"cannot fetch {address}: {failure.Message}; nothing was kept; try again, or another address with `from`");
         }
-    }
+        finally
+        {
+            File.Delete(temporary);
+        }
 
-    private static async Task<byte[]> ReadAsync(HttpResponseMessage response, PublishedFile file, string address, CancellationToken cancellation)
-    {
-        // A server may send anything; reading stops a little beyond the published length.
-        var content = new byte[file.Bytes * 5 / 4 + 1];
-        using Stream stream = await response.Content.ReadAsStreamAsync(cancellation).ConfigureAwait(false);
-        int length = await stream.ReadAtLeastAsync(content, content.Length, throwOnEndOfStream: false, cancellation).ConfigureAwait(false);
-        if (length < content.Length) return content[..length];
-        throw new PermafrostException($"{address} is not the published file (far more than its {file.Bytes:N0} bytes); nothing was kept; try another address with `from`");
+        void Tell(long bytes, long? total) => progress?.Report(new DownloadProgress(address, bytes, total));
     }
 
     // The file that a task would read: that of the published name goes before the one that says it is unpacked. What it really is, its content says.

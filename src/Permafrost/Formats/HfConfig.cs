@@ -48,7 +48,7 @@ public sealed class HfConfig
         string path = Path.Combine(folder, "config.json");
         if (!File.Exists(path) && File.Exists(Path.Combine(folder, "adapter_config.json")))
             throw new PermafrostException($"{folder} holds an adapter (adapter_config.json), not a model; give the model that the adapter was trained on");
-        if (!File.Exists(path)) throw new PermafrostException($"{path} does not exist; a model folder holds config.json and model.safetensors or model.onnx");
+        if (!File.Exists(path)) throw new PermafrostException($"{path} does not exist; a model folder holds config.json and model.safetensors, pytorch_model.bin or model.onnx");
         return new HfConfig(JsonFile.Read(path), path);
     }
 

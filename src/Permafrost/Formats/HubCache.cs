@@ -3,7 +3,7 @@ using System.Text.RegularExpressions;
 namespace Permafrost.Formats;
 
 /// <summary>
-/// Hugging Face's local cache, read only: <c>models--org--name/refs/main</c> names a commit, <c>snapshots/commit</c> holds the files.
+/// Hugging Face's local cache: <c>models--org--name/refs/main</c> names a commit, <c>snapshots/commit</c> holds the files.
 /// Found where Hugging Face's own client looks (huggingface_hub constants.py): $HF_HUB_CACHE, else the older $HUGGINGFACE_HUB_CACHE, else hub in $HF_HOME, which is
 /// huggingface in $XDG_CACHE_HOME or ~/.cache unless it is set; ~, ~user and $VARIABLES in them are replaced.
 /// </summary>
@@ -17,13 +17,17 @@ public static partial class HubCache
         get
         {
             if ((Variable("HF_HUB_CACHE") ?? Variable("HUGGINGFACE_HUB_CACHE")) is { } cache) return cache;
-            return Path.Combine(Variable("HF_HOME") ?? Path.Combine(Variable("XDG_CACHE_HOME") ?? Path.Combine(Home, ".cache"), "huggingface"), "hub");
+            return Path.Combine(HubHome, "hub");
         }
     }
 
+    /// <summary>The folder that the cache is in unless it was put elsewhere, and the token.</summary>
+    internal static string HubHome => Variable("HF_HOME") ?? Path.Combine(Variable("XDG_CACHE_HOME") ?? Path.Combine(Home, ".cache"), "huggingface");
+
     private static string Home => Environment.GetFolderPath(Environment.SpecialFolder.UserProfile);
 
-    private static string? Variable(string name)
+    /// <summary>A variable that names a place, with home folders and other variables put in; null where it is not set.</summary>
+    internal static string? Variable(string name)
     {
         if (Environment.GetEnvironmentVariable(name) is not { Length: > 0 } value) return null;
         value = ExpandUser(value);
@@ -58,14 +62,54 @@ public static partial class HubCache
     [GeneratedRegex(@"\$(?:(?<name>\w+)|\{(?<name>\w+)\})")]
     private static partial Regex Reference();
 
-    /// <summary>The snapshot folder of a model such as <c>gpt2</c> or <c>org/name</c>; null when the cache does not have it.</summary>
+    /// <summary>Whether a text can be a model's name, <c>gpt2</c> or <c>org/name</c>, as Hugging Face's client takes it (huggingface_hub utils/_validators.py).</summary>
+    internal static bool IsName(string text) => text.Split('/') is { Length: 1 or 2 } parts && Array.TrueForAll(parts, IsNamePart);
+
+    /// <summary>Whether a text can be a revision: a branch, a tag or a commit, which may have slashes, as in <c>refs/pr/1</c>.</summary>
+    internal static bool IsRevision(string text) =>
+        text.Length is > 0 and <= 200 && Array.TrueForAll(text.Split('/'), part => RevisionPart().IsMatch(part) && part is not ("." or ".."));
+
+    /// <summary>The folder of a model in the cache, which need not be there.</summary>
+    internal static string FolderOf(string name) => Path.Combine(Folder, FolderName(name));
+
+    /// <summary>Its name.</summary>
+    internal static string FolderName(string name) => "models--" + name.Replace("/", "--", StringComparison.Ordinal);
+
+    private static bool IsNamePart(string part) =>
+        NamePart().IsMatch(part) && !part.Contains("..", StringComparison.Ordinal) && !part.Contains("--", StringComparison.Ordinal);
+
+    [GeneratedRegex(@"^[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?\z")]
+    private static partial Regex NamePart();
+
+    [GeneratedRegex(@"^[A-Za-z0-9_.+@-]+\z")]
+    private static partial Regex RevisionPart();
+
+    /// <summary>
+    /// The snapshot folder of a model such as <c>gpt2</c> or <c>org/name</c>; null when the cache does not have it. What is still being downloaded has no snapshot with a
+    /// <c>config.json</c> yet, or one whose links lead nowhere.
+    /// </summary>
+    /// <param name="name">The model.</param>
+    /// <param name="revision">A branch, a tag or a commit.</param>
     public static string? Find(string name, string revision = "main")
     {
-        if (name.Split('/') is not { Length: 1 or 2 } parts || parts.Any(part => part.Length == 0 || part.Contains("..", StringComparison.Ordinal))) return null;
-        string repository = Path.Combine(Folder, "models--" + string.Join("--", parts));
-        string reference = Path.Combine(repository, "refs", revision);
+        if (!IsName(name) || !IsRevision(revision)) return null;
+        string repository = FolderOf(name), reference = Path.Combine(repository, "refs", revision);
         string commit = File.Exists(reference) ? File.ReadAllText(reference).Trim() : revision;
+        if (!ShardIndex.IsPlain(commit)) return null;
         string snapshot = Path.Combine(repository, "snapshots", commit);
-        return File.Exists(Path.Combine(snapshot, "config.json")) ? snapshot : null;
+        return IsThere(Path.Combine(snapshot, "config.json")) ? snapshot : null;
+    }
+
+    // To .NET a link is there even where what it leads to is not.
+    private static bool IsThere(string path)
+    {
+        try
+        {
+            return File.Exists(path) && File.ResolveLinkTarget(path, returnFinalTarget: true) is null or { Exists: true };
+        }
+        catch (IOException)
+        {
+            return false;
+        }
     }
 }

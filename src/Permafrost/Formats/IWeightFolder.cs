@@ -12,6 +12,9 @@ internal interface IWeightFolder : IDisposable
     /// <summary>The tensors' names.</summary>
     IReadOnlyCollection<string> Names { get; }
 
+    /// <summary>The files that the tensors are in, as they were opened; none where what is computed of them is not to be remembered.</summary>
+    IReadOnlyList<FileStamp> Stamps { get; }
+
     /// <summary>What a tensor is.</summary>
     WeightDescription Describe(string name);
 

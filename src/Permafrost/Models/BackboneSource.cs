@@ -39,9 +39,10 @@ public sealed record BackboneSource(string Reference, HfConfig Config, string? F
         string presets = string.Join(", ", ModelRegistry.Presets.Select(preset => preset.Name));
         string bodies = string.Join(", ", BundledBackbone.All.Select(body => body.Name));
         if (File.Exists(reference))
-            throw new PermafrostException($"{reference} is a file; a backbone is a folder with config.json and model.safetensors or model.onnx, so name its folder");
+            throw new PermafrostException($"{reference} is a file; a backbone is a folder with config.json, model.safetensors or pytorch_model.bin, so name its folder");
         throw new PermafrostException(
-            $"'{reference}' is no backbone: no folder of that name, not {bodies}, no preset ({presets}), and not in the Hugging Face cache ({HubCache.Folder})");
+            $"'{reference}' is no backbone: no folder of that name, not {bodies}, no preset ({presets}), and not in the Hugging Face cache ({HubCache.Folder})"
+            + (HubCache.IsName(reference) ? $"; `permafrost data fetch {reference}` fetches it from Hugging Face, where it is there" : ""));
     }
 
     private static string? HiddenBy(string folder)

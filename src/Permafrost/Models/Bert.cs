@@ -361,7 +361,6 @@ public sealed class BertModel : BertEncoder
         BasePrefixes = ["bert."],
         Buffers = ["embeddings.position_ids", "embeddings.token_type_ids"],
         Tied = ("embeddings.word_embeddings.weight", "cls.predictions.decoder.weight"),
-        OldEndings = [("LayerNorm.weight", "LayerNorm.gamma"), ("LayerNorm.bias", "LayerNorm.beta")],
         HeadPrefixes = ["cls.", "pooler.", "bert.pooler.", "classifier.", "qa_outputs."],
     };
 

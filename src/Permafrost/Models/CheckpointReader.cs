@@ -1,4 +1,5 @@
 using Permafrost.Formats;
+using Permafrost.Formats.PyTorchPickle;
 using Permafrost.Formats.Safetensors;
 using Permafrost.Kernels;
 using Permafrost.Nn;
@@ -8,6 +9,9 @@ namespace Permafrost.Models;
 /// <summary>Reads a model's parameters from a Hugging Face folder, name by name; nothing may be missing, and nothing unknown may be there.</summary>
 public sealed class CheckpointReader : IDisposable
 {
+    // What the first checkpoints of many families, converted from TensorFlow, call a norm's weight and bias; Hugging Face's library renames them in all of them.
+    internal static readonly (string Name, string Old)[] OldNorms = [("LayerNorm.weight", "LayerNorm.gamma"), ("LayerNorm.bias", "LayerNorm.beta")];
+
     private readonly Architecture architecture;
     private readonly string prefix;
     private readonly string folder;
@@ -28,11 +32,21 @@ public sealed class CheckpointReader : IDisposable
         (this.architecture, this.prefix, this.folder) = (architecture, prefix, folder);
         var config = HfConfig.Load(folder);
         tied = config.Flag("tie_word_embeddings", architecture.TiedByDefault);
-        weights = !SafetensorsFolder.IsIn(folder) && OnnxWeights.Find(folder) is { } model ? new OnnxWeights(model, config) : new SafetensorsFolder(folder);
+        weights = Open(folder, config);
     }
 
     /// <summary>Whether a folder holds weights that can be read.</summary>
-    internal static bool IsIn(string folder) => SafetensorsFolder.IsIn(folder) || OnnxWeights.Find(folder) is not null;
+    internal static bool IsIn(string folder) => SafetensorsFolder.IsIn(folder) || PyTorchFolder.IsIn(folder) || OnnxWeights.Find(folder) is not null;
+
+    private static IWeightFolder Open(string folder, HfConfig config)
+    {
+        if (SafetensorsFolder.IsIn(folder)) return new SafetensorsFolder(folder);
+        if (PyTorchFolder.IsIn(folder)) return new PyTorchFolder(folder);
+        return OnnxWeights.Find(folder) is { } model ? new OnnxWeights(model, config) : new SafetensorsFolder(folder);
+    }
+
+    /// <summary>The files that the weights are in, as they were opened; none where what is computed of them is not to be remembered.</summary>
+    internal IReadOnlyList<FileStamp> Stamps => weights.Stamps;
 
     /// <summary>Fills every parameter of a model, in float32.</summary>
     /// <returns>The number of tensors that were left out, as <paramref name="skipWeights"/> says.</returns>
@@ -117,7 +131,7 @@ public sealed class CheckpointReader : IDisposable
     private IEnumerable<string> Spellings(string name)
     {
         yield return name;
-        foreach ((string ending, string old) in architecture.OldEndings)
+        foreach ((string ending, string old) in architecture.OldEndings.Concat(OldNorms))
             if (name.EndsWith(ending, StringComparison.Ordinal)) yield return name[..^ending.Length] + old;
     }
 

@@ -225,6 +225,7 @@ public sealed class FrozenWeights : IDisposable
     {
         using var noGrad = torch.no_grad();
         CheckpointReader? reader = null;
+        CheckpointHashes? remembered = null;
         try
         {
             foreach ((string name, Parameter parameter) in backbone.NamedParameters())
@@ -237,16 +238,28 @@ public sealed class FrozenWeights : IDisposable
                     continue;
                 }
                 if (what == WeightUse.Unused && hashes.ContainsKey(name)) continue;
+                if (reader is null && BackboneInit.NeedsWeights(Init))
+                {
+                    reader = new CheckpointReader(Architecture, "", Folder!, SkipWeights);
+                    // What is drawn anew from a checkpoint's weights has other hashes than they.
+                    remembered = Init == "pretrained" ? CheckpointHashes.Of(Folder!, Config, reader.Stamps) : null;
+                }
+                if (what == WeightUse.Unused && remembered?.Find(name) is { } hash)
+                {
+                    hashes[name] = hash;
+                    continue;
+                }
                 using DisposeScope scope = torch.NewDisposeScope();
                 bool kept = what == WeightUse.Trained || (what == WeightUse.Frozen && form.Type == ScalarType.Float32);
-                if (BackboneInit.NeedsWeights(Init)) (reader ??= new CheckpointReader(Architecture, "", Folder!, SkipWeights)).Read(name, parameter, kept);
+                if (reader is not null) reader.Read(name, parameter, kept);
                 else BackboneInit.Draw(this, name, parameter);
                 BackboneInit.Redraw(Init, backbone, name, parameter, Seed);
-                Know(name, parameter);
+                Know(name, parameter, remembered?.Find(name));
                 Settle(name, parameter, what, form, reader);
                 reader?.Release(name);
             }
             if (reader is not null) SkippedWeights = reader.CheckNames(backbone.NamedParameters().Select(p => p.Name));
+            remembered?.Save(hashes);
         }
         finally
         {
@@ -255,9 +268,9 @@ public sealed class FrozenWeights : IDisposable
         }
     }
 
-    private void Know(string name, Parameter parameter)
+    private void Know(string name, Parameter parameter, byte[]? remembered)
     {
-        byte[] hash = WeightHash.Of(name, parameter.Value);
+        byte[] hash = remembered ?? WeightHash.Of(name, parameter.Value);
         if (!hashes.TryGetValue(name, out byte[]? known)) hashes[name] = hash;
         else if (!known.AsSpan().SequenceEqual(hash))
             throw new PermafrostException($"{Folder}: the tensor '{name}' is not what it was when the model was first loaded; load it again");

@@ -22,6 +22,9 @@ internal sealed class OnnxWeights : IWeightFolder
     public IReadOnlyCollection<string> Names => (IReadOnlyCollection<string>)weights.Keys;
 
     /// <inheritdoc/>
+    public IReadOnlyList<FileStamp> Stamps => [];
+
+    /// <inheritdoc/>
     public WeightDescription Describe(string name)
     {
         OnnxWeight weight = weights[name];

@@ -52,7 +52,8 @@ public sealed class IdxTask : PictureTask
     private static string LabelsOf(string path)
     {
         string name = Path.GetFileName(path), bare = name.EndsWith(".gz", StringComparison.Ordinal) ? name[..^3] : name;
-        string other = new[] { "idx3", "idx4" }.Aggregate(bare.Replace("images", "labels", StringComparison.Ordinal), (old, kind) => old.Replace(kind, "idx1", StringComparison.Ordinal));
+        string other = bare.Replace("images", "labels", StringComparison.Ordinal);
+        foreach (string kind in new[] { "idx3", "idx4" }) other = other.Replace(kind, "idx1", StringComparison.Ordinal);
         string folder = Path.GetDirectoryName(Path.GetFullPath(path))!;
         string? found = other == bare ? null : Array.Find([Path.Combine(folder, other), Path.Combine(folder, other + ".gz")], File.Exists);
         return found ?? throw new PermafrostException($"{path} has no labels beside it: a file called as it is, with labels for images and idx1 for idx3, is expected");

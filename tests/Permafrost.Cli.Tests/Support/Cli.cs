@@ -79,7 +79,9 @@ internal static class Cli
         start.Environment["OMP_NUM_THREADS"] = "1";
         start.Environment["PERMAFROST_HOME"] = nowhere;
         start.Environment["HF_HUB_CACHE"] = nowhere;
-        start.Environment.Remove("PERMAFROST_DATA");
+        // Nobody answers there: a test that means to fetch names its own server.
+        start.Environment["HF_ENDPOINT"] = "http://127.0.0.1:1";
+        foreach (string name in new[] { "PERMAFROST_DATA", "HF_HOME", "HF_TOKEN", "HF_TOKEN_PATH", "HUGGING_FACE_HUB_TOKEN", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE" }) start.Environment.Remove(name);
         foreach ((string name, string? value) in settings.Environment ?? new Dictionary<string, string?>())
         {
             if (value is null) start.Environment.Remove(name);

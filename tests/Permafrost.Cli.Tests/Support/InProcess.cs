@@ -40,6 +40,7 @@ internal static partial class InProcess
         string nowhere = Path.Combine(Path.GetTempPath(), "permafrost-tests-have-no-such-folder");
         Environment.SetEnvironmentVariable("PERMAFROST_HOME", nowhere);
         Environment.SetEnvironmentVariable("HF_HUB_CACHE", nowhere);
+        Environment.SetEnvironmentVariable("HF_ENDPOINT", "http://127.0.0.1:1");
     }
 
     [LibraryImport("libc", StringMarshalling = StringMarshalling.Utf8)]

@@ -92,6 +92,29 @@ public class HubCacheTests : IDisposable
     }
 
     [Fact]
+    public void Revisions_with_slashes_are_found_and_none_reaches_elsewhere()
+    {
+        string snapshot = Add("models--org--name", "0123abc", "0123abc");
+        folder.Write(Path.Combine("models--org--name", "refs", "refs", "pr", "1"), "0123abc");
+        Assert.Equal(snapshot, HubCache.Find("org/name", "refs/pr/1"));
+        folder.Write(Path.Combine("models--org--name", "refs", "evil"), "../../../elsewhere");
+        folder.Write(Path.Combine("elsewhere", "config.json"), "{}");
+        foreach (string revision in new[] { "evil", "../../../elsewhere", "..", "", "/", "refs/../main", "a b" }) Assert.Null(HubCache.Find("org/name", revision));
+    }
+
+    [Fact]
+    public void Links_to_blobs_are_followed_and_one_that_leads_nowhere_is_no_snapshot()
+    {
+        string snapshot = Add("models--org--name", "0123abc", "0123abc"), config = Path.Combine(snapshot, "config.json"), blob = folder["models--org--name", "blobs", "f00d"];
+        Directory.CreateDirectory(Path.GetDirectoryName(blob)!);
+        File.Move(config, blob);
+        File.CreateSymbolicLink(config, Path.Combine("..", "..", "blobs", "f00d"));
+        Assert.Equal(5, BackboneSource.Resolve("org/name").Config.Int("n_layer", 12));
+        File.Delete(blob);
+        Assert.Null(HubCache.Find("org/name"));
+    }
+
+    [Fact]
     public void A_snapshot_without_a_config_is_not_one()
     {
         string snapshot = Add("models--org--name", "0123abc", "0123abc");

@@ -83,7 +83,7 @@ public abstract partial class ArchitectureContract : IDisposable
 
     private string Modern(string name)
     {
-        foreach ((string ending, string old) in architecture.OldEndings)
+        foreach ((string ending, string old) in architecture.OldEndings.Concat(CheckpointReader.OldNorms))
             if (name.EndsWith(old, StringComparison.Ordinal)) return name[..^old.Length] + ending;
         return name;
     }

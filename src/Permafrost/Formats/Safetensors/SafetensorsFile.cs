@@ -1,5 +1,4 @@
 using System.Buffers.Binary;
-using System.IO.MemoryMappedFiles;
 using System.Runtime.InteropServices;
 using System.Text.Json;
 using Permafrost.Kernels;
@@ -11,7 +10,7 @@ namespace Permafrost.Formats.Safetensors;
 /// (https://github.com/huggingface/safetensors, README "Format"). The file is treated as hostile: every length, type and offset is checked
 /// before any tensor is made.
 /// </summary>
-public sealed unsafe class SafetensorsFile : IDisposable
+public sealed class SafetensorsFile : IDisposable
 {
     /// <summary>The longest header accepted, as in the reference implementation.</summary>
     public const long MaxHeaderBytes = 100_000_000;
@@ -19,13 +18,7 @@ public sealed unsafe class SafetensorsFile : IDisposable
     /// <summary>The most dimensions a tensor may have.</summary>
     public const int MaxDimensions = 16;
 
-    // Copied at a time, so that a tensor is hardly in memory twice.
-    private const long CopiedBytes = 1 << 20;
-
-    private readonly MemoryMappedFile map;
-    private readonly MemoryMappedViewAccessor view;
-    private readonly byte* start;
-    private readonly long length;
+    private readonly MappedFile file;
     private readonly long dataStart;
     private readonly Dictionary<string, SafetensorsEntry> entries = [];
     private readonly Dictionary<string, string> metadata = [];
@@ -34,34 +27,16 @@ public sealed unsafe class SafetensorsFile : IDisposable
     /// <exception cref="PermafrostException">The file is missing, unreadable, truncated or malformed.</exception>
     public SafetensorsFile(string path)
     {
-        Path = path;
+        file = new MappedFile(path);
         try
         {
-            // The opened file's length, not the path's: in the Hugging Face cache a path is a link, which has a length of its own.
-            var stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read);
-            length = stream.Length;
-            if (length < 8)
-            {
-                stream.Dispose();
-                throw Malformed($"it has {length} bytes, too few for a header");
-            }
-            map = MemoryMappedFile.CreateFromFile(stream, null, 0, MemoryMappedFileAccess.Read, HandleInheritability.None, leaveOpen: false);
-        }
-        catch (Exception error) when (ReadFailure.Is(error))
-        {
-            throw ReadFailure.Of(path, error);
-        }
-        view = map.CreateViewAccessor(0, length, MemoryMappedFileAccess.Read);
-        view.SafeMemoryMappedViewHandle.AcquirePointer(ref start);
-        try
-        {
-            if (new ReadOnlySpan<byte>(start, (int)Math.Min(length, 64)).StartsWith("version https://git-lfs"u8))
-                throw new PermafrostException($"{path} is a Git LFS pointer, not the file it stands for; fetch that with `git lfs pull` in its folder");
-            ulong headerBytes = BinaryPrimitives.ReadUInt64LittleEndian(new ReadOnlySpan<byte>(start, 8));
+            long length = file.Length;
+            if (length < 8) throw Malformed($"it has {length} bytes, too few for a header");
+            ulong headerBytes = BinaryPrimitives.ReadUInt64LittleEndian(file.Span(0, 8));
             if (headerBytes > MaxHeaderBytes) throw Malformed($"its header claims {headerBytes:N0} bytes, more than the {MaxHeaderBytes:N0} allowed");
             if ((long)headerBytes > length - 8) throw Malformed($"its header claims {headerBytes:N0} bytes, but only {length - 8:N0} follow: the file is truncated");
             dataStart = 8 + (long)headerBytes;
-            ParseHeader(new ReadOnlySpan<byte>(start + 8, (int)headerBytes));
+            ParseHeader(file.Span(8, (int)headerBytes));
             CheckLayout(length - dataStart);
         }
         catch
@@ -72,7 +47,10 @@ public sealed unsafe class SafetensorsFile : IDisposable
     }
 
     /// <summary>The file's path, as it was given.</summary>
-    public string Path { get; }
+    public string Path => file.Path;
+
+    /// <summary>Length and time of the file that was opened.</summary>
+    internal FileStamp Stamp => file.Stamp;
 
     /// <summary>The tensors by name.</summary>
     public IReadOnlyDictionary<string, SafetensorsEntry> Entries => entries;
@@ -99,26 +77,20 @@ public sealed unsafe class SafetensorsFile : IDisposable
     }
 
     /// <summary>Lets go of the memory that a tensor of the file was read into; it is read again where it is looked at again.</summary>
-    internal void Release(string name)
-    {
-        SafetensorsEntry entry = entries[name];
-        ResidentPages.Release((nint)(start + dataStart + entry.Begin), entry.End - entry.Begin);
-    }
+    internal void Release(string name) => file.Release(dataStart + entries[name].Begin, entries[name].End - entries[name].Begin);
 
     /// <summary>Whether a tensor's memory is the mapped file's.</summary>
-    public bool Holds(Tensor tensor) => start is not null && tensor.Address() is var address && address >= (nint)start && address < (nint)(start + length);
+    public bool Holds(Tensor tensor) => file.Holds(tensor);
 
     private Tensor Make(string name, bool copy)
     {
         if (!entries.TryGetValue(name, out SafetensorsEntry? entry)) throw new PermafrostException($"{Path} has no tensor '{name}'; it has {Some(entries.Keys)}");
         if (entry.ElementType is not { } dtype)
             throw new PermafrostException($"{Path}: the tensor '{name}' has the type {entry.Type}, which cannot be read; convert it to F32, F16 or BF16");
-        byte* data = start + dataStart + entry.Begin;
-        long bytes = entry.End - entry.Begin;
+        (long at, long bytes) = (dataStart + entry.Begin, entry.End - entry.Begin);
         try
         {
-            if (!copy && (nint)data % dtype.ElementBytes() == 0) return Tensors.OverMemory(data, bytes, entry.Shape, dtype);
-            return Tensors.Filled(entry.Shape, dtype, bytes, target => Copy(data, target, bytes));
+            return copy ? file.Read(at, bytes, entry.Shape, dtype) : file.View(at, bytes, entry.Shape, dtype);
         }
         catch (Exception error) when (bytes == 0 && error is ExternalException or OverflowException or ArgumentException)
         {
@@ -126,23 +98,8 @@ public sealed unsafe class SafetensorsFile : IDisposable
         }
     }
 
-    private static void Copy(byte* data, byte* target, long bytes)
-    {
-        for (long at = 0; at < bytes; at += CopiedBytes)
-        {
-            long some = Math.Min(CopiedBytes, bytes - at);
-            Buffer.MemoryCopy(data + at, target + at, some, some);
-            ResidentPages.Release((nint)(data + at), some);
-        }
-    }
-
     /// <summary>Unmaps the file; tensors that were read stay.</summary>
-    public void Dispose()
-    {
-        view?.SafeMemoryMappedViewHandle.ReleasePointer();
-        view?.Dispose();
-        map?.Dispose();
-    }
+    public void Dispose() => file.Dispose();
 
     internal static string Some(IEnumerable<string> names)
     {

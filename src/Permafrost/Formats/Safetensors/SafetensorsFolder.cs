@@ -1,5 +1,3 @@
-using System.Text.Json;
-
 namespace Permafrost.Formats.Safetensors;
 
 /// <summary>The weights of a Hugging Face model folder: <c>model.safetensors</c>, or its shards through <c>model.safetensors.index.json</c>.</summary>
@@ -21,7 +19,8 @@ public sealed class SafetensorsFolder : IWeightFolder
             string index = System.IO.Path.Combine(folder, Index);
             if (File.Exists(System.IO.Path.Combine(folder, Single))) Add(Single, null);
             else if (File.Exists(index)) AddShards(index);
-            else throw new PermafrostException($"{folder} has no {Single}, no {Index} and no model.onnx; `save_pretrained(..., safe_serialization=True)` writes the first");
+            else
+                throw new PermafrostException($"{folder} has no {Single}, no pytorch_model.bin and no model.onnx; `save_pretrained` writes the first");
         }
         catch
         {
@@ -56,6 +55,8 @@ public sealed class SafetensorsFolder : IWeightFolder
     /// <exception cref="PermafrostException">There is no such tensor, or its type cannot be read.</exception>
     public Tensor View(string name) => Owner(name).View(name);
 
+    IReadOnlyList<FileStamp> IWeightFolder.Stamps => [.. files.Values.Select(file => file.Stamp)];
+
     MatrixRows? IWeightFolder.OpenRows(string name) => Owner(name).OpenRows(name);
 
     void IWeightFolder.Release(string name) => Owner(name).Release(name);
@@ -74,22 +75,7 @@ public sealed class SafetensorsFolder : IWeightFolder
 
     private void AddShards(string index)
     {
-        try
-        {
-            using JsonDocument document = JsonDocument.Parse(File.ReadAllBytes(index));
-            foreach (JsonProperty property in document.RootElement.GetProperty("weight_map").EnumerateObject())
-            {
-                string shard = property.Value.GetString() ?? "";
-                // A shard is a plain file name: an index must not reach out of its folder.
-                if (shard != System.IO.Path.GetFileName(shard) || shard.Length == 0 || shard.Any(char.IsControl))
-                    throw new PermafrostException($"{index}: '{shard}' is not the name of a file in the same folder");
-                Add(shard, property.Name);
-            }
-        }
-        catch (Exception error) when (error is JsonException or KeyNotFoundException or InvalidOperationException)
-        {
-            throw new PermafrostException($"{index} is not a valid index: it needs a JSON object with \"weight_map\": {{\"tensor\": \"file\"}}");
-        }
+        foreach ((string tensor, string shard) in ShardIndex.Read(index)) Add(shard, tensor);
     }
 
     private void Add(string fileName, string? tensor)
