@@ -6,9 +6,12 @@ namespace Permafrost.Tokenizers;
 /// <summary>A text on its way to words: characters (code points), each with the UTF-16 units of the original text that it came from.</summary>
 internal sealed class AlignedText
 {
-    private const int Replacement = 0xFFFD;
+    // A text becomes no longer than a few times what a text may have; only rules that are made to blow up memory do more.
+    private const int Most = 1 << 26;
 
-    private readonly List<(int Rune, int Start, int End)> characters = [];
+    private readonly List<(int Rune, int Start, int End)> characters;
+
+    public AlignedText(int capacity = 0) => characters = new List<(int Rune, int Start, int End)>(capacity);
 
     public int Count => characters.Count;
 
@@ -19,24 +22,34 @@ internal sealed class AlignedText
     /// <summary>A part of a text. Half of a surrogate pair is read as U+FFFD.</summary>
     public static AlignedText Of(string text, int from, int to)
     {
-        var aligned = new AlignedText();
+        var aligned = new AlignedText(to - from);
         for (int at = from; at < to;)
         {
+            if (text[at] < 0x80)
+            {
+                aligned.characters.Add((text[at], at, ++at));
+                continue;
+            }
             bool sound = Rune.DecodeFromUtf16(text.AsSpan(at, to - at), out Rune rune, out int size) == OperationStatus.Done;
-            aligned.Add(sound ? rune.Value : Replacement, at, at + size);
+            aligned.Add(sound ? rune.Value : Characters.Replacement, at, at + size);
             at += size;
         }
         return aligned;
     }
 
-    public void Add(int rune, int start, int end) => characters.Add((rune, start, end));
+    public void Add(int rune, int start, int end) => Add((rune, start, end));
 
-    public void Add((int Rune, int Start, int End) character) => characters.Add(character);
+    /// <exception cref="PermafrostException">The text has become longer than any text does.</exception>
+    public void Add((int Rune, int Start, int End) character)
+    {
+        if (characters.Count >= Most) throw new PermafrostException($"the tokenizer's rules make more than {Most:N0} characters of the text; its normalizer is not sound");
+        characters.Add(character);
+    }
 
     /// <summary>The characters of a range.</summary>
     public AlignedText Range(int from, int to)
     {
-        var part = new AlignedText();
+        var part = new AlignedText(to - from);
         part.characters.AddRange(characters[from..to]);
         return part;
     }
@@ -44,13 +57,31 @@ internal sealed class AlignedText
     /// <summary>Each character replaced by what is made of it, in its place.</summary>
     public AlignedText Select(Func<int, IEnumerable<int>> make)
     {
-        var made = new AlignedText();
+        var made = new AlignedText(Count);
         foreach ((int rune, int start, int end) in characters)
             foreach (int other in make(rune)) made.Add(other, start, end);
         return made;
     }
 
-    public AlignedText Where(Func<int, bool> keep) => Select(rune => keep(rune) ? [rune] : []);
+    public AlignedText Where(Func<int, bool> keep)
+    {
+        var kept = new AlignedText(Count);
+        foreach ((int Rune, int Start, int End) character in characters) if (keep(character.Rune)) kept.characters.Add(character);
+        return kept;
+    }
 
-    public override string ToString() => string.Concat(characters.Select(character => new Rune(character.Rune).ToString()));
+    /// <summary>Each character replaced by another.</summary>
+    public AlignedText Map(Func<int, int> make)
+    {
+        var made = new AlignedText(Count);
+        foreach ((int rune, int start, int end) in characters) made.characters.Add((make(rune), start, end));
+        return made;
+    }
+
+    public override string ToString()
+    {
+        var text = new StringBuilder(Count);
+        foreach ((int rune, _, _) in characters) text.Append(new Rune(rune));
+        return text.ToString();
+    }
 }
