@@ -26,6 +26,9 @@ internal sealed class AddedTokens
         if (all.Length > 0) any = SearchValues.Create([.. all.Select(one => one.Content)], StringComparison.Ordinal);
     }
 
+    /// <summary>Whether there are any.</summary>
+    public bool Any => any is not null;
+
     /// <summary>Whether a text holds any of them: mostly none, which is found out fast.</summary>
     public bool AreIn(ReadOnlySpan<char> text) => any is not null && text.ContainsAny(any);
 

@@ -9,11 +9,11 @@ internal sealed class AlignedText
     // A text becomes no longer than a few times what a text may have; only rules that are made to blow up memory do more.
     private const int Most = 1 << 26;
 
-    private readonly List<(int Rune, int Start, int End)> characters;
+    private (int Rune, int Start, int End)[] characters;
 
-    public AlignedText(int capacity = 0) => characters = new List<(int Rune, int Start, int End)>(capacity);
+    public AlignedText(int capacity = 0) => characters = new (int Rune, int Start, int End)[Math.Max(capacity, 4)];
 
-    public int Count => characters.Count;
+    public int Count { get; private set; }
 
     public (int Rune, int Start, int End) this[int index] => characters[index];
 
@@ -27,7 +27,7 @@ internal sealed class AlignedText
         {
             if (text[at] < 0x80)
             {
-                aligned.characters.Add((text[at], at, ++at));
+                aligned.characters[aligned.Count++] = (text[at], at, ++at);
                 continue;
             }
             bool sound = Rune.DecodeFromUtf16(text.AsSpan(at, to - at), out Rune rune, out int size) == OperationStatus.Done;
@@ -42,15 +42,20 @@ internal sealed class AlignedText
     /// <exception cref="PermafrostException">The text has become longer than any text does.</exception>
     public void Add((int Rune, int Start, int End) character)
     {
-        if (characters.Count >= Most) throw new PermafrostException($"the tokenizer's rules make more than {Most:N0} characters of the text; its normalizer is not sound");
-        characters.Add(character);
+        if (Count == characters.Length)
+        {
+            if (Count >= Most) throw new PermafrostException($"the tokenizer's rules make more than {Most:N0} characters of the text; its normalizer is not sound");
+            Array.Resize(ref characters, 2 * Count);
+        }
+        characters[Count++] = character;
     }
 
     /// <summary>The characters of a range.</summary>
     public AlignedText Range(int from, int to)
     {
         var part = new AlignedText(to - from);
-        part.characters.AddRange(characters[from..to]);
+        Array.Copy(characters, from, part.characters, 0, to - from);
+        part.Count = to - from;
         return part;
     }
 
@@ -58,7 +63,7 @@ internal sealed class AlignedText
     public AlignedText Select(Func<int, IEnumerable<int>> make)
     {
         var made = new AlignedText(Count);
-        foreach ((int rune, int start, int end) in characters)
+        foreach ((int rune, int start, int end) in characters.AsSpan(0, Count))
             foreach (int other in make(rune)) made.Add(other, start, end);
         return made;
     }
@@ -66,7 +71,7 @@ internal sealed class AlignedText
     public AlignedText Where(Func<int, bool> keep)
     {
         var kept = new AlignedText(Count);
-        foreach ((int Rune, int Start, int End) character in characters) if (keep(character.Rune)) kept.characters.Add(character);
+        foreach ((int Rune, int Start, int End) character in characters.AsSpan(0, Count)) if (keep(character.Rune)) kept.Add(character);
         return kept;
     }
 
@@ -74,14 +79,16 @@ internal sealed class AlignedText
     public AlignedText Map(Func<int, int> make)
     {
         var made = new AlignedText(Count);
-        foreach ((int rune, int start, int end) in characters) made.characters.Add((make(rune), start, end));
+        foreach ((int rune, int start, int end) in characters.AsSpan(0, Count)) made.Add(make(rune), start, end);
         return made;
     }
 
     public override string ToString()
     {
         var text = new StringBuilder(Count);
-        foreach ((int rune, _, _) in characters) text.Append(new Rune(rune));
+        foreach ((int rune, _, _) in characters.AsSpan(0, Count))
+            if (rune <= char.MaxValue) text.Append((char)rune);
+            else text.Append(new Rune(rune));
         return text.ToString();
     }
 }

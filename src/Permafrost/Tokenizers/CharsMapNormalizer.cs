@@ -14,14 +14,16 @@ internal sealed record PrecompiledNormalizer(CharsMap Map) : Normalizer
     {
         var normalized = new AlignedText(text.Count);
         ReadOnlySpan<char> units = default;
-        int unit = 0;
+        // As in the library, what is left out before the first character that stays does not count: the others are said to come from places before their own.
+        int unit = 0, lost = 0;
         for (int at = 0; at < text.Count;)
         {
             int rune = text[at].Rune;
+            if (normalized.Count == 0) lost = at;
             if (rune < 0x80 && (at + 1 == text.Count || text[at + 1].Rune < 0x80) && rune != '\r')
             {
                 Map.TryAscii(rune, out int[]? simple);
-                Add(normalized, text, at++, simple);
+                Add(normalized, rune, simple, text[at++ - lost]);
                 unit++;
                 continue;
             }
@@ -38,20 +40,20 @@ internal sealed record PrecompiledNormalizer(CharsMap Map) : Normalizer
             {
                 for (int i = 0; i < whole.Length; i++)
                 {
-                    (_, int start, int stop) = text[Math.Min(at + i, end - 1)];
+                    (_, int start, int stop) = text[Math.Min(at + i, end - 1) - lost];
                     normalized.Add(whole[i], start, stop);
                 }
             }
-            else for (int i = at; i < end; i++) Add(normalized, text, i, Map.Shortest(text, i, i + 1));
+            else for (int i = at; i < end; i++) Add(normalized, text[i].Rune, Map.Shortest(text, i, i + 1), text[i - lost]);
             at = end;
         }
         return normalized;
     }
 
-    private static void Add(AlignedText to, AlignedText text, int at, int[]? replacement)
+    private static void Add(AlignedText to, int rune, int[]? replacement, (int Rune, int Start, int End) from)
     {
-        if (replacement is null) to.Add(text[at]);
-        else foreach (int rune in replacement) to.Add(rune, text[at].Start, text[at].End);
+        if (replacement is null) to.Add(rune, from.Start, from.End);
+        else foreach (int other in replacement) to.Add(other, from.Start, from.End);
     }
 
     public override bool MayChange(ReadOnlySpan<char> text)

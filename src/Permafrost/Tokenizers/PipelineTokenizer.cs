@@ -89,19 +89,19 @@ internal sealed class PipelineTokenizer : Tokenizer
     protected override TokenizedText Tokenize(string text, bool addSpecialTokens, int? maxLength, bool splitSpecialTokens)
     {
         (int[] first, int[] last) = addSpecialTokens ? (before, after) : ([], []);
-        var tokens = new TokenList(maxLength - first.Length - last.Length, text.Length);
+        var list = new TokenList(first, last, maxLength, text.Length);
+        var tokens = new Trimmed(this, text, list);
         if (!asWritten.AreIn(text)) AddPart(text, 0, text.Length, tokens, !splitSpecialTokens);
         else
         {
             var written = AlignedText.Of(text);
             foreach ((int from, int to, AddedToken? token) in asWritten.Split(written, special: !splitSpecialTokens))
             {
-                (int start, int end) = (written[from].Start, written[to - 1].End);
-                if (token is null) AddPart(text, start, end, tokens, !splitSpecialTokens);
-                else Add(tokens, added[token], start, end);
+                if (token is null) AddPart(text, written[from].Start, written[to - 1].End, tokens, !splitSpecialTokens);
+                else tokens.Add(added[token], written, from, to);
             }
         }
-        return tokens.Between(first, last);
+        return list.Finish();
     }
 
     /// <inheritdoc/>
@@ -120,12 +120,12 @@ internal sealed class PipelineTokenizer : Tokenizer
     public override string Token(int id) => id >= 0 && id < parts.Vocabulary.Count && parts.Vocabulary[id] is { } token ? token
         : throw new PermafrostException($"{id} is no token; the vocabulary has 0 to {parts.Vocabulary.Count - 1}");
 
-    private void AddPart(string text, int from, int to, TokenList tokens, bool findSpecial)
+    private void AddPart(string text, int from, int to, Trimmed tokens, bool findSpecial)
     {
         if (from == to) return;
         ReadOnlySpan<char> part = text.AsSpan(from, to - from);
         AlignedText? normal = parts.Normalizer is { } normalizer && normalizer.MayChange(part) ? normalizer.Apply(AlignedText.Of(text, from, to)) : null;
-        if (!normalized.AreIn(normal is null ? part : normal.ToString()))
+        if (!normalized.Any || !normalized.AreIn(normal is null ? part : normal.ToString()))
         {
             AddWords(normal is null ? Words.Of(text, from, to) : Words.Of(normal), tokens);
             return;
@@ -134,30 +134,47 @@ internal sealed class PipelineTokenizer : Tokenizer
         foreach ((int start, int end, AddedToken? token) in normalized.Split(normal, findSpecial))
         {
             if (token is null) AddWords(Words.Of(normal.Range(start, end)), tokens);
-            else Add(tokens, added[token], normal[start].Start, normal[end - 1].End);
+            else tokens.Add(added[token], normal, start, end);
         }
     }
 
-    private void AddWords(Words words, TokenList tokens)
+    private void AddWords(Words words, Trimmed tokens)
     {
         if (parts.PreTokenizer is { } cutter) words = cutter.Apply(words);
         foreach ((int from, int to) in words.Ranges)
-            foreach (Piece piece in parts.Model.Encode(words.Units[from..to])) Add(tokens, piece.Id, words.Start(from + piece.From), words.End(from + piece.To - 1));
-    }
-
-    private void Add(TokenList tokens, int id, int start, int end)
-    {
-        if (spaces is not null && spaces[id] is not (0, 0) and var (leading, trailing))
-        {
-            bool isFirst = tokens.Count == 0 || start == 0;
-            if (isFirst && parts.Around.Prefixed && leading == 1) leading = 0;
-            start = Math.Min(start + leading, end);
-            if (end >= trailing) end = Math.Max(end - trailing, start);
-        }
-        tokens.Add(id, start, end);
+            foreach (Piece piece in parts.Model.Encode(words.Units[from..to])) tokens.Add(piece.Id, words.Start(from + piece.From), words.End(from + piece.To - 1));
     }
 
     private string Normal(string text) => parts.Normalizer?.Apply(AlignedText.Of(text)).ToString() ?? text;
 
     private static int Spaces(IEnumerable<char> token) => token.TakeWhile(c => c == ByteAlphabet.Of((byte)' ') || char.IsWhiteSpace(c)).Count();
+
+    // Adds tokens with offsets that leave out spaces, where asked for: a space, one character (pre_tokenizers/byte_level.rs, process_offsets).
+    private readonly struct Trimmed(PipelineTokenizer tokenizer, string text, TokenList tokens)
+    {
+        public void Add(int id, int start, int end)
+        {
+            if (tokenizer.spaces is { } spaces && spaces[id] is not (0, 0) and var (leading, trailing)) Add(id, start, end, leading, trailing);
+            else tokens.Add(id, start, end);
+        }
+
+        // An added token, with the blanks around it that it takes.
+        public void Add(int id, AlignedText where, int from, int to)
+        {
+            (int start, int end) = (where[from].Start, where[to - 1].End);
+            int leading = 0, trailing = 0;
+            while (tokenizer.spaces is not null && from + leading < to && Characters.IsWhite(where[from + leading].Rune)) leading++;
+            while (tokenizer.spaces is not null && to - trailing > from && Characters.IsWhite(where[to - 1 - trailing].Rune)) trailing++;
+            Add(id, start, end, leading, trailing);
+        }
+
+        private void Add(int id, int start, int end, int leading, int trailing)
+        {
+            bool isFirst = tokens.Count == 0 || start == 0;
+            if (isFirst && tokenizer.parts.Around.Prefixed && leading == 1) leading = 0;
+            for (; leading > 0 && start < end; leading--) start += char.IsHighSurrogate(text[start]) && start + 1 < end ? 2 : 1;
+            for (; trailing > 0 && end > start; trailing--) end -= char.IsLowSurrogate(text[end - 1]) && end - 1 > start ? 2 : 1;
+            tokens.Add(id, start, end);
+        }
+    }
 }

@@ -24,6 +24,8 @@ internal sealed class Unigram : WordModel
 {
     // What an unknown character costs more than the least probable piece.
     private const double UnknownPenalty = 10;
+    private const int LongestPiece = 1 << 10;
+    private const char Mark = '\u2581';
 
     private readonly UnigramSettings settings;
     private readonly PieceTrie trie;
@@ -32,6 +34,10 @@ internal sealed class Unigram : WordModel
     private readonly double unknownScore;
     private readonly double highest;
     private readonly int[]? fallback;
+
+    // No piece goes on behind the beginning of a word, so that words can be cut one by one.
+    private readonly bool apart;
+    private readonly WordMemory<Known> words = new();
 
     /// <exception cref="PermafrostException">A piece is empty or there twice, or a score is no number.</exception>
     public Unigram(IReadOnlyList<UnigramPiece> pieces, UnigramSettings settings, string source)
@@ -46,12 +52,14 @@ internal sealed class Unigram : WordModel
             (string text, double score, bool isFound, bool isUser) = pieces[id];
             if (!double.IsFinite(score)) throw new PermafrostException($"{source}: the score of the piece {id}, '{text}', is no number");
             if (!known.TryAdd(text, id)) throw new PermafrostException($"{source}: the piece '{text}' is there twice, as {known[text]} and as {id}");
+            if (text.Length > LongestPiece) throw new PermafrostException($"{source}: the piece {id} has {text.Length:N0} characters, and no piece has more than {LongestPiece:N0}");
             (scores[id], isUsers[id]) = (settings.SinglePrecision ? (float)score : score, isUser);
             if (!isFound || text.Length == 0) continue;
             found.Add((Encoding.UTF8.GetBytes(text), id));
             if (!isUser) (low, high) = (Math.Min(low, scores[id]), Math.Max(high, scores[id]));
         }
         trie = new PieceTrie(found);
+        apart = pieces.All(piece => !piece.IsFound || piece.Text.LastIndexOf(Mark) <= 0);
         (unknownScore, highest) = double.IsFinite(low) ? (low - UnknownPenalty, high) : (-UnknownPenalty, 0);
         if (settings.ByteFallback) fallback = ByteTokens(known);
     }
@@ -59,48 +67,67 @@ internal sealed class Unigram : WordModel
     /// <summary>Whether every character can be expressed, by its bytes.</summary>
     public bool KnowsBytes => fallback is not null;
 
-    // The best way to a place in the text: its score, the piece that ends it (-1: an unknown character), and where that begins.
-    private record struct Way(double Score, int Piece, int From);
+    // The best way to a place in the text: its score, the piece that ends it (-1: an unknown character), where that begins, and how much better it is than the next.
+    private record struct Way(double Score, int Piece, int From, double Margin);
+
+    // What a word is cut into, the scores that its pieces add, and how much better that is than anything else.
+    private sealed record Known(Piece[] Pieces, double[] Steps, double Margin);
 
     protected override Piece[] Compute(ReadOnlySpan<char> word)
     {
+        if (!settings.SinglePrecision || !apart) return Finished([.. Best(word, 0).Pieces], word);
+        // Words by themselves, with the score of those before: what was rounded decides between ways that are about as good.
+        var pieces = new List<Piece>();
+        double score = 0;
+        for (int from = 0; from < word.Length;)
+        {
+            int next = word[(from + 1)..].IndexOf(Mark), to = next < 0 ? word.Length : from + 1 + next;
+            ReadOnlySpan<char> part = word[from..to];
+            if (!words.TryGet(part, out Known? known, out int slot)) words.Put(part, known = Best(part, 0), slot);
+            double rounding = Math.Abs(score) * 1e-5 + 1e-4;
+            if (known.Margin < rounding) known = Best(part, score);
+            foreach (double step in known.Steps) score = (float)(score + step);
+            foreach ((int id, int start, int end) in known.Pieces) Append(pieces, new Piece(id, from + start, from + end));
+            from = to;
+        }
+        return Finished(pieces, word);
+    }
+
+    private Known Best(ReadOnlySpan<char> word, double score)
+    {
         byte[] bytes = ArrayPool<byte>.Shared.Rent(3 * word.Length);
+        Way[] ways = ArrayPool<Way>.Shared.Rent(3 * word.Length + 1);
         try
         {
             // Half of a surrogate pair becomes U+FFFD, of three bytes.
-            int length = Encoding.UTF8.GetBytes(word, bytes);
-            return Pieces(word, bytes.AsSpan(0, length));
+            ReadOnlySpan<byte> text = bytes.AsSpan(0, Encoding.UTF8.GetBytes(word, bytes));
+            ways.AsSpan(0, text.Length + 1).Fill(new Way(score, -1, -1, double.PositiveInfinity));
+            Search(text, ways);
+            (var path, double margin) = (new List<(int From, int To)>(), double.PositiveInfinity);
+            for (int end = text.Length; end > 0; end = ways[end].From)
+            {
+                path.Add((ways[end].From, end));
+                margin = Math.Min(margin, ways[end].Margin);
+            }
+            path.Reverse();
+            var pieces = new List<Piece>(path.Count);
+            int unit = 0;
+            foreach ((int from, int to) in path)
+            {
+                int end = unit + Units(text[from..to]);
+                Add(pieces, ways[to].Piece, text[from..to], unit, end);
+                unit = end;
+            }
+            return new Known([.. pieces], [.. path.Select(step => Step(ways[step.To].Piece, step.To - step.From))], margin);
         }
         finally
         {
             ArrayPool<byte>.Shared.Return(bytes);
-        }
-    }
-
-    private Piece[] Pieces(ReadOnlySpan<char> word, ReadOnlySpan<byte> text)
-    {
-        Way[] ways = ArrayPool<Way>.Shared.Rent(text.Length + 1);
-        try
-        {
-            ways.AsSpan(0, text.Length + 1).Fill(new Way(0, -1, -1));
-            Search(text, ways);
-            var pieces = new List<Piece>();
-            (int end, int endUnit) = (text.Length, word.Length);
-            while (end > 0)
-            {
-                (_, int piece, int from) = ways[end];
-                int fromUnit = endUnit - Units(text[from..end]);
-                AddBackwards(pieces, piece, text[from..end], fromUnit, endUnit);
-                (end, endUnit) = (from, fromUnit);
-            }
-            pieces.Reverse();
-            return Finished(pieces, word);
-        }
-        finally
-        {
             ArrayPool<Way>.Shared.Return(ways);
         }
     }
+
+    private double Step(int piece, int length) => piece < 0 ? unknownScore : isUsers[piece] ? length * highest - 0.1 : scores[piece];
 
     private void Search(ReadOnlySpan<byte> text, Way[] ways)
     {
@@ -115,7 +142,7 @@ internal sealed class Unigram : WordModel
             {
                 int piece = trie.Value(node), length = ++at - from;
                 if (piece < 0) continue;
-                Improve(ref ways[at], here + (isUsers[piece] ? length * highest - 0.1 : scores[piece]), piece, from);
+                Improve(ref ways[at], here + Step(piece, length), piece, from);
                 knowsCharacter |= length == size;
             }
             if (!knowsCharacter) Improve(ref ways[from + size], here + unknownScore, -1, from);
@@ -124,21 +151,27 @@ internal sealed class Unigram : WordModel
 
     private void Improve(ref Way way, double score, int piece, int from)
     {
+        if (settings.SinglePrecision && way.From >= 0) way.Margin = Math.Min(way.Score < score ? double.PositiveInfinity : way.Margin, Math.Abs(score - way.Score));
         if (way.From >= 0 && !(score > way.Score)) return;
-        way = new Way(settings.SinglePrecision ? (float)score : score, piece, from);
+        way = new Way(settings.SinglePrecision ? (float)score : score, piece, from, way.Margin);
     }
 
     // Unknown characters side by side are one.
-    private void AddBackwards(List<Piece> pieces, int piece, ReadOnlySpan<byte> text, int from, int to)
+    private void Add(List<Piece> pieces, int piece, ReadOnlySpan<byte> text, int from, int to)
     {
-        if (piece >= 0) pieces.Add(new Piece(piece, from, to));
-        else if (fallback is not null && !settings.FusesFallback) for (int i = text.Length - 1; i >= 0; i--) pieces.Add(new Piece(fallback[text[i]], from, to));
-        else if (pieces.Count > 0 && pieces[^1].Id == -1) pieces[^1] = pieces[^1] with { From = from };
-        else pieces.Add(new Piece(-1, from, to));
+        if (piece < 0 && fallback is not null && !settings.FusesFallback) foreach (byte value in text) pieces.Add(new Piece(fallback[value], from, to));
+        else Append(pieces, new Piece(piece, from, to));
+    }
+
+    private static void Append(List<Piece> pieces, Piece piece)
+    {
+        if (piece.Id == -1 && pieces.Count > 0 && pieces[^1].Id == -1) pieces[^1] = pieces[^1] with { To = piece.To };
+        else pieces.Add(piece);
     }
 
     private Piece[] Finished(List<Piece> pieces, ReadOnlySpan<char> word)
     {
+        if (!pieces.Exists(piece => piece.Id == -1)) return [.. pieces];
         var finished = new List<Piece>(pieces.Count);
         foreach (Piece piece in pieces)
         {

@@ -1,5 +1,3 @@
-using System.Collections.Concurrent;
-
 namespace Permafrost.Tokenizers;
 
 /// <summary>A token of a word, and which UTF-16 units of the word it stands for; a token of some bytes of a character stands for all of it.</summary>
@@ -8,20 +6,11 @@ internal readonly record struct Piece(int Id, int From, int To);
 /// <summary>Cuts words into the tokens of a vocabulary. Words repeat, so what short ones are cut into is remembered.</summary>
 internal abstract class WordModel
 {
-    private const int MostKnownWords = 1 << 16;
-    private const int LongestKnownWord = 48;
-
-    private readonly ConcurrentDictionary<string, Piece[]>.AlternateLookup<ReadOnlySpan<char>> known =
-        new ConcurrentDictionary<string, Piece[]>(StringComparer.Ordinal).GetAlternateLookup<ReadOnlySpan<char>>();
-
-    private int knownWords;
+    private readonly WordMemory<Piece[]> known = new();
 
     public Piece[] Encode(ReadOnlySpan<char> word)
     {
-        if (word.Length > LongestKnownWord) return Compute(word);
-        if (known.TryGetValue(word, out Piece[]? pieces)) return pieces;
-        pieces = Compute(word);
-        if (Volatile.Read(ref knownWords) < MostKnownWords && known.TryAdd(word, pieces)) Interlocked.Increment(ref knownWords);
+        if (!known.TryGet(word, out Piece[]? pieces, out int slot)) known.Put(word, pieces = Compute(word), slot);
         return pieces;
     }
 

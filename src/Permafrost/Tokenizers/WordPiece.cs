@@ -98,7 +98,7 @@ public sealed class WordPiece : Tokenizer
     /// <inheritdoc/>
     protected override TokenizedText Tokenize(string text, bool addSpecialTokens, int? maxLength, bool splitSpecialTokens)
     {
-        var tokens = new TokenList(maxLength - (addSpecialTokens ? SpecialTokens : 0), text.Length);
+        var tokens = new TokenList(addSpecialTokens ? before : [], addSpecialTokens ? after : [], maxLength, text.Length);
         var splitter = new WordSplitter(settings);
         void Add(ReadOnlySpan<char> word, ReadOnlySpan<int> starts, ReadOnlySpan<int> ends, int runes) => AddWord(word, starts, ends, runes, tokens);
         void AddPart(int from, int to)
@@ -117,7 +117,7 @@ public sealed class WordPiece : Tokenizer
                 else tokens.Add(added[token], start, end);
             }
         }
-        return tokens.Between(addSpecialTokens ? before : [], addSpecialTokens ? after : []);
+        return tokens.Finish();
     }
 
     /// <inheritdoc/>

@@ -9,10 +9,12 @@ internal sealed class Words
     private readonly int[]? starts;  // null: the units are those of the original text, from an index on
     private readonly int[]? ends;
     private readonly int first;
+    private readonly bool hasPairs;
 
     private Words(ReadOnlyMemory<char> units, int[]? starts, int[]? ends, int first)
     {
         (this.units, this.starts, this.ends, this.first) = (units, starts, ends, first);
+        hasPairs = starts is null && units.Span.ContainsAnyInRange('\uD800', '\uDFFF');
         if (units.Length > 0) Ranges.Add((0, units.Length));
     }
 
@@ -50,7 +52,7 @@ internal sealed class Words
     /// <summary>The index behind what a unit came from.</summary>
     public int End(int unit) => ends is null ? first + unit + (IsPair(unit) ? 2 : 1) : ends[unit];
 
-    private bool IsPair(int unit) => unit >= 0 && unit + 1 < units.Length && char.IsSurrogatePair(Units[unit], Units[unit + 1]);
+    private bool IsPair(int unit) => hasPairs && unit >= 0 && unit + 1 < units.Length && char.IsSurrogatePair(Units[unit], Units[unit + 1]);
 
     /// <summary>The same text, cut otherwise.</summary>
     public Words Cut(List<(int From, int To)> ranges)
