@@ -53,7 +53,13 @@ internal sealed record Cut(TextPattern At, CutBehavior Behavior, bool Inverted =
 {
     public override Words Apply(Words words)
     {
-        var ranges = new List<(int From, int To)>();
+        var ranges = new List<(int From, int To)>(words.Units.Length / 4 + 4);
+        if (At is WordScanner && Behavior == CutBehavior.Isolated && words.Ranges is [(0, var all)] && all == words.Units.Length)
+        {
+            // It leaves nothing between what it finds.
+            At.Find(words.Units, ranges);
+            return words.Cut(ranges);
+        }
         var found = new List<(int From, int To)>();
         foreach ((int from, int to) in words.Ranges)
         {
