@@ -14,15 +14,38 @@ internal static class GenerateCommand
 
     private static readonly Option<string?> Prompt = new("--prompt") { Description = "a text to go on with, or for an encoder-decoder to answer", HelpName = "TEXT" };
     private static readonly Option<string?> Input = new("--input") { Description = "prompts, one a line; - for standard input", HelpName = "FILE|-" };
-    private static readonly Option<bool> JsonLines = new("--json-lines") { Description = "each line of the input is a JSON string, or an object with \"text\": for prompts that hold line ends" };
+    private static readonly Option<bool> JsonLines = new("--json-lines")
+    {
+        Description = "each line of the input is a JSON string, or an object with \"text\": for prompts that hold line ends",
+    };
+
     private static readonly Option<int> MaxNewTokens = new("--max-new-tokens") { Description = "the most new tokens", DefaultValueFactory = _ => 50, HelpName = "N" };
-    private static readonly Option<double?> Temperature = new("--temperature") { Description = "draw tokens by their probabilities, of logits divided by this; the most probable one is taken otherwise" };
+    private static readonly Option<double?> Temperature = new("--temperature")
+    {
+        Description = "draw tokens by their probabilities, of logits divided by this; the most probable one is taken otherwise",
+    };
+
     private static readonly Option<int?> TopK = new("--top-k") { Description = "draw among the K most probable tokens", HelpName = "K" };
-    private static readonly Option<double?> TopP = new("--top-p") { Description = "draw among the fewest most probable tokens that have this much probability together", HelpName = "P" };
-    private static readonly Option<int> Beams = new("--num-beams") { Description = "sequences that are followed at once, of which the most probable is given", DefaultValueFactory = _ => 1, HelpName = "N" };
+    private static readonly Option<double?> TopP = new("--top-p")
+    {
+        Description = "draw among the fewest most probable tokens that have this much probability together", HelpName = "P",
+    };
+
+    private static readonly Option<int> Beams = new("--num-beams")
+    {
+        Description = "sequences that are followed at once, of which the most probable is given", DefaultValueFactory = _ => 1, HelpName = "N",
+    };
+
     private static readonly Option<long> Seed = new("--seed") { Description = "the seed of what is drawn; a prompt's draws follow from it and from the prompt's number" };
-    private static readonly Option<string?> Skip = new("--skip-weights") { Description = "tensors of the checkpoint to leave out, such as another head's: patterns with commas", HelpName = "TEXT" };
-    private static readonly Option<bool> Json = new("--json") { Description = "print one JSON object a prompt: prompt, text, ids, and ended, whether the model ended the text itself" };
+    private static readonly Option<string?> Skip = new("--skip-weights")
+    {
+        Description = "tensors of the checkpoint to leave out, such as another head's: patterns with commas", HelpName = "TEXT",
+    };
+
+    private static readonly Option<bool> Json = new("--json")
+    {
+        Description = "print one JSON object a prompt: prompt, text, ids, and ended, whether the model ended the text itself",
+    };
 
     public static Command Create()
     {
@@ -81,7 +104,11 @@ internal static class GenerateCommand
         }
     }
 
-    // A text's own line ends would make several lines of it.
-    private static string Line(string prompt, GeneratedText made, bool json) => !json ? made.Text.Replace("\r", "\\r", StringComparison.Ordinal).Replace("\n", "\\n", StringComparison.Ordinal)
-        : new JsonObject { ["prompt"] = prompt, ["text"] = made.Text, ["ids"] = new JsonArray([.. made.Ids.Select(id => (JsonNode)id)]), ["ended"] = made.Ended }.ToJsonString();
+    private static string Line(string prompt, GeneratedText made, bool json)
+    {
+        // A text's own line ends would make several lines of it.
+        if (!json) return made.Text.Replace("\r", "\\r", StringComparison.Ordinal).Replace("\n", "\\n", StringComparison.Ordinal);
+        var ids = new JsonArray([.. made.Ids.Select(id => (JsonNode)id)]);
+        return new JsonObject { ["prompt"] = prompt, ["text"] = made.Text, ["ids"] = ids, ["ended"] = made.Ended }.ToJsonString();
+    }
 }

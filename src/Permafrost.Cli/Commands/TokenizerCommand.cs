@@ -87,7 +87,8 @@ internal static class TokenizerCommand
         }
         catch (PermafrostException error)
         {
-            throw new PermafrostException($"--tokenizer: {error.Message}; a tokenizer is a folder with tokenizer.json, vocab.txt, vocab.json and merges.txt or a SentencePiece model, one of these files, or a backbone that has them");
+            const string Kinds = "a folder with tokenizer.json, vocab.txt, vocab.json and merges.txt or a SentencePiece model, one of these files, or a backbone that has them";
+            throw new PermafrostException($"--tokenizer: {error.Message}; a tokenizer is {Kinds}");
         }
         return TokenizerFiles.Load(folder);
     }

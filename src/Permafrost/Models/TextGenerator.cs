@@ -10,7 +10,9 @@ namespace Permafrost.Models;
 /// <param name="Ended">Whether the model ended the text itself, and not the bound on new tokens.</param>
 public sealed record GeneratedText(string Text, IReadOnlyList<int> Ids, bool Ended);
 
-/// <summary>A body with its language-model head and its tokenizer: texts in, texts out. A decoder goes on behind a prompt; an encoder-decoder answers it. For one thread at a time.</summary>
+/// <summary>
+/// A body with its language-model head and its tokenizer: texts in, texts out. A decoder goes on behind a prompt; an encoder-decoder answers it. For one thread at a time.
+/// </summary>
 public sealed class TextGenerator : IDisposable
 {
     private readonly PretrainedModel model;
@@ -30,7 +32,9 @@ public sealed class TextGenerator : IDisposable
         try
         {
             if (model is not (DecoderPretrained or EncoderDecoderPretrained) || (model is EncoderDecoderPretrained && !model.Backbone.Traits.EncoderDecoder))
-                throw new PermafrostException($"{source.Config.Source}: {source.Config.ModelType} is an encoder, which reads texts and cannot generate any; take a decoder such as GPT-2, or an encoder-decoder such as T5");
+                throw new PermafrostException(
+                    $"{source.Config.Source}: {source.Config.ModelType} is an encoder, which reads texts and cannot generate any; take a decoder such as GPT-2, or an " +
+                    "encoder-decoder such as T5");
             Tokenizer tokenizer = TokenizerFiles.Find(folder)
                 ?? throw new PermafrostException($"{folder} has no tokenizer, and texts are generated in its tokens; {TokenizerFiles.Wanted} was looked for");
             if (model.Backbone.Traits.Vocabulary is { } rows) FrozenWeights.CheckVocabulary(folder, tokenizer.VocabularySize, rows);

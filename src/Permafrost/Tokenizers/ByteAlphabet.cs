@@ -2,7 +2,9 @@ using System.Text;
 
 namespace Permafrost.Tokenizers;
 
-/// <summary>The characters that byte-level vocabularies write bytes as (Radford et al. 2019, encoder.py, bytes_to_unicode): what can be seen as it is, the others from U+0100 on.</summary>
+/// <summary>
+/// The characters that byte-level vocabularies write bytes as (Radford et al. 2019, encoder.py, bytes_to_unicode): what can be seen as it is, the others from U+0100 on.
+/// </summary>
 internal static class ByteAlphabet
 {
     private static readonly char[] Characters = Make();

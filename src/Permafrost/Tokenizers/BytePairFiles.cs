@@ -3,7 +3,7 @@ using static Permafrost.Tokenizers.TokenizerFields;
 
 namespace Permafrost.Tokenizers;
 
-/// <summary>Reads <c>vocab.json</c> with <c>merges.txt</c>: the byte-level vocabularies of GPT-2, RoBERTa, BART, Qwen2 and their kin, as Hugging Face's classes read them.</summary>
+/// <summary>Reads <c>vocab.json</c> with <c>merges.txt</c>: byte-level vocabularies of GPT-2, RoBERTa, BART, Qwen2 and their kin, as Hugging Face's classes read them.</summary>
 internal static class BytePairFiles
 {
     public const string Vocabulary = "vocab.json", MergesName = "merges.txt";
@@ -21,7 +21,7 @@ internal static class BytePairFiles
     {
         string path = Path.Combine(folder, Vocabulary), mergesPath = Path.Combine(folder, MergesName);
         foreach ((string there, string other) in new[] { (mergesPath, path), (path, mergesPath) })
-            if (!File.Exists(there)) throw new PermafrostException($"{there} does not exist; {Path.GetFileName(other)} is half of a tokenizer, and {Path.GetFileName(there)} the other");
+            if (!File.Exists(there)) throw new PermafrostException($"{there} does not exist; {Path.GetFileName(other)} is half of a tokenizer");
         var vocabulary = new VocabularyBuilder(path);
         foreach ((string token, JsonNode? id) in ReadJson(path))
             vocabulary.Add(token, id is JsonValue ? Id(id) : throw new PermafrostException($"{path} is no vocabulary: the value of '{Short(token)}' is no id"));
@@ -30,7 +30,8 @@ internal static class BytePairFiles
         string family = Family(settings, vocabulary);
         bool roberta = LikeRoberta.Contains(family), qwen = LikeQwen2.Contains(family);
         if (!roberta && !qwen && !LikeGpt2.Contains(family))
-            throw new PermafrostException($"{settings.ConfigPath}: tokenizer_class is {settings.Class}; of those with {Vocabulary} and {MergesName} GPT2, Roberta, Bart, Longformer, LED and Qwen2 are known");
+            throw new PermafrostException(
+                $"{settings.ConfigPath}: tokenizer_class is {settings.Class}; of those with {Vocabulary} and {MergesName} GPT2, Roberta, Bart, LED and Qwen2 are known");
         var model = new BytePairs(vocabulary.Ids, ReadMerges(mergesPath), new BytePairSettings { ByteLevel = true }, mergesPath);
         bool prefixed = settings.Flag("add_prefix_space") ?? false;
         string begin = settings.Named("cls_token") ?? settings.Named("bos_token") ?? "<s>", end = settings.Named("sep_token") ?? settings.Named("eos_token") ?? "</s>";
@@ -79,7 +80,8 @@ internal static class BytePairFiles
             number++;
             string text = line.TrimEnd('\r');
             if (text.Length == 0 || text.StartsWith("#version", StringComparison.Ordinal)) continue;
-            if (text.Split(' ') is not [{ Length: > 0 } left, { Length: > 0 } right]) throw new PermafrostException($"{path} line {number} is not two tokens with a space between");
+            if (text.Split(' ') is not [{ Length: > 0 } left, { Length: > 0 } right]) 
+                throw new PermafrostException($"{path} line {number} is not two tokens with a space between");
             merges.Add(new Merge(left, right, merges.Count));
         }
         return merges;

@@ -50,7 +50,7 @@ internal sealed class BytePairs : WordModel
         {
             string tail = right.StartsWith(settings.ContinuingPrefix, StringComparison.Ordinal) ? right[settings.ContinuingPrefix.Length..] : right;
             int Id(string token) => vocabulary.TryGetValue(token, out int id) ? id
-                : throw new PermafrostException($"{source}: the merge of '{Shown(left)}' and '{Shown(right)}' needs the token '{Shown(token)}', which the vocabulary does not have");
+                : throw new PermafrostException($"{source}: the merge of '{Shown(left)}' and '{Shown(right)}' needs the token '{Shown(token)}', which is not in the vocabulary");
             this.merges[Pair(Id(left), Id(right))] = (rank, Id(left + tail));
         }
         for (int b = 0; b < 256; b++) bytes[b] = settings.ByteLevel ? vocabulary.GetValueOrDefault(ByteAlphabet.Of((byte)b).ToString(), -1) : -1;
@@ -100,7 +100,8 @@ internal sealed class BytePairs : WordModel
             ReadOnlySpan<char> character = word[at..end];
             if (!isPlain) character = (at > 0 ? settings.ContinuingPrefix : "") + character.ToString() + (end == word.Length ? settings.EndSuffix : "");
             if (vocabulary.TryGetValue(character, out int id)) symbols.Add(new Piece(id, at, end));
-            else if (fallback is not null) foreach (byte value in isPlain ? utf8[..count] : Encoding.UTF8.GetBytes(character.ToString())) symbols.Add(new Piece(fallback[value], at, end));
+            else if (fallback is not null)
+                foreach (byte value in isPlain ? utf8[..count] : Encoding.UTF8.GetBytes(character.ToString())) symbols.Add(new Piece(fallback[value], at, end));
             else if (unknown >= 0 && fuses && settings.FuseUnknown) symbols[^1] = symbols[^1] with { To = end };
             else if (unknown >= 0) symbols.Add(new Piece(unknown, at, end));
             fuses = symbols.Count > 0 && symbols[^1].Id == unknown && symbols[^1].To == end;

@@ -4,8 +4,8 @@ using System.Text;
 namespace Permafrost.Tokenizers;
 
 /// <summary>
-/// SentencePiece's <c>precompiled_charsmap</c> (normalizer.cc; darts-clone's double array): texts of a few bytes, and what stands for each. It comes from a file, so every offset in
-/// it is checked where it is followed.
+/// SentencePiece's <c>precompiled_charsmap</c> (normalizer.cc; darts-clone's double array): texts of a few bytes, and what stands for each. It comes from a file, so every
+/// offset in it is checked where it is followed.
 /// </summary>
 internal sealed class CharsMap
 {

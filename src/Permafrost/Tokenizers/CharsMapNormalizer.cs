@@ -3,8 +3,8 @@ using System.Globalization;
 namespace Permafrost.Tokenizers;
 
 /// <summary>
-/// A <c>precompiled_charsmap</c> as Hugging Face's library applies it (the crate spm_precompiled): to each cluster of marks as a whole where it is short and the map knows it, else to
-/// its characters. SentencePiece itself takes the longest text that the map knows.
+/// A <c>precompiled_charsmap</c> as Hugging Face's library applies it (the crate spm_precompiled): to each cluster of marks as a whole where it is short and the map knows it,
+/// else to its characters. SentencePiece itself takes the longest text that the map knows.
 /// </summary>
 internal sealed record PrecompiledNormalizer(CharsMap Map) : Normalizer
 {

@@ -128,7 +128,7 @@ internal sealed record Spacing : Decoder
     public override IReadOnlyList<string> Apply(IReadOnlyList<string> tokens) => [string.Join(' ', tokens)];
 }
 
-/// <summary>SentencePiece's own (sentencepiece_processor.cc, Decode): U+2581 becomes a space, those before the text are left out, and what is unknown has a text of its own.</summary>
+/// <summary>SentencePiece's own (sentencepiece_processor.cc, Decode): U+2581 becomes a space, those before the text are left out, what is unknown has a text of its own.</summary>
 /// <param name="TrimsStart">The text begins with blanks that were put there.</param>
 /// <param name="TrimsAll">All of them, not one.</param>
 /// <param name="Unknown">The unknown piece.</param>

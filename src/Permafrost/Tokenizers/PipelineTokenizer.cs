@@ -42,7 +42,9 @@ internal sealed record Surroundings(IReadOnlyList<int> Before, IReadOnlyList<int
     public static Surroundings None { get; } = new([], []);
 }
 
-/// <summary>A tokenizer in general (Hugging Face tokenizers 0.2x, tokenizer/mod.rs): added tokens are found, what is between them is normalised, cut into words, and each word into tokens.</summary>
+/// <summary>
+/// A tokenizer in general (Hugging Face tokenizers 0.2x, tokenizer/mod.rs): added tokens are found, what is between them is normalised, cut into words, and each word into tokens.
+/// </summary>
 internal sealed class PipelineTokenizer : Tokenizer
 {
     private readonly Pipeline parts;

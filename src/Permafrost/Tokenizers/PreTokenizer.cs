@@ -109,7 +109,7 @@ internal sealed record Cut(TextPattern At, CutBehavior Behavior, bool Inverted =
     }
 }
 
-/// <summary>GPT-2's: a space before a word that has none, where asked for, and words as its regular expression finds them. That words become bytes is the vocabulary's business.</summary>
+/// <summary>GPT-2's: a space before a word that has none, where asked for, and words as its regular expression finds them. The vocabulary makes bytes of them.</summary>
 internal sealed record ByteLevelCut(bool AddPrefixSpace, bool Splits) : PreTokenizer
 {
     private static readonly Cut Gpt2 = new(WordScanner.Gpt2, CutBehavior.Isolated);

@@ -3,8 +3,8 @@ using Permafrost.Formats;
 namespace Permafrost.Tokenizers;
 
 /// <summary>
-/// Reads SentencePiece models (<c>spiece.model</c>, <c>tokenizer.model</c>). A model by itself is read as SentencePiece reads it; the special tokens around a text, and what Hugging
-/// Face's classes do before, follow from the configuration beside it, and where there is none from the pieces: a model that ends texts and does not begin them is T5's.
+/// Reads SentencePiece models (<c>spiece.model</c>, <c>tokenizer.model</c>). A model by itself is read as SentencePiece reads it; the special tokens around a text, and what
+/// Hugging Face's classes do before, follow from the configuration beside it, and where there is none from the pieces: a model that ends texts and does not begin them is T5's.
 /// </summary>
 internal static class SentencePieceFiles
 {
@@ -15,7 +15,8 @@ internal static class SentencePieceFiles
     public static PipelineTokenizer Read(string path)
     {
         var file = SentencePieceFile.Read(path);
-        if (file.ModelType is not (1 or 2)) throw new PermafrostException($"{path} is a SentencePiece model of {(file.ModelType == 3 ? "words" : "characters")}; Unigram and BPE are known");
+        if (file.ModelType is not (1 or 2))
+            throw new PermafrostException($"{path} is a SentencePiece model of {(file.ModelType == 3 ? "words" : "characters")}; Unigram and BPE are known");
         var settings = new TokenizerSettings(Path.GetDirectoryName(Path.GetFullPath(path))!);
         var vocabulary = new VocabularyBuilder(path);
         foreach (SentencePiece piece in file.Pieces) vocabulary.Add(piece.Text, vocabulary.Ids.Count);
@@ -24,7 +25,8 @@ internal static class SentencePieceFiles
         string family = Family(file, settings, path);
         string? Piece(int id) => id >= 0 && id < file.Pieces.Count ? file.Pieces[id].Text : null;
         string? begin = settings.Named("bos_token") ?? Piece(file.Ids.Begin), end = settings.Named("eos_token") ?? Piece(file.Ids.End);
-        List<AddedToken> special = [.. settings.Special.Select(token => new AddedToken(token)), .. Numbers(file, SentencePieceType.Control).Concat(unknown).Select(id => new AddedToken(Piece(id)!))];
+        IEnumerable<string> control = Numbers(file, SentencePieceType.Control).Concat(unknown).Select(id => file.Pieces[id].Text);
+        List<AddedToken> special = [.. settings.Special.Concat(control).Select(token => new AddedToken(token))];
         if (family == "albert") special.Insert(0, new AddedToken("[MASK]", LeftStrip: true));
         if (family == "t5") AddSentinels(special, settings, vocabulary, path);
         string[] own = [.. Numbers(file, SentencePieceType.UserDefined).Select(id => Piece(id)!)];

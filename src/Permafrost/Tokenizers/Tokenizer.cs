@@ -63,7 +63,8 @@ public abstract class Tokenizer
         }
         try
         {
-            Parallel.For(0, tokens.Length, new ParallelOptions { CancellationToken = cancellation }, i => tokens[i] = Encode(texts[i], addSpecialTokens, maxLength, splitSpecialTokens));
+            var how = new ParallelOptions { CancellationToken = cancellation };
+            Parallel.For(0, tokens.Length, how, i => tokens[i] = Encode(texts[i], addSpecialTokens, maxLength, splitSpecialTokens));
         }
         catch (AggregateException error)
         {

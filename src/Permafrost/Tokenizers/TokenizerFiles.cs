@@ -5,8 +5,8 @@ using static Permafrost.Tokenizers.TokenizerFields;
 namespace Permafrost.Tokenizers;
 
 /// <summary>
-/// Reads tokenizers as Hugging Face's libraries write them: <c>tokenizer.json</c>, or older files: <c>vocab.txt</c>, <c>vocab.json</c> with <c>merges.txt</c>, or a SentencePiece model,
-/// with <c>tokenizer_config.json</c>.
+/// Reads tokenizers as Hugging Face's libraries write them: <c>tokenizer.json</c>, or older files: <c>vocab.txt</c>, <c>vocab.json</c> with <c>merges.txt</c>, or a SentencePiece
+/// model, with <c>tokenizer_config.json</c>.
 /// </summary>
 public static class TokenizerFiles
 {

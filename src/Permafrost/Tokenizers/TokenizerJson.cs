@@ -21,7 +21,8 @@ internal sealed class TokenizerJson(string path, JsonObject json, JsonObject con
     public Tokenizer Read()
     {
         JsonObject model = json["model"] as JsonObject ?? throw new PermafrostException($"{path} is no tokenizer: it has no \"model\"");
-        foreach ((string key, _) in json) if (!Keys.Contains(key)) throw new PermafrostException($"{path}: the key \"{key}\" is not known; a tokenizer has {string.Join(", ", Keys)}");
+        foreach ((string key, _) in json)
+            if (!Keys.Contains(key)) throw new PermafrostException($"{path}: the key \"{key}\" is not known; a tokenizer has {string.Join(", ", Keys)}");
         string type = TokenizerFields.Text(model["type"]) ??
             (model["merges"] is not null ? "BPE" : model["max_input_chars_per_word"] is not null ? "WordPiece" : model["vocab"] is JsonArray ? "Unigram" : "unknown");
         return type switch
@@ -90,7 +91,7 @@ internal sealed class TokenizerJson(string path, JsonObject json, JsonObject con
         var list = new List<Merge>(merges.Count);
         foreach (JsonNode? one in merges)
         {
-            string[] pair = one is JsonArray { Count: 2 } two ? [TokenizerFields.Text(two[0]) ?? "", TokenizerFields.Text(two[1]) ?? ""] : TokenizerFields.Text(one)?.Split(' ') ?? [];
+            string[] pair = one is JsonArray both ? [.. both.Select(token => TokenizerFields.Text(token) ?? "")] : TokenizerFields.Text(one)?.Split(' ') ?? [];
             if (pair is not [{ Length: > 0 } left, { Length: > 0 } right]) throw new PermafrostException($"{path}: merge {list.Count + 1} is not two tokens");
             list.Add(new Merge(left, right, list.Count));
         }
@@ -104,13 +105,14 @@ internal sealed class TokenizerJson(string path, JsonObject json, JsonObject con
         var pieces = new List<UnigramPiece>(list.Count);
         foreach (JsonNode? one in list)
         {
-            if (one is not JsonArray { Count: 2 } pair || TokenizerFields.Text(pair[0]) is not { } piece || pair[1] is not JsonValue number || !number.TryGetValue(out double score))
+            if (one is not JsonArray { Count: 2 } pair || TokenizerFields.Text(pair[0]) is not { } piece || !(pair[1] is JsonValue number && number.TryGetValue(out double score)))
                 throw new PermafrostException($"{path}: piece {pieces.Count} of the vocabulary is not a text and a score");
             vocabulary.Add(piece, pieces.Count);
             pieces.Add(new UnigramPiece(piece, score));
         }
         int? unknown = model["unk_id"] is { } node ? Id(node) : null;
-        if (unknown < 0 || unknown >= pieces.Count) throw new PermafrostException($"{path}: the model's \"unk_id\" is {model["unk_id"]!.ToJsonString()}, and it has {pieces.Count} pieces");
+        if (unknown < 0 || unknown >= pieces.Count)
+            throw new PermafrostException($"{path}: the model's \"unk_id\" is {model["unk_id"]!.ToJsonString()}, and it has {pieces.Count} pieces");
         var settings = new UnigramSettings(unknown, Flag(model, "byte_fallback", path) ?? false);
         var unigram = new Unigram(pieces, settings, path);
         if (unknown is null && !unigram.KnowsBytes) throw new PermafrostException($"{path}: the model has no \"unk_id\", the id of what its vocabulary cannot express");
@@ -168,7 +170,8 @@ internal sealed class TokenizerJson(string path, JsonObject json, JsonObject con
     private void Only(JsonObject model, params string[] keys)
     {
         foreach ((string key, JsonNode? value) in model)
-            if (key != "type" && value is not null && !keys.Contains(key)) throw new PermafrostException($"{path}: the model's setting \"{key}\" is not known; {string.Join(", ", keys)} are");
+            if (key != "type" && value is not null && !keys.Contains(key))
+                throw new PermafrostException($"{path}: the model's setting \"{key}\" is not known; {string.Join(", ", keys)} are");
     }
 
     // The configuration is Hugging Face's transformers', which put blanks right in the whole text where it does not say otherwise.

@@ -78,7 +78,7 @@ internal sealed class TokenizerSteps(string path, JsonObject config)
     public PreTokenizer? PreTokenizer(JsonObject? step, int depth = 0)
     {
         if (step is null) return null;
-        if (IsByteLevel) throw new PermafrostException($"{path}: the pre_tokenizer {Kind(step)} stands behind ByteLevel, and there is no text left then; ByteLevel must be the last");
+        if (IsByteLevel) throw new PermafrostException($"{path}: the pre_tokenizer {Kind(step)} stands behind ByteLevel, where no text is left; ByteLevel must be the last");
         Only("pre_tokenizer", step, Kind(step) switch
         {
             "Sequence" => ["pretokenizers"],
@@ -188,7 +188,8 @@ internal sealed class TokenizerSteps(string path, JsonObject config)
             case "BertProcessing" or "RobertaProcessing" or "TemplateProcessing":
                 throw new PermafrostException($"{path}: the post_processor {Kind(step)} does not say which tokens stand around a text");
             case var other:
-                throw new PermafrostException($"{path}: the post_processor {other} is not known; TemplateProcessing, BertProcessing, RobertaProcessing, ByteLevel and sequences of them are");
+                const string Known = "TemplateProcessing, BertProcessing, RobertaProcessing, ByteLevel and sequences of them";
+                throw new PermafrostException($"{path}: the post_processor {other} is not known; {Known} are");
         }
 
         static string? First(JsonNode? node) => node is JsonArray { Count: 2 } pair ? TokenizerFields.Text(pair[0]) : null;

@@ -18,7 +18,8 @@ internal readonly record struct UnigramPiece(string Text, double Score, bool IsF
 internal readonly record struct UnigramSettings(int? Unknown, bool ByteFallback, bool FusesFallback = true, bool SinglePrecision = false);
 
 /// <summary>
-/// The Unigram model (Kudo 2018; SentencePiece, unigram_model.cc, EncodeOptimized): of all the ways to cut a word into pieces the most probable one, found in one pass over its bytes.
+/// The Unigram model (Kudo 2018; SentencePiece, unigram_model.cc, EncodeOptimized): of all the ways to cut a word into pieces the most probable one, found in one pass over its
+/// bytes.
 /// </summary>
 internal sealed class Unigram : WordModel
 {
@@ -52,7 +53,7 @@ internal sealed class Unigram : WordModel
             (string text, double score, bool isFound, bool isUser) = pieces[id];
             if (!double.IsFinite(score)) throw new PermafrostException($"{source}: the score of the piece {id}, '{text}', is no number");
             if (!known.TryAdd(text, id)) throw new PermafrostException($"{source}: the piece '{text}' is there twice, as {known[text]} and as {id}");
-            if (text.Length > LongestPiece) throw new PermafrostException($"{source}: the piece {id} has {text.Length:N0} characters, and no piece has more than {LongestPiece:N0}");
+            if (text.Length > LongestPiece) throw new PermafrostException($"{source}: the piece {id} has {text.Length:N0} characters; at most {LongestPiece:N0} are known");
             (scores[id], isUsers[id]) = (settings.SinglePrecision ? (float)score : score, isUser);
             if (!isFound || text.Length == 0) continue;
             found.Add((Encoding.UTF8.GetBytes(text), id));

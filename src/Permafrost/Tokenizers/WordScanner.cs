@@ -4,8 +4,8 @@ using System.Text;
 namespace Permafrost.Tokenizers;
 
 /// <summary>
-/// The words of byte-level vocabularies, found without a regular expression: those of GPT-2 (Radford et al. 2019, encoder.py), and those of cl100k and its kin (Llama 3, Qwen2), which
-/// differ in how many digits stand together. <see cref="For"/> tells which expressions these are.
+/// The words of byte-level vocabularies, found without a regular expression: those of GPT-2 (Radford et al. 2019, encoder.py), and those of cl100k and its kin (Llama 3, Qwen2),
+/// which differ in how many digits stand together. <see cref="For"/> tells which expressions these are.
 /// </summary>
 /// <param name="Modern">The second kind.</param>
 /// <param name="Digits">Most digits of a word.</param>

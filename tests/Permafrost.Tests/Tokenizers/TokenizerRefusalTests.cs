@@ -25,7 +25,7 @@ public sealed class TokenizerRefusalTests : IDisposable
     [InlineData("GPT-2", "decoder", """{"type": "CTC"}""", "the decoder CTC is not known")]
     [InlineData("GPT-2", "surprise", "{}", "the key \"surprise\" is not known")]
     [InlineData("GPT-2", "model", """{"type": "WordLevel", "vocab": {}}""", "of the kind WordLevel")]
-    [InlineData("GPT-2", "model", """{"type": "BPE", "vocab": {"a": 0}, "merges": ["a b"]}""", "needs the token 'b', which the vocabulary does not have")]
+    [InlineData("GPT-2", "model", """{"type": "BPE", "vocab": {"a": 0}, "merges": ["a b"]}""", "needs the token 'b', which is not in the vocabulary")]
     [InlineData("GPT-2", "model", """{"type": "BPE", "vocab": {"a": 0, "b": 1}, "merges": ["a b"]}""", "needs the token 'ab'")]
     [InlineData("GPT-2", "model", """{"type": "BPE", "vocab": {"a": 0}, "merges": ["a"]}""", "merge 1 is not two tokens")]
     [InlineData("GPT-2", "model", """{"type": "BPE", "vocab": {"a": 0, "b": 0}, "merges": []}""", "have the same id, 0")]
@@ -72,7 +72,7 @@ public sealed class TokenizerRefusalTests : IDisposable
         Of("is no SentencePiece model, or is damaged", "spiece.model", "hello");
         Of("Git LFS pointer", "spiece.model", "version https://git-lfs.github.com/spec/v1\n");
         Of("tokenizer_class is XLNet", "vocab.json", vocabulary, ("merges.txt", "a b"), ("tokenizer_config.json", """{"tokenizer_class": "XLNetTokenizer"}"""));
-        Of("holds no tokenizer (tokenizer.json, vocab.txt, vocab.json and merges.txt, spiece.model or tokenizer.model)", Path.Combine("..", Path.GetFileName(folder.Path)), "");
+        Refusal.Of("holds no tokenizer (tokenizer.json, vocab.txt, vocab.json and merges.txt, spiece.model or tokenizer.model)", () => TokenizerFiles.Load(folder.Path));
     }
 
     [Fact]
