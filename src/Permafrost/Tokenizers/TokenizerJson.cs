@@ -82,7 +82,9 @@ internal sealed class TokenizerJson(string path, JsonObject json, JsonObject con
             ContinuingPrefix = TokenizerFields.Text(model["continuing_subword_prefix"]) ?? "",
             EndSuffix = TokenizerFields.Text(model["end_of_word_suffix"]) ?? "",
         };
-        var pairs = new BytePairs(vocabulary.Ids, Merges(model["merges"] as JsonArray ?? throw new PermafrostException($"{path}: its model has no \"merges\"")), settings, path);
+        JsonArray merges = model["merges"] as JsonArray ?? throw new PermafrostException($"{path}: its model has no \"merges\"");
+        // Added tokens are none of the model's.
+        var pairs = new BytePairs(new Dictionary<string, int>(vocabulary.Ids, StringComparer.Ordinal), Merges(merges), settings, path);
         return Assembled("BPE", pairs, cutter, pairs.UnknownId);
     }
 
