@@ -32,6 +32,7 @@ internal static partial class CommandLine
         root.Add(FinetuneCommand.Create(stop));
         root.Add(EvaluateCommand.Create());
         root.Add(PredictCommand.Create());
+        root.Add(GenerateCommand.Create());
         root.Add(ForwardCommand.Create());
         root.Add(TokenizerCommand.Create());
         root.Add(BaselinesCommand.Create());

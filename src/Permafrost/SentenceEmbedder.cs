@@ -41,12 +41,12 @@ public sealed partial class SentenceEmbedder : IEmbeddingGenerator<string, Embed
     private SentenceEmbedder(FrozenWeights weights, bool owns, ScalarType? frozenType, ILogger? logger)
     {
         tokenizer = weights.LoadTokenizer()
-            ?? throw new PermafrostException($"{weights.Reference} has no tokenizer (vocab.txt or tokenizer.json), so it reads no texts; all-MiniLM-L6-v2, for one, does");
+            ?? throw new PermafrostException($"{weights.Reference} has no tokenizer ({TokenizerFiles.Wanted}), so it reads no texts; all-MiniLM-L6-v2, for one, does");
         ScalarType type = frozenType ?? AdaptationOptions.BestFrozenType(torch.CPU);
         backbone = weights.CreateBackbone((body, name) => IsInFile(weights, body, name) ? WeightUse.Unused : WeightUse.Frozen, type);
         (owned, this.logger) = (owns ? weights : null, logger);
         longest = Math.Min(UsualLength, backbone.Traits.LongestInput ?? UsualLength);
-        emptyLength = tokenizer.Encode("").Ids.Length;
+        emptyLength = tokenizer.SpecialTokens;
         metadata = new EmbeddingGeneratorMetadata("permafrost", defaultModelId: weights.Reference, defaultModelDimensions: backbone.Traits.Width);
     }
 
@@ -119,9 +119,11 @@ public sealed partial class SentenceEmbedder : IEmbeddingGenerator<string, Embed
     {
         var ids = new int[texts.Length][];
         (int cut, long tokens) = (0, 0);
+        if (Array.IndexOf(texts, null) is >= 0 and var none) throw new PermafrostException($"text {none} is null");
+        IReadOnlyList<TokenizedText> tokenized = tokenizer.EncodeBatch(texts, maxLength: longest, cancellation: cancellation);
         for (int i = 0; i < texts.Length; i++)
         {
-            TokenizedText text = tokenizer.Encode(texts[i] ?? throw new PermafrostException($"text {i} is null"), maxLength: longest);
+            TokenizedText text = tokenized[i];
             if (text.Ids.Length <= emptyLength) throw new PermafrostException($"text {i} is empty or holds nothing that can be read, so it has no embedding; leave it out");
             ids[i] = text.Ids;
             tokens += text.Ids.Length;

@@ -17,7 +17,7 @@ internal sealed partial record BenchCase(string Kind, int Batch = 0, int Tokens 
         new("fpt-step-float32", 16, 64), new("full-step", 16, 64), new("forward", 16, 64), new("predict", 1, 64), new("predict", 64, 64),
         new("tiny", 16, 10), new("load"), new("startup"), new("door"),
         new("fpt-step-bert", 32, 32), new("fpt-step-bert", 32, 128),
-        new("embed", 32, 32), new("embed", 32, 128), new("embed", 1, 16), new("embed-mixed", 256), new("wordpiece"),
+        new("embed", 32, 32), new("embed", 32, 128), new("embed", 1, 16), new("embed-mixed", 256), new("wordpiece"), new("bpe"), new("unigram"),
     ];
 
     public static IReadOnlyList<string> Kinds { get; } = [.. All.Select(known => known.Kind).Distinct()];

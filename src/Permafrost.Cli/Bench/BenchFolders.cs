@@ -25,6 +25,9 @@ internal sealed class BenchFolders : IDisposable
         return Path.Combine(folder, name);
     }
 
+    /// <summary>A folder of one's own, gone when the benchmark ends.</summary>
+    public string Create(string name) => Directory.CreateDirectory(File(name)).FullName;
+
     /// <summary>The model file that ONNX Runtime reads, written by its own worker.</summary>
     /// <exception cref="PermafrostException">The package that holds it is not here.</exception>
     public string OnnxModel()

@@ -82,7 +82,7 @@ internal static class BenchCommand
             "startup" => benchmark.Startup(),
             "door" => benchmark.Door(),
             "embed" or "embed-mixed" => new EmbedBenchmark(what, settings, folders, cancellation).Compute(),
-            "wordpiece" => WordPieceBenchmark.Measure(settings.Rounds, cancellation),
+            "wordpiece" or "bpe" or "unigram" => TokenizerBenchmark.Measure(what.Kind, folders, settings.Rounds, cancellation),
             _ => benchmark.Compute(),
         };
     }

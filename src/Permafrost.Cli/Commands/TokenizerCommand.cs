@@ -29,12 +29,12 @@ internal static class TokenizerCommand
         {
             Tokenizer loaded = Load(parsed.GetRequiredValue(tokenizer));
             bool special = !parsed.GetValue(plain), splits = parsed.GetValue(split), asJson = parsed.GetValue(json), inJson = parsed.GetValue(jsonLines);
-            int? most = Checked(parsed.GetValue(longest), special ? loaded.Encode("").Ids.Length : 0);
+            int? most = Checked(parsed.GetValue(longest), special ? loaded.SpecialTokens : 0);
             (long texts, long cut, long dropped) = (0, 0, 0);
             InputLines.Answer(parsed.GetRequiredValue(input), (where, line, output) =>
             {
                 string text = inJson ? TokenLines.FromJson(line, where) : line;
-                TokenizedText tokens = loaded.Encode(text, special, most, splits);
+                TokenizedText tokens = TokenLines.Encode(text, where, loaded, special, most, splits);
                 output.WriteLine(asJson ? TokenLines.ToJson(tokens, text, loaded) : string.Join(' ', tokens.Ids));
                 (texts, cut, dropped) = (texts + 1, cut + (tokens.Dropped > 0 ? 1 : 0), dropped + tokens.Dropped);
             }, cancellation);
@@ -68,7 +68,7 @@ internal static class TokenizerCommand
 
     private static Option<string> Tokenizer() => new("--tokenizer")
     {
-        Description = "a folder with tokenizer.json, or vocab.txt and tokenizer_config.json; one of these files; or a backbone (REF)",
+        Description = "a folder with tokenizer.json, vocab.txt, vocab.json and merges.txt, or a SentencePiece .model; one of these files; or a backbone (REF)",
         Required = true,
         HelpName = "DIR",
     };
@@ -87,7 +87,8 @@ internal static class TokenizerCommand
         }
         catch (PermafrostException error)
         {
-            throw new PermafrostException($"--tokenizer: {error.Message}; a tokenizer is a folder with tokenizer.json or vocab.txt, one of the two, or a backbone that has them");
+            const string Kinds = "a folder with tokenizer.json, vocab.txt, vocab.json and merges.txt or a SentencePiece model, one of these files, or a backbone that has them";
+            throw new PermafrostException($"--tokenizer: {error.Message}; a tokenizer is {Kinds}");
         }
         return TokenizerFiles.Load(folder);
     }

@@ -34,6 +34,20 @@ internal static class TokenLines
         throw new PermafrostException($"{where}: neither a JSON string nor an object with \"text\"");
     }
 
+    /// <summary>The tokens of a text.</summary>
+    /// <exception cref="PermafrostException">The tokenizer refuses it.</exception>
+    public static TokenizedText Encode(string text, string where, Tokenizer tokenizer, bool special, int? most, bool splitSpecial)
+    {
+        try
+        {
+            return tokenizer.Encode(text, special, most, splitSpecial);
+        }
+        catch (PermafrostException error)
+        {
+            throw new PermafrostException($"{where}: {error.Message}");
+        }
+    }
+
     /// <summary>Tokens as an object on one line; offsets count code points.</summary>
     public static string ToJson(TokenizedText tokens, string text, Tokenizer tokenizer) => Line(json =>
     {

@@ -3,7 +3,8 @@ using Permafrost.Tokenizers;
 
 namespace Permafrost.Data;
 
-/// <summary>A split of texts with a class each, tokenised once. Batches are as long as their longest text; shorter ones are filled up and masked.</summary>
+/// <summary>A split of texts with a class each, tokenised once. Batches are as long as their longest text; shorter ones are filled up and
+/// masked, with the tokenizer's padding, or where it has none with id 0, which the mask hides.</summary>
 public sealed class TextRows : IDataset
 {
     /// <summary>What is wrong with a text without a token of its own, for errors.</summary>
@@ -20,13 +21,14 @@ public sealed class TextRows : IDataset
     /// <exception cref="UsageException"><paramref name="maxLength"/> leaves no room for a token beside the special ones.</exception>
     public TextRows(IReadOnlyList<string> texts, IReadOnlyList<long> targets, Tokenizer tokenizer, int maxLength)
     {
-        int special = tokenizer.Encode("").Ids.Length;
+        int special = tokenizer.SpecialTokens;
         if (maxLength <= special) throw new UsageException($"`max_length` is {maxLength}; of it {special} are special tokens, so that no room is left for a text");
         (Texts, Targets, MaxLength, Vocabulary, pad) = (texts, targets, maxLength, tokenizer.VocabularySize, tokenizer.PadId ?? 0);
         ids = new int[texts.Count][];
+        IReadOnlyList<TokenizedText> tokenized = tokenizer.EncodeBatch(texts, maxLength: maxLength);
         for (int i = 0; i < texts.Count; i++)
         {
-            TokenizedText text = tokenizer.Encode(texts[i], maxLength: maxLength);
+            TokenizedText text = tokenized[i];
             ids[i] = text.Ids;
             if (text.Dropped > 0) CutTexts++;
             if (text.Ids.Length <= special)

@@ -66,6 +66,10 @@ public sealed class HfConfig
     /// <exception cref="PermafrostException">The key holds something else, or a number below <paramref name="minimum"/>.</exception>
     public int? OptionalInt(string key, int minimum = 1) => json[key] is null ? null : Int(key, minimum, minimum);
 
+    /// <summary>Ids of tokens: one, or a list; none where the key is missing or null.</summary>
+    /// <exception cref="PermafrostException">The key holds something else.</exception>
+    internal IReadOnlyList<int> TokenIds(string key) => json[key] is JsonArray list ? Ints(key, 0, list.Count, minimum: 0) : OptionalInt(key, 0) is { } id ? [id] : [];
+
     /// <summary>A whole number for each of <paramref name="count"/> things: a list of so many, or one number for all of them.</summary>
     /// <exception cref="PermafrostException">The key holds something else, another count, or a number below <paramref name="minimum"/>.</exception>
     public IReadOnlyList<int> Ints(string key, int fallback, int count, int minimum = 1)

@@ -211,13 +211,20 @@ public sealed class FrozenWeights : IDisposable
         }
     }
 
-    // A table may have a few rows more, up to a multiple of 8 or 64, which processors like: then the rest is unused.
     private void CheckVocabulary(int tokens)
     {
         using Backbone backbone = Architecture.Backbone(Config);
-        if (backbone.Traits.Vocabulary is not { } rows || tokens == rows) return;
-        bool padded = tokens < rows && rows % 8 == 0 && rows - tokens < 128;
-        if (!padded) throw new PermafrostException($"{Folder}: the tokenizer has {tokens:N0} tokens and the token table {rows:N0} rows; they do not belong together");
+        if (backbone.Traits.Vocabulary is { } rows) CheckVocabulary(Folder!, tokens, rows);
+    }
+
+    /// <summary>
+    /// Refuses a tokenizer that is another model's. A table may have rows that no token has, up to a multiple of 8 or 128, which processors like, or for tokens to come.
+    /// </summary>
+    internal static void CheckVocabulary(string folder, int tokens, int rows)
+    {
+        bool spare = tokens < rows && rows % 8 == 0 && rows - tokens < 1024;
+        if (tokens == rows || spare) return;
+        throw new PermafrostException($"{folder}: the tokenizer has {tokens:N0} tokens and the token table {rows:N0} rows; they do not belong together");
     }
 
     // One weight at a time, so that a whole float32 body never is in memory: read or draw it, know it by its hash, then pack, copy or drop it.

@@ -43,6 +43,16 @@ public abstract class PretrainedModel : Module
     /// <summary>Greedy decoding as this family's reference does it.</summary>
     protected virtual GenerationOptions Greedy(int newTokens) => new() { MaxNewTokens = newTokens };
 
+    /// <summary>Greedy decoding of up to so many tokens, of which the first of <see cref="EndIds"/> is the last.</summary>
+    internal GenerationOptions ForTexts(int newTokens)
+    {
+        GenerationOptions greedy = Greedy(newTokens);
+        return greedy with { EndId = EndIds is [var end, ..] ? end : greedy.EndId };
+    }
+
+    /// <summary>The tokens that end a text, as the configuration says.</summary>
+    internal IReadOnlyList<int> EndIds => Backbone.Config.TokenIds("eos_token_id") is { Count: > 0 } ids ? ids : Greedy(1).EndId is { } end ? [end] : [];
+
     /// <summary>Whether the next <see cref="Forward"/> prepares for a gradient with respect to <see cref="EmbeddedInputs"/>.</summary>
     public bool WantInputGradient { get; set; }
 

@@ -49,7 +49,7 @@ public sealed record TaskOptions(
     public TextRows Tokenize(string task, IReadOnlyList<string> texts, IReadOnlyList<long> targets)
     {
         Tokenizer tokenizer = Tokenizer?.Invoke() ??
-            throw new UsageException($"{task} feeds texts, and the backbone has no tokenizer of its own (vocab.txt or tokenizer.json); all-MiniLM-L6-v2, for example, has one");
+            throw new UsageException($"{task} feeds texts, and the backbone has no tokenizer of its own ({TokenizerFiles.Wanted}); all-MiniLM-L6-v2, for example, has one");
         int positions = LongestInput() ?? int.MaxValue;
         if (MaxLength > positions) throw new UsageException($"`max_length` is {MaxLength}, and the backbone has {positions} positions; take at most {positions}");
         return new TextRows(texts, targets, tokenizer, MaxLength ?? Math.Min(Math.Min(UsualTextLength, positions), tokenizer.LongestText ?? UsualTextLength));

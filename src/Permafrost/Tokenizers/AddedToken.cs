@@ -1,3 +1,5 @@
+using System.Buffers;
+
 namespace Permafrost.Tokenizers;
 
 /// <summary>A token that is recognised in a text as a whole, before the text is cut into words (Hugging Face tokenizers, AddedToken).</summary>
@@ -13,11 +15,22 @@ internal sealed record AddedToken(string Content, bool Special = true, bool Norm
 internal sealed class AddedTokens
 {
     private readonly ILookup<int, (int[] Runes, AddedToken Token)> byFirst;
+    private readonly SearchValues<string>? any;
 
     /// <param name="tokens">The tokens, with their content as it stands in the texts to be searched.</param>
-    public AddedTokens(IEnumerable<(string Content, AddedToken Token)> tokens) =>
-        byFirst = tokens.Select(one => (Runes: one.Content.EnumerateRunes().Select(rune => rune.Value).ToArray(), one.Token))
-            .Where(one => one.Runes.Length > 0).OrderByDescending(one => one.Runes.Length).ToLookup(one => one.Runes[0]);
+    public AddedTokens(IEnumerable<(string Content, AddedToken Token)> tokens)
+    {
+        (string Content, AddedToken Token)[] all = [.. tokens.Where(one => one.Content.Length > 0)];
+        byFirst = all.Select(one => (Runes: one.Content.EnumerateRunes().Select(rune => rune.Value).ToArray(), one.Token))
+            .OrderByDescending(one => one.Runes.Length).ToLookup(one => one.Runes[0]);
+        if (all.Length > 0) any = SearchValues.Create([.. all.Select(one => one.Content)], StringComparison.Ordinal);
+    }
+
+    /// <summary>Whether there are any.</summary>
+    public bool Any => any is not null;
+
+    /// <summary>Whether a text holds any of them: mostly none, which is found out fast.</summary>
+    public bool AreIn(ReadOnlySpan<char> text) => any is not null && text.ContainsAny(any);
 
     /// <summary>The parts of a text: those between tokens, which may be empty, and the tokens. At a place the longest goes first.</summary>
     /// <param name="text">A text.</param>
@@ -28,7 +41,7 @@ internal sealed class AddedTokens
         for (int at = 0; at < text.Count;)
         {
             // As in the library: where the longest one does not count, a shorter one at its place is not tried.
-            (int[] runes, AddedToken? token) = byFirst[text[at].Rune].FirstOrDefault(one => Stands(one.Runes, text, at));
+            (int[] runes, AddedToken? token) = byFirst.Contains(text[at].Rune) ? byFirst[text[at].Rune].FirstOrDefault(one => Stands(one.Runes, text, at)) : default;
             if (token is null)
             {
                 at++;
@@ -47,6 +60,10 @@ internal sealed class AddedTokens
         }
         if (done < text.Count) yield return (done, text.Count, null);
     }
+
+    /// <summary>How many characters the longest token has that stands at an index; 0 where none does.</summary>
+    public int LengthAt(AlignedText text, int at) =>
+        byFirst.Contains(text[at].Rune) && byFirst[text[at].Rune].FirstOrDefault(one => Stands(one.Runes, text, at)) is { Token: not null } found ? found.Runes.Length : 0;
 
     private static bool Stands(int[] runes, AlignedText text, int at)
     {

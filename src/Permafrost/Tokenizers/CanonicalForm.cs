@@ -4,7 +4,7 @@ using System.Text;
 namespace Permafrost.Tokenizers;
 
 /// <summary>
-/// Unicode's canonical decomposition and composition (Unicode Standard Annex 15; forms D and C). .NET's own <c>string.Normalize</c> does nothing where globalization is
+/// Unicode's decompositions and composition (Unicode Standard Annex 15; forms D, C, KD and KC). .NET's own <c>string.Normalize</c> does nothing where globalization is
 /// invariant, as in our program, which must run without ICU.
 /// </summary>
 internal static class CanonicalForm
@@ -15,7 +15,9 @@ internal static class CanonicalForm
     private static readonly Lazy<Tables> Unicode = new(Tables.Read);
 
     /// <summary>The full decomposition of a character; the character itself where it has none.</summary>
-    public static ReadOnlySpan<int> Decompose(int rune)
+    /// <param name="rune">The character.</param>
+    /// <param name="compatible">Whether what is only compatible, such as a ligature, is decomposed too.</param>
+    public static ReadOnlySpan<int> Decompose(int rune, bool compatible = false)
     {
         if (rune is >= FirstSyllable and < FirstSyllable + Syllables)
         {
@@ -23,15 +25,16 @@ internal static class CanonicalForm
             int lead = FirstLead + syllable / (Vowels * Tails), vowel = FirstVowel + syllable / Tails % Vowels;
             return tail == 0 ? new[] { lead, vowel } : [lead, vowel, BeforeTail + tail];
         }
-        return Unicode.Value.Decompositions.TryGetValue(rune, out int[]? parts) ? parts : new[] { rune };
+        Dictionary<int, int[]> table = compatible ? Unicode.Value.Compatible : Unicode.Value.Decompositions;
+        return table.TryGetValue(rune, out int[]? parts) ? parts : new[] { rune };
     }
 
-    /// <summary>Form C of some characters: decomposed, marks in their order, and composed again.</summary>
-    public static IReadOnlyList<int> Compose(IEnumerable<Rune> text)
+    /// <summary>Form C of some characters, or form KC: decomposed, marks in their order, and composed again.</summary>
+    public static IReadOnlyList<int> Compose(IEnumerable<Rune> text, bool compatible = false)
     {
         var all = new List<int>();
-        foreach (Rune rune in text) all.AddRange(Decompose(rune.Value));
-        Order(all);
+        foreach (Rune rune in text) all.AddRange(Decompose(rune.Value, compatible));
+        if (all.Any(rune => Class(rune) > 0)) all = [.. Ordered(all, rune => rune)];
         Tables tables = Unicode.Value;
         var composed = new List<int>();
         (int starter, int before) = (-1, 0);
@@ -62,28 +65,35 @@ internal static class CanonicalForm
 
     private static int Class(int rune) => Unicode.Value.Classes.GetValueOrDefault(rune);
 
-    // Marks of different classes, between two characters of class 0, stand in the order of the classes.
-    private static void Order(List<int> runes)
+    /// <summary>Marks of different classes, between two characters of class 0, in the order of the classes.</summary>
+    public static IEnumerable<T> Ordered<T>(IReadOnlyList<T> items, Func<T, int> rune)
     {
-        for (int i = 1; i < runes.Count; i++)
+        for (int from = 0; from < items.Count;)
         {
-            int rank = Class(runes[i]);
-            for (int j = i; rank > 0 && j > 0 && Class(runes[j - 1]) > rank; j--) (runes[j - 1], runes[j]) = (runes[j], runes[j - 1]);
+            int to = from;
+            while (to < items.Count && Class(rune(items[to])) > 0) to++;
+            // A stable sort that is quick for a text of nothing but marks too.
+            for (int i = from; to - from == 1 && i < to; i++) yield return items[i];
+            if (to - from > 1) foreach (T item in Enumerable.Range(from, to - from).Select(i => items[i]).OrderBy(item => Class(rune(item)))) yield return item;
+            if (to < items.Count) yield return items[to++];
+            from = to;
         }
     }
 
-    private sealed record Tables(Dictionary<int, int[]> Decompositions, Dictionary<(int, int), int> Compositions, Dictionary<int, int> Classes)
+    private sealed record Tables(Dictionary<int, int[]> Decompositions, Dictionary<(int, int), int> Compositions, Dictionary<int, int> Classes, Dictionary<int, int[]> Compatible)
     {
         public static Tables Read()
         {
-            var tables = new Tables([], [], []);
+            var tables = new Tables([], [], [], []);
             using var reader = new StreamReader(typeof(CanonicalForm).Assembly.GetManifestResourceStream("Tokenizers/canonical-forms.txt")!);
             while (reader.ReadLine() is { } line)
             {
                 if (line[0] == '#') continue;
                 if (line[0] == '@') tables.AddClasses(line[1..].Split(' '));
+                else if (line.Split('~') is [var rune, var parts]) tables.Compatible[Hex(rune)] = [.. parts.Split(' ').Select(Hex)];
                 else tables.AddDecomposition(line.Split('='));
             }
+            foreach (int rune in tables.Decompositions.Keys.Concat(tables.Compatible.Keys).ToArray()) tables.Compatible[rune] = [.. tables.FullyCompatible(rune)];
             foreach (int rune in tables.Decompositions.Keys.ToArray()) tables.Decompositions[rune] = [.. tables.Full(rune)];
             return tables;
         }
@@ -104,6 +114,9 @@ internal static class CanonicalForm
         }
 
         private IEnumerable<int> Full(int rune) => Decompositions.TryGetValue(rune, out int[]? parts) ? parts.SelectMany(Full) : [rune];
+
+        private IEnumerable<int> FullyCompatible(int rune) =>
+            Compatible.TryGetValue(rune, out int[]? parts) || Decompositions.TryGetValue(rune, out parts) ? parts.SelectMany(FullyCompatible) : [rune];
 
         private static int Hex(string text) => int.Parse(text, NumberStyles.HexNumber, CultureInfo.InvariantCulture);
     }

@@ -3,7 +3,7 @@ using System.Text;
 
 namespace Permafrost.Tokenizers;
 
-/// <summary>The classes of characters that BERT's tokenizer knows (Hugging Face transformers 4.30, tokenization_bert.py).</summary>
+/// <summary>The classes of characters that tokenizers know: BERT's (Hugging Face transformers 4.30, tokenization_bert.py), and those of regular expressions.</summary>
 internal static class Characters
 {
     public const int Replacement = 0xFFFD;
@@ -35,7 +35,7 @@ internal static class Characters
             or (>= 0x2B820 and <= 0x2CEAF) or (>= 0xF900 and <= 0xFAFF) or (>= 0x2F800 and <= 0x2FA1F);
 
     /// <summary>Marks, and what Hangul syllables are composed of: what a character before it may be composed with.</summary>
-    public static bool Joins(int rune) => IsAnyMark(rune) || rune is >= 0x1160 and <= 0x11FF;
+    public static bool Joins(int rune) => rune >= 0x300 && (IsAnyMark(rune) || rune is >= 0x1160 and <= 0x11FF);
 
     /// <summary>Letters (letters in circles and squares too), marks, digits and connectors: what a regular expression calls a word's.</summary>
     public static bool IsWord(int rune)
@@ -44,6 +44,8 @@ internal static class Characters
         return category is <= UnicodeCategory.LetterNumber or UnicodeCategory.ConnectorPunctuation || rune is 0x200C or 0x200D or (>= 0x24B6 and <= 0x24E9)
             or (>= 0x1F130 and <= 0x1F149) or (>= 0x1F150 and <= 0x1F169) or (>= 0x1F170 and <= 0x1F189);
     }
+
+    public static bool IsLetter(int rune) => Rune.GetUnicodeCategory(new Rune(rune)) <= UnicodeCategory.OtherLetter;
 
     public static bool IsNumeric(int rune) =>
         Rune.GetUnicodeCategory(new Rune(rune)) is UnicodeCategory.DecimalDigitNumber or UnicodeCategory.LetterNumber or UnicodeCategory.OtherNumber;

@@ -19,49 +19,139 @@ internal enum CutBehavior
     Contiguous,
 }
 
-/// <summary>A way to cut words: at which characters, and what becomes of those.</summary>
-internal sealed record Cut(Func<int, bool> At, CutBehavior Behavior)
+/// <summary>One step in which a <c>tokenizer.json</c> cuts a text into words: within the words of the step before (Hugging Face tokenizers 0.2x, pre_tokenizers).</summary>
+internal abstract record PreTokenizer
 {
-    /// <summary>The ranges of the words in a range of a text.</summary>
-    public IEnumerable<(int From, int To)> Apply(AlignedText text, int from, int to)
+    private static readonly Cut Blanks = new(new CharacterPattern(Characters.IsWhite), CutBehavior.Removed);
+
+    /// <summary>At blanks, and around punctuation.</summary>
+    public static PreTokenizer Bert { get; } = new PreTokenizerSequence([Blanks, new Cut(new CharacterPattern(Characters.IsPunctuation), CutBehavior.Isolated)]);
+
+    public static PreTokenizer BlanksOnly => Blanks;
+
+    /// <summary>Runs of a word's characters, and runs of others.</summary>
+    public static PreTokenizer Runs { get; } = new PreTokenizerSequence([Blanks, new Cut(new CharacterPattern(Characters.IsWord), CutBehavior.Contiguous)]);
+
+    public abstract Words Apply(Words words);
+}
+
+/// <summary>Step after step.</summary>
+internal sealed record PreTokenizerSequence(IReadOnlyList<PreTokenizer> Steps) : PreTokenizer
+{
+    public override Words Apply(Words words)
     {
-        int start = from;
-        bool inside = false;  // the word that began at start is made of characters to cut at
-        for (int at = from; at < to; at++)
-        {
-            bool cuts = At(text[at].Rune);
-            int end = Behavior switch
-            {
-                CutBehavior.MergedWithPrevious => at > from && At(text[at - 1].Rune) ? at : start,
-                CutBehavior.MergedWithNext => cuts ? at : start,
-                CutBehavior.Isolated => cuts || inside ? at : start,
-                _ => cuts != inside ? at : start,
-            };
-            if (end > start && !(inside && Behavior == CutBehavior.Removed)) yield return (start, end);
-            if (end == at) start = at;
-            inside = cuts;
-        }
-        if (to > start && !(inside && Behavior == CutBehavior.Removed)) yield return (start, to);
+        foreach (PreTokenizer step in Steps) words = step.Apply(words);
+        return words;
     }
 }
 
-/// <summary>How a <c>tokenizer.json</c> cuts a text into words: cut after cut, each within the words of the one before.</summary>
-internal sealed record PreTokenizer(IReadOnlyList<Cut> Cuts)
+/// <summary>Cuts at what a pattern matches.</summary>
+/// <param name="At">The pattern.</param>
+/// <param name="Behavior">What becomes of the matches.</param>
+/// <param name="Inverted">The matches are the words, and what is between them is what is cut at.</param>
+internal sealed record Cut(TextPattern At, CutBehavior Behavior, bool Inverted = false) : PreTokenizer
 {
-    private static readonly Cut Blanks = new(Characters.IsWhite, CutBehavior.Removed);
-
-    /// <summary>At blanks, and around punctuation.</summary>
-    public static PreTokenizer Bert { get; } = new([Blanks, new Cut(Characters.IsPunctuation, CutBehavior.Isolated)]);
-
-    public static PreTokenizer BlanksOnly { get; } = new([Blanks]);
-
-    /// <summary>Runs of a word's characters, and runs of others.</summary>
-    public static PreTokenizer Words { get; } = new([Blanks, new Cut(Characters.IsWord, CutBehavior.Contiguous)]);
-
-    public IEnumerable<(int From, int To)> Apply(AlignedText text)
+    public override Words Apply(Words words)
     {
-        IEnumerable<(int From, int To)> words = text.Count == 0 ? [] : [(0, text.Count)];
-        foreach (Cut cut in Cuts) words = words.SelectMany(word => cut.Apply(text, word.From, word.To));
-        return words;
+        var ranges = new List<(int From, int To)>(words.Units.Length / 4 + 4);
+        if (At is WordScanner && Behavior == CutBehavior.Isolated && words.Ranges is [(0, var all)] && all == words.Units.Length)
+        {
+            // It leaves nothing between what it finds.
+            At.Find(words.Units, ranges);
+            return words.Cut(ranges);
+        }
+        var found = new List<(int From, int To)>();
+        foreach ((int from, int to) in words.Ranges)
+        {
+            found.Clear();
+            At.Find(words.Units[from..to], found);
+            var made = new Ranges(Behavior, ranges);
+            int done = 0;
+            foreach ((int start, int end) in found)
+            {
+                if (start > done) made.Add(from + done, from + start, Inverted);
+                if (end > start) made.Add(from + start, from + end, !Inverted);
+                done = end;
+            }
+            if (from + done < to) made.Add(from + done, to, Inverted);
+            made.End();
+        }
+        return words.Cut(ranges);
+    }
+
+    // Joins the parts of a word, of which some are cuts.
+    private struct Ranges(CutBehavior behavior, List<(int From, int To)> ranges)
+    {
+        private (int From, int To) pending;
+        private bool has;
+        private bool pendingIsCut;
+
+        public void Add(int from, int to, bool isCut)
+        {
+            bool joins = has && behavior switch
+            {
+                CutBehavior.MergedWithPrevious => isCut && !pendingIsCut,
+                CutBehavior.MergedWithNext => pendingIsCut && !isCut,
+                CutBehavior.Contiguous => isCut == pendingIsCut,
+                _ => false,
+            };
+            if (!joins) End();
+            pending = joins ? (pending.From, to) : (from, to);
+            // What a cut was joined to takes no other: with the one before it is done; with the one behind it is a word like any other.
+            (has, pendingIsCut) = (true, isCut);
+        }
+
+        public void End()
+        {
+            if (has && !(pendingIsCut && behavior == CutBehavior.Removed)) ranges.Add(pending);
+            has = false;
+        }
+    }
+}
+
+/// <summary>GPT-2's: a space before a word that has none, where asked for, and words as its regular expression finds them. The vocabulary makes bytes of them.</summary>
+internal sealed record ByteLevelCut(bool AddPrefixSpace, bool Splits) : PreTokenizer
+{
+    private static readonly Cut Gpt2 = new(WordScanner.Gpt2, CutBehavior.Isolated);
+
+    public override Words Apply(Words words)
+    {
+        if (AddPrefixSpace) words = Metaspace.Marked(words, ' ', replaces: null, PrependScheme.Always);
+        return Splits ? Gpt2.Apply(words) : words;
+    }
+}
+
+/// <summary>Where <see cref="Metaspace"/> puts its mark: before each word, before one alone that begins the text, nowhere.</summary>
+internal enum PrependScheme { Always, First, Never }
+
+/// <summary>SentencePiece's: spaces become a mark, one is put before the text, and words begin with it.</summary>
+internal sealed record Metaspace(char Mark, PrependScheme Prepend, bool Splits) : PreTokenizer
+{
+    private readonly Cut cut = new(new LiteralPattern(Mark.ToString()), CutBehavior.MergedWithNext);
+
+    public override Words Apply(Words words)
+    {
+        if (Prepend != PrependScheme.Never || words.Units.Contains(' ')) words = Marked(words, Mark, ' ', Prepend);
+        return Splits ? cut.Apply(words) : words;
+    }
+
+    /// <summary>Puts a mark before words that do not begin with it.</summary>
+    /// <param name="words">The words.</param>
+    /// <param name="mark">The mark.</param>
+    /// <param name="replaces">A character that becomes the mark; null for none.</param>
+    /// <param name="prepend">Before which words.</param>
+    public static Words Marked(Words words, char mark, char? replaces, PrependScheme prepend)
+    {
+        ReadOnlySpan<char> units = words.Units;
+        var builder = new Words.Builder(units.Length + words.Ranges.Count);
+        foreach ((int from, int to) in words.Ranges)
+        {
+            builder.Begin();
+            bool isMarked = units[from] == mark || units[from] == replaces;
+            if (!isMarked && prepend != PrependScheme.Never && (prepend == PrependScheme.Always || words.Start(from) == 0)) builder.Add(mark, words.Start(from), words.End(from));
+            for (int i = from; i < to; i++) builder.Add(units[i] == replaces ? mark : units[i], words.Start(i), words.End(i));
+            builder.End();
+        }
+        return builder.Words();
     }
 }

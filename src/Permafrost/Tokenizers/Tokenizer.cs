@@ -9,7 +9,13 @@ public sealed record TokenizedText(int[] Ids, (int Start, int End)[] Offsets, in
 /// <summary>Cuts texts into the tokens of a model's vocabulary. Any number of threads may use one at once.</summary>
 public abstract class Tokenizer
 {
-    /// <summary>The scheme: <c>WordPiece</c>, ...</summary>
+    /// <summary>Most UTF-16 units of a text: more than any book has, and few enough that its tokens fit in memory.</summary>
+    public const int MostCharacters = 1 << 23;
+
+    // Texts of fewer characters together stay on the calling thread.
+    private const int WorthSharing = 1 << 15;
+
+    /// <summary>The scheme: <c>WordPiece</c>, <c>BPE</c> or <c>Unigram</c>.</summary>
     public abstract string Kind { get; }
 
     /// <summary>V: ids are 0 to V - 1.</summary>
@@ -29,7 +35,50 @@ public abstract class Tokenizer
     /// <param name="addSpecialTokens">Add the special tokens that the model was trained with, such as <c>[CLS]</c> and <c>[SEP]</c>.</param>
     /// <param name="maxLength">Most tokens, special tokens included; null for no bound.</param>
     /// <param name="splitSpecialTokens">Treat special tokens that stand in the text, such as a written <c>[SEP]</c>, as any other characters.</param>
-    public abstract TokenizedText Encode(string text, bool addSpecialTokens = true, int? maxLength = null, bool splitSpecialTokens = false);
+    /// <exception cref="PermafrostException">The text has more than <see cref="MostCharacters"/> characters.</exception>
+    public TokenizedText Encode(string text, bool addSpecialTokens = true, int? maxLength = null, bool splitSpecialTokens = false)
+    {
+        if (text.Length > MostCharacters)
+            throw new PermafrostException($"the text has {text.Length:N0} characters, and at most {MostCharacters:N0} are read as one; break it up");
+        if (maxLength is { } most && addSpecialTokens && most < SpecialTokens)
+            throw new ArgumentOutOfRangeException(nameof(maxLength), $"a text has {SpecialTokens} special tokens, so at most {most} cannot be");
+        return Tokenize(text, addSpecialTokens, maxLength, splitSpecialTokens);
+    }
+
+    /// <summary>The tokens of many texts, on all cores.</summary>
+    /// <param name="texts">The texts.</param>
+    /// <param name="addSpecialTokens">As for <see cref="Encode"/>.</param>
+    /// <param name="maxLength">Most tokens of each.</param>
+    /// <param name="splitSpecialTokens">As for <see cref="Encode"/>.</param>
+    /// <param name="cancellation">Ends it between texts.</param>
+    /// <exception cref="PermafrostException">A text has more than <see cref="MostCharacters"/> characters.</exception>
+    public IReadOnlyList<TokenizedText> EncodeBatch(
+        IReadOnlyList<string> texts, bool addSpecialTokens = true, int? maxLength = null, bool splitSpecialTokens = false, CancellationToken cancellation = default)
+    {
+        var tokens = new TokenizedText[texts.Count];
+        if (texts.Sum(text => (long)text.Length) < WorthSharing)
+        {
+            for (int i = 0; i < tokens.Length; i++) tokens[i] = Encode(texts[i], addSpecialTokens, maxLength, splitSpecialTokens);
+            return tokens;
+        }
+        try
+        {
+            var how = new ParallelOptions { CancellationToken = cancellation };
+            Parallel.For(0, tokens.Length, how, i => tokens[i] = Encode(texts[i], addSpecialTokens, maxLength, splitSpecialTokens));
+        }
+        catch (AggregateException error)
+        {
+            System.Runtime.ExceptionServices.ExceptionDispatchInfo.Throw(error.InnerExceptions[0]);
+        }
+        return tokens;
+    }
+
+    /// <summary>How many special tokens <see cref="Encode"/> adds to a text.</summary>
+    public abstract int SpecialTokens { get; }
+
+    /// <summary>Does what <see cref="Encode"/> says, for a text and a length that can be.</summary>
+    /// <inheritdoc cref="Encode"/>
+    protected abstract TokenizedText Tokenize(string text, bool addSpecialTokens, int? maxLength, bool splitSpecialTokens);
 
     /// <summary>The text of some tokens, as the scheme's own decoder writes it.</summary>
     /// <param name="ids">The tokens.</param>

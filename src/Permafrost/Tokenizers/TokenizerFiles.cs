@@ -1,19 +1,24 @@
-using System.Globalization;
 using System.Text;
 using System.Text.Json.Nodes;
 using static Permafrost.Tokenizers.TokenizerFields;
 
 namespace Permafrost.Tokenizers;
 
-/// <summary>Reads tokenizers as Hugging Face's libraries write them: <c>tokenizer.json</c>, or <c>vocab.txt</c> with <c>tokenizer_config.json</c>.</summary>
+/// <summary>
+/// Reads tokenizers as Hugging Face's libraries write them: <c>tokenizer.json</c>, or older files: <c>vocab.txt</c>, <c>vocab.json</c> with <c>merges.txt</c>, or a SentencePiece
+/// model, with <c>tokenizer_config.json</c>.
+/// </summary>
 public static class TokenizerFiles
 {
     private const string Fast = "tokenizer.json";
     private const string Vocabulary = "vocab.txt";
-    private const string Config = "tokenizer_config.json";
-    private const string SpecialMap = "special_tokens_map.json";
-    private const string AddedTokensFile = "added_tokens.json";
     private const int LongestToken = 1 << 12;
+
+    // SentencePiece models by the names that they have.
+    private static readonly string[] SentencePieceNames = ["spiece.model", "tokenizer.model", "sentencepiece.bpe.model"];
+
+    /// <summary>The files that a folder with a tokenizer has, for errors.</summary>
+    internal const string Wanted = $"{Fast}, {Vocabulary}, {BytePairFiles.Vocabulary} and {BytePairFiles.MergesName}, spiece.model or tokenizer.model";
 
     /// <summary>The tokenizer of a folder; null where there is none.</summary>
     /// <param name="folder">A model folder.</param>
@@ -21,61 +26,72 @@ public static class TokenizerFiles
     public static Tokenizer? Find(string folder)
     {
         string fast = Path.Combine(folder, Fast), plain = Path.Combine(folder, Vocabulary);
-        return File.Exists(fast) ? FromJson(fast) : File.Exists(plain) ? FromVocabulary(plain) : null;
+        if (File.Exists(fast)) return FromJson(fast);
+        if (File.Exists(plain)) return FromVocabulary(plain);
+        if (File.Exists(Path.Combine(folder, BytePairFiles.Vocabulary)) || File.Exists(Path.Combine(folder, BytePairFiles.MergesName))) return BytePairFiles.Read(folder);
+        string? model = SentencePieceNames.Select(name => Path.Combine(folder, name)).FirstOrDefault(File.Exists);
+        return model is null ? null : SentencePieceFiles.Read(model);
     }
 
     /// <summary>The tokenizer of a folder, or of one of its files.</summary>
-    /// <param name="path">A folder, a <c>tokenizer.json</c> or a <c>vocab.txt</c>.</param>
+    /// <param name="path">A folder, a <c>tokenizer.json</c>, a <c>vocab.txt</c>, a <c>vocab.json</c> with its <c>merges.txt</c>, or a SentencePiece model.</param>
     /// <exception cref="PermafrostException">There is none, or it is damaged, or of a kind that is not known.</exception>
     public static Tokenizer Load(string path)
     {
-        if (Directory.Exists(path)) return Find(path) ?? throw new PermafrostException($"{path} holds no tokenizer ({Fast} or {Vocabulary})");
-        if (!File.Exists(path)) throw new PermafrostException($"{path} does not exist; a tokenizer is a folder, a {Fast} or a {Vocabulary}");
+        if (Directory.Exists(path))
+        {
+            if (Find(path) is { } found) return found;
+            string[] models = Directory.GetFiles(path, "*.model");
+            return models.Length == 1 ? SentencePieceFiles.Read(models[0]) : throw new PermafrostException($"{path} holds no tokenizer ({Wanted})");
+        }
+        if (!File.Exists(path)) throw new PermafrostException($"{path} does not exist; a tokenizer is a folder or a file: {Wanted}");
         // The configuration belongs to what lies beside it.
-        if (Path.GetFileName(path) == Config) return Load(Folder(path));
-        return Path.GetExtension(path) == ".json" ? FromJson(path) : FromVocabulary(path);
+        if (Path.GetFileName(path) == TokenizerSettings.ConfigName) return Load(Folder(path));
+        if (Path.GetFileName(path) == BytePairFiles.MergesName) return BytePairFiles.Read(Folder(path));
+        if (Path.GetExtension(path) == ".json") return IsVocabulary(path) ? BytePairFiles.Read(Folder(path)) : FromJson(path);
+        return Path.GetExtension(path) == ".model" || IsBinary(path) ? SentencePieceFiles.Read(path) : FromVocabulary(path);
+    }
+
+    // An object of ids.
+    private static bool IsVocabulary(string path) => Path.GetFileName(path) == BytePairFiles.Vocabulary;
+
+    // A SentencePiece model begins with its first piece, and that with its text or its score; no text does.
+    private static bool IsBinary(string path)
+    {
+        using FileStream file = File.OpenRead(path);
+        Span<byte> start = stackalloc byte[64];
+        start = start[..file.Read(start)];
+        return start.Length > 2 && start[0] == 0x0A && start.Contains((byte)0) && start[2] is 0x0A or 0x15;
     }
 
     // The classes of Hugging Face's that are BERT's WordPiece over a vocab.txt.
     private static readonly string[] WordPieceClasses =
         ["Bert", "DistilBert", "MobileBert", "SqueezeBert", "ConvBert", "VisualBert", "RetriBert", "Electra", "LayoutLM", "Lxmert", "Realm", "MPNet", "PreTrained", "WordPiece"];
 
-    private static WordPiece FromJson(string path) => new TokenizerJson(path, ReadJson(path), Optional(Folder(path), Config)).Read();
+    private static Tokenizer FromJson(string path) => new TokenizerJson(path, ReadJson(path), Optional(Folder(path), TokenizerSettings.ConfigName)).Read();
 
     private static WordPiece FromVocabulary(string path)
     {
         List<string> tokens = ReadVocabulary(path);
-        string folder = Folder(path), configPath = Path.Combine(folder, Config);
-        JsonObject config = Optional(folder, Config), map = Optional(folder, SpecialMap);
-        string kind = Text(config["tokenizer_class"]) ?? "BertTokenizer";
-        string family = kind.EndsWith("Fast", StringComparison.Ordinal) ? kind[..^4] : kind;
-        if (!WordPieceClasses.Contains(family.Replace("Tokenizer", "", StringComparison.Ordinal)))
-            throw new PermafrostException($"{configPath}: tokenizer_class is {kind}; of tokenizers with a {Vocabulary} only BERT's WordPiece is known");
+        var settings = new TokenizerSettings(Folder(path));
+        (JsonObject config, string configPath) = (settings.Config, settings.ConfigPath);
+        string kind = settings.Class ?? "Bert";
+        if (!WordPieceClasses.Contains(kind))
+            throw new PermafrostException($"{configPath}: tokenizer_class is {Text(config["tokenizer_class"])}; of tokenizers with a {Vocabulary} only BERT's WordPiece is known");
         if (config["never_split"] is JsonArray { Count: > 0 })
             throw new PermafrostException($"{configPath}: words that are never split (never_split) are not known; make them added tokens");
-        bool isMpNet = family.StartsWith("MPNet", StringComparison.Ordinal);
-        string Named(string key, string usual) => Content(config[key]) ?? Content(map[key]) ?? usual;
+        bool isMpNet = kind == "MPNet";
+        string Named(string key, string usual) => settings.Named(key) ?? usual;
         (string cls, string sep) = (Named("cls_token", isMpNet ? "<s>" : "[CLS]"), Named("sep_token", isMpNet ? "</s>" : "[SEP]"));
         (string pad, string mask) = (Named("pad_token", isMpNet ? "<pad>" : "[PAD]"), Named("mask_token", isMpNet ? "<mask>" : "[MASK]"));
         string unknown = Named("unk_token", "[UNK]");
-        List<string> special = [unknown, sep, pad, cls, mask];
-        foreach (JsonObject file in new[] { map, config })
-        {
-            special.AddRange(new[] { "bos_token", "eos_token" }.Select(key => Content(file[key])).OfType<string>());
-            if (file["additional_special_tokens"] is JsonArray more) special.AddRange(more.Select(Content).OfType<string>());
-        }
-        var added = new List<(AddedToken Token, int Id)>();
-        foreach ((string token, JsonNode? id) in Optional(folder, AddedTokensFile))
-            added.Add((new AddedToken(token, special.Contains(token), Normalized: !special.Contains(token)), Id(id)));
-        Append(added, tokens, Path.Combine(folder, AddedTokensFile));
-        // Here it is also said how they are found, so these go first.
-        var described = new List<(AddedToken Token, int Id)>();
-        foreach ((string id, JsonNode? token) in config["added_tokens_decoder"] as JsonObject ?? [])
-            described.Add((Added(token, special.Contains(Content(token) ?? ""), configPath), int.TryParse(id, CultureInfo.InvariantCulture, out int number) ? number : -1));
-        Append(described, tokens, configPath);
-        IEnumerable<AddedToken> found = described.Concat(added).Select(one => one.Token).Concat(special.Select(token => new AddedToken(token)));
+        List<string> special = [.. new[] { unknown, sep, pad, cls, mask }.Concat(settings.Special).Distinct()];
+        (AddedToken Token, int Id, string Source)[] added = [.. settings.Added(special)];
+        foreach (IGrouping<string, (AddedToken Token, int Id, string Source)> file in added.GroupBy(one => one.Source).Reverse())
+            Append(file.Select(one => (one.Token, one.Id)), tokens, file.Key);
+        IEnumerable<AddedToken> found = added.Select(one => one.Token).Concat(special.Select(token => new AddedToken(token)));
         bool words = Flag(config, "do_basic_tokenize", configPath) ?? true;
-        var settings = new WordPieceSettings
+        var how = new WordPieceSettings
         {
             LowerCase = Flag(config, "do_lower_case", configPath) ?? true,
             StripAccents = Flag(config, "strip_accents", configPath),
@@ -84,13 +100,13 @@ public static class TokenizerFiles
             Pad = pad,
             Before = [cls],
             After = [sep],
-            Special = [.. special.Distinct()],
+            Special = special,
             Added = [.. found.DistinctBy(token => token.Content)],
             LongestText = LongestText(config),
             Pipeline = words ? null : new TextPipeline(null, PreTokenizer.BlanksOnly),
             Blanks = Flag(config, "clean_up_tokenization_spaces", configPath) ?? true ? DecodedBlanks.OfTheText : DecodedBlanks.All,
         };
-        return new WordPiece(tokens, settings, path);
+        return new WordPiece(tokens, how, path);
     }
 
     private static string Folder(string path) => Path.GetDirectoryName(Path.GetFullPath(path))!;
@@ -123,7 +139,7 @@ public static class TokenizerFiles
         return tokens;
     }
 
-    private static string ReadText(string path)
+    internal static string ReadText(string path)
     {
         if (new FileInfo(path).Length > MostBytes) throw new PermafrostException($"{path} is larger than any tokenizer is ({MostBytes >> 20:N0} MiB)");
         try

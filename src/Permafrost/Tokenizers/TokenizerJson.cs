@@ -4,7 +4,7 @@ using static Permafrost.Tokenizers.TokenizerFields;
 namespace Permafrost.Tokenizers;
 
 /// <summary>
-/// Reads a <c>tokenizer.json</c> of the kind WordPiece (Hugging Face tokenizers 0.2x): its normaliser, what cuts words, what stands around a text, its added tokens, its decoder.
+/// Reads a <c>tokenizer.json</c> (Hugging Face tokenizers 0.2x): its vocabulary, its steps, what stands around a text, its added tokens, its decoder.
 /// Its truncation and padding are not looked at, as by Hugging Face's transformers: what a caller asks for counts.
 /// </summary>
 /// <param name="path">Names the file in errors.</param>
@@ -12,61 +12,168 @@ namespace Permafrost.Tokenizers;
 /// <param name="config">The <c>tokenizer_config.json</c> beside it; empty where there is none.</param>
 internal sealed class TokenizerJson(string path, JsonObject json, JsonObject config)
 {
-    // More ids than any vocabulary has.
-    private const int MostIds = 1 << 24;
+    private static readonly string[] Keys =
+        ["version", "truncation", "padding", "added_tokens", "normalizer", "pre_tokenizer", "post_processor", "decoder", "model"];
 
-    public WordPiece Read()
+    private readonly TokenizerSteps steps = new(path, config);
+    private readonly VocabularyBuilder vocabulary = new(path);
+
+    public Tokenizer Read()
     {
         JsonObject model = json["model"] as JsonObject ?? throw new PermafrostException($"{path} is no tokenizer: it has no \"model\"");
-        string type = TokenizerFields.Text(model["type"]) ?? (model["merges"] is not null ? "BPE" : model["max_input_chars_per_word"] is not null ? "WordPiece" : "unknown");
-        if (type != "WordPiece") throw new PermafrostException($"{path} holds a tokenizer of the kind {type}; only WordPiece (BERT's) is known");
-        JsonObject vocabulary = model["vocab"] as JsonObject ?? throw new PermafrostException($"{path}: its model has no \"vocab\"");
-        var ids = new Dictionary<int, string>();
-        var known = new Dictionary<string, int>(StringComparer.Ordinal);
-        foreach ((string token, JsonNode? node) in vocabulary) Add(token, Id(node), ids, known);
-        var added = new List<AddedToken>();
-        foreach (JsonNode? one in json["added_tokens"] as JsonArray ?? [])
+        foreach ((string key, _) in json)
+            if (!Keys.Contains(key)) throw new PermafrostException($"{path}: the key \"{key}\" is not known; a tokenizer has {string.Join(", ", Keys)}");
+        string type = TokenizerFields.Text(model["type"]) ??
+            (model["merges"] is not null ? "BPE" : model["max_input_chars_per_word"] is not null ? "WordPiece" : model["vocab"] is JsonArray ? "Unigram" : "unknown");
+        return type switch
         {
-            AddedToken token = Added(one, special: false, path);
-            if (token.Content.Length == 0) throw new PermafrostException($"{path}: an added token has no content");
-            int id = Id((one as JsonObject)?["id"]);
-            if (!known.TryGetValue(token.Content, out int there)) Add(token.Content, id, ids, known);
-            else if (there != id) throw new PermafrostException($"{path}: the added token '{token.Content}' has the id {id}, but {there} in the vocabulary");
-            added.Add(token);
-        }
-        string?[] tokens = new string?[ids.Count == 0 ? 0 : ids.Keys.Max() + 1];
-        foreach ((int id, string token) in ids) tokens[id] = token;
-        (IReadOnlyList<string> before, IReadOnlyList<string> after) = Around(json["post_processor"] as JsonObject);
-        var normalizer = json["normalizer"] as JsonObject;
-        var cutter = json["pre_tokenizer"] as JsonObject;
-        bool isBert = Kind(normalizer) == "BertNormalizer" && Kind(cutter) == "BertPreTokenizer";
-        var decoder = json["decoder"] as JsonObject;
-        bool pieces = Kind(decoder) == "WordPiece";
-        if (decoder is not null && !pieces) throw new PermafrostException($"{path}: the decoder {Kind(decoder)} is not known; only WordPiece is");
-        WordPieceSettings settings = Bert(isBert ? normalizer! : []) with
+            "WordPiece" => WordPiece(model),
+            "BPE" => Pairs(model),
+            "Unigram" => Unigram(model),
+            _ => throw new PermafrostException($"{path} holds a tokenizer of the kind {type}; BPE, Unigram and WordPiece are known"),
+        };
+    }
+
+    private WordPiece WordPiece(JsonObject model)
+    {
+        Only(model, "vocab", "unk_token", "continuing_subword_prefix", "max_input_chars_per_word");
+        AddVocabulary(model);
+        AddedToken[] added = [.. AddedTokens().Select(one => one.Token)];
+        JsonObject? normalizer = Step("normalizer"), cutter = Step("pre_tokenizer"), decoder = Step("decoder");
+        TokenizerSteps.Around around = steps.PostProcessor(Step("post_processor"));
+        bool isBert = TokenizerSteps.Kind(normalizer) == "BertNormalizer" && TokenizerSteps.Kind(cutter) == "BertPreTokenizer";
+        bool pieces = TokenizerSteps.Kind(decoder) == "WordPiece";
+        if (decoder is not null && !pieces) throw new PermafrostException($"{path}: the decoder {TokenizerSteps.Kind(decoder)} is not known with WordPiece; only WordPiece is");
+        steps.Decoder(decoder);
+        WordPieceSettings settings = steps.Bert(isBert ? normalizer! : []) with
         {
             Slow = false,
-            Pipeline = isBert ? null : new TextPipeline(Step(normalizer), new PreTokenizer([.. Cuts(cutter)])),
+            Pipeline = isBert ? null : new TextPipeline(steps.Normalizer(normalizer), steps.PreTokenizer(cutter)),
             Unknown = TokenizerFields.Text(model["unk_token"]) ?? "[UNK]",
             Continuation = TokenizerFields.Text(model["continuing_subword_prefix"]) ?? "##",
             LongestWord = model["max_input_chars_per_word"] is { } most ? Id(most) : 100,
-            Pad = Content(config["pad_token"]) ?? TokenizerFields.Text((json["padding"] as JsonObject)?["pad_token"]) ?? "[PAD]",
-            Before = before,
-            After = after,
+            Pad = PadToken() ?? "[PAD]",
+            Before = around.Before,
+            After = around.After,
             Special = [.. added.Where(token => token.Special).Select(token => token.Content)],
             Added = added,
             LongestText = LongestText(config),
             DecodesPieces = pieces,
             Blanks = Blanks(pieces && (Flag(decoder!, "cleanup", path) ?? true)),
         };
-        return new WordPiece(tokens, settings, path);
+        if (steps.IsByteLevel || around.Trims) throw new PermafrostException($"{path}: ByteLevel goes with BPE, and the tokenizer is of the kind WordPiece");
+        return new WordPiece(vocabulary.Tokens(), settings, path);
     }
 
-    private void Add(string token, int id, Dictionary<int, string> ids, Dictionary<string, int> known)
+    private PipelineTokenizer Pairs(JsonObject model)
     {
-        if (id is < 0 or >= MostIds) throw new PermafrostException($"{path}: the token '{token}' has no id that can be; ids are whole numbers from 0");
-        if (!ids.TryAdd(id, token)) throw new PermafrostException($"{path}: the tokens '{ids[id]}' and '{token}' have the same id, {id}");
-        known[token] = id;
+        Only(model, "vocab", "merges", "dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix", "fuse_unk", "byte_fallback", "ignore_merges");
+        if (model["dropout"] is JsonValue value && !(value.TryGetValue(out double dropout) && dropout == 0))
+            throw new PermafrostException($"{path}: the model's \"dropout\" is {value.ToJsonString()}, which cuts words at random; only null and 0 are known");
+        AddVocabulary(model);
+        PreTokenizer? cutter = steps.PreTokenizer(Step("pre_tokenizer"));
+        var settings = new BytePairSettings
+        {
+            ByteLevel = steps.IsByteLevel,
+            Unknown = TokenizerFields.Text(model["unk_token"]),
+            FuseUnknown = Flag(model, "fuse_unk", path) ?? false,
+            ByteFallback = Flag(model, "byte_fallback", path) ?? false,
+            IgnoreMerges = Flag(model, "ignore_merges", path) ?? false,
+            ContinuingPrefix = TokenizerFields.Text(model["continuing_subword_prefix"]) ?? "",
+            EndSuffix = TokenizerFields.Text(model["end_of_word_suffix"]) ?? "",
+        };
+        JsonArray merges = model["merges"] as JsonArray ?? throw new PermafrostException($"{path}: its model has no \"merges\"");
+        // Added tokens are none of the model's.
+        var pairs = new BytePairs(new Dictionary<string, int>(vocabulary.Ids, StringComparer.Ordinal), Merges(merges), settings, path);
+        return Assembled("BPE", pairs, cutter, pairs.UnknownId);
+    }
+
+    private List<Merge> Merges(JsonArray merges)
+    {
+        var list = new List<Merge>(merges.Count);
+        foreach (JsonNode? one in merges)
+        {
+            string[] pair = one is JsonArray both ? [.. both.Select(token => TokenizerFields.Text(token) ?? "")] : TokenizerFields.Text(one)?.Split(' ') ?? [];
+            if (pair is not [{ Length: > 0 } left, { Length: > 0 } right]) throw new PermafrostException($"{path}: merge {list.Count + 1} is not two tokens");
+            list.Add(new Merge(left, right, list.Count));
+        }
+        return list;
+    }
+
+    private PipelineTokenizer Unigram(JsonObject model)
+    {
+        Only(model, "vocab", "unk_id", "byte_fallback");
+        JsonArray list = model["vocab"] as JsonArray ?? throw new PermafrostException($"{path}: its model has no \"vocab\" that is a list of pieces and scores");
+        var pieces = new List<UnigramPiece>(list.Count);
+        foreach (JsonNode? one in list)
+        {
+            if (one is not JsonArray { Count: 2 } pair || TokenizerFields.Text(pair[0]) is not { } piece || !(pair[1] is JsonValue number && number.TryGetValue(out double score)))
+                throw new PermafrostException($"{path}: piece {pieces.Count} of the vocabulary is not a text and a score");
+            vocabulary.Add(piece, pieces.Count);
+            pieces.Add(new UnigramPiece(piece, score));
+        }
+        int? unknown = model["unk_id"] is { } node ? Id(node) : null;
+        if (unknown < 0 || unknown >= pieces.Count)
+            throw new PermafrostException($"{path}: the model's \"unk_id\" is {model["unk_id"]!.ToJsonString()}, and it has {pieces.Count} pieces");
+        var settings = new UnigramSettings(unknown, Flag(model, "byte_fallback", path) ?? false);
+        var unigram = new Unigram(pieces, settings, path);
+        if (unknown is null && !unigram.KnowsBytes) throw new PermafrostException($"{path}: the model has no \"unk_id\", the id of what its vocabulary cannot express");
+        PreTokenizer? cutter = steps.PreTokenizer(Step("pre_tokenizer"));
+        if (steps.IsByteLevel) throw new PermafrostException($"{path}: ByteLevel goes with BPE, and the tokenizer is of the kind Unigram");
+        return Assembled("Unigram", unigram, cutter, unigram.KnowsBytes ? null : unknown);
+    }
+
+    private PipelineTokenizer Assembled(string kind, WordModel model, PreTokenizer? cutter, int? unknown)
+    {
+        (AddedToken Token, int Id)[] added = [.. AddedTokens()];
+        TokenizerSteps.Around around = steps.PostProcessor(Step("post_processor"));
+        return new PipelineTokenizer(new Pipeline
+        {
+            Kind = kind,
+            Vocabulary = vocabulary.Tokens(),
+            Model = model,
+            Normalizer = steps.Normalizer(Step("normalizer")),
+            PreTokenizer = cutter,
+            Decoder = steps.Decoder(Step("decoder")) ?? new Spacing(),
+            Added = added,
+            Around = new Surroundings([.. around.Before.Select(vocabulary.Special)], [.. around.After.Select(vocabulary.Special)], around.Trims, around.Prefixed),
+            Unknown = unknown,
+            Pad = PadToken() is { } pad && vocabulary.Ids.TryGetValue(pad, out int id) ? id : null,
+            LongestText = LongestText(config),
+        });
+    }
+
+    private string? PadToken() => Content(config["pad_token"]) ?? TokenizerFields.Text((json["padding"] as JsonObject)?["pad_token"]);
+
+    private JsonObject? Step(string key) => json[key] is not { } node ? null
+        : node as JsonObject ?? throw new PermafrostException($"{path}: \"{key}\" is no object with a type");
+
+    private void AddVocabulary(JsonObject model)
+    {
+        JsonObject tokens = model["vocab"] as JsonObject ?? throw new PermafrostException($"{path}: its model has no \"vocab\" that is an object of tokens with their ids");
+        foreach ((string token, JsonNode? node) in tokens) vocabulary.Add(token, Id(node));
+    }
+
+    private List<(AddedToken Token, int Id)> AddedTokens()
+    {
+        var added = new List<(AddedToken, int)>();
+        foreach (JsonNode? one in json["added_tokens"] as JsonArray ?? [])
+        {
+            AddedToken token = Added(one, special: false, path);
+            if (token.Content.Length == 0) throw new PermafrostException($"{path}: an added token has no content");
+            int id = Id((one as JsonObject)?["id"]);
+            if (!vocabulary.Ids.TryGetValue(token.Content, out int there)) vocabulary.Add(token.Content, id);
+            else if (there != id) throw new PermafrostException($"{path}: the added token '{token.Content}' has the id {id}, but {there} in the vocabulary");
+            added.Add((token, id));
+        }
+        return added;
+    }
+
+    private void Only(JsonObject model, params string[] keys)
+    {
+        foreach ((string key, JsonNode? value) in model)
+            if (key != "type" && value is not null && !keys.Contains(key))
+                throw new PermafrostException($"{path}: the model's setting \"{key}\" is not known; {string.Join(", ", keys)} are");
     }
 
     // The configuration is Hugging Face's transformers', which put blanks right in the whole text where it does not say otherwise.
@@ -74,111 +181,5 @@ internal sealed class TokenizerJson(string path, JsonObject json, JsonObject con
     {
         if (config.Count > 0 && (Flag(config, "clean_up_tokenization_spaces", "tokenizer_config.json") ?? true)) return DecodedBlanks.OfTheText;
         return decoderCleans ? DecodedBlanks.OfTokens : DecodedBlanks.All;
-    }
-
-    private static string Kind(JsonObject? json) => TokenizerFields.Text(json?["type"]) ?? "";
-
-    // What the configuration says in its own words goes before the normaliser, as in Hugging Face's BertTokenizerFast.
-    private WordPieceSettings Bert(JsonObject normalizer) => new()
-    {
-        LowerCase = Flag(config, "do_lower_case", "tokenizer_config.json") ?? Flag(normalizer, "lowercase", path) ?? true,
-        StripAccents = Flag(config, "strip_accents", "tokenizer_config.json") ?? Flag(normalizer, "strip_accents", path),
-        SplitChinese = Flag(config, "tokenize_chinese_chars", "tokenizer_config.json") ?? Flag(normalizer, "handle_chinese_chars", path) ?? true,
-        CleanText = Flag(normalizer, "clean_text", path) ?? true,
-    };
-
-    private Normalizer? Step(JsonObject? step)
-    {
-        if (step is null) return null;
-        string Given(string key) => TokenizerFields.Text(step[key]) ?? throw new PermafrostException($"{path}: the normalizer {Kind(step)} has no \"{key}\"");
-        switch (Kind(step))
-        {
-            case "BertNormalizer":
-                WordPieceSettings bert = Bert(step);
-                return new BertNormalizer(bert.CleanText, bert.SplitChinese, bert.StripAccents ?? bert.LowerCase, bert.LowerCase);
-            case "Sequence":
-                return new NormalizerSequence([.. (step["normalizers"] as JsonArray ?? []).Select(one => Step(one as JsonObject)).OfType<Normalizer>()]);
-            case "Lowercase":
-                return new LowerCasing();
-            case "Strip":
-                return new Stripping(Flag(step, "strip_left", path) ?? true, Flag(step, "strip_right", path) ?? true);
-            case "StripAccents":
-                return new AccentsOut(Spacing: true);
-            case "NFC":
-                return new Composition();
-            case "NFD":
-                return new Decomposition();
-            case "Replace" when TokenizerFields.Text((step["pattern"] as JsonObject)?["String"]) is { Length: > 0 } old:
-                return new Replacing(old, Given("content"));
-            case "Prepend":
-                return new Prepending(Given("prepend"));
-            case "Replace":
-                throw new PermafrostException($"{path}: the normalizer Replace has a regular expression; only a text can be replaced");
-            case var other:
-                const string Known = "BertNormalizer, Lowercase, Strip, StripAccents, NFC, NFD, Replace, Prepend and sequences of them";
-                throw new PermafrostException($"{path}: the normalizer {other} is not known; {Known} are");
-        }
-    }
-
-    private IEnumerable<Cut> Cuts(JsonObject? cutter)
-    {
-        if (cutter is null) return [];
-        switch (Kind(cutter))
-        {
-            case "Sequence":
-                return (cutter["pretokenizers"] as JsonArray ?? []).SelectMany(one => Cuts(one as JsonObject));
-            case "BertPreTokenizer":
-                return PreTokenizer.Bert.Cuts;
-            case "WhitespaceSplit":
-                return PreTokenizer.BlanksOnly.Cuts;
-            case "Whitespace":
-                return PreTokenizer.Words.Cuts;
-            case "Punctuation":
-                string behavior = TokenizerFields.Text(cutter["behavior"]) ?? nameof(CutBehavior.Isolated);
-                if (!Enum.TryParse(behavior, out CutBehavior parsed))
-                    throw new PermafrostException($"{path}: the pre_tokenizer Punctuation has the behavior '{behavior}', which is not known");
-                return [new Cut(Characters.IsPunctuation, parsed)];
-            case "Digits":
-                return [new Cut(Characters.IsNumeric, Flag(cutter, "individual_digits", path) ?? false ? CutBehavior.Isolated : CutBehavior.Contiguous)];
-            case var other:
-                const string Known = "BertPreTokenizer, Whitespace, WhitespaceSplit, Punctuation, Digits and sequences of them";
-                throw new PermafrostException($"{path}: the pre_tokenizer {other} is not known; {Known} are");
-        }
-    }
-
-    // The special tokens before and behind a single text.
-    private (IReadOnlyList<string> Before, IReadOnlyList<string> After) Around(JsonObject? processor)
-    {
-        if (processor is null) return ([], []);
-        switch (Kind(processor))
-        {
-            case "BertProcessing" or "RobertaProcessing" when First(processor["cls"]) is { } cls && First(processor["sep"]) is { } sep:
-                return ([cls], [sep]);
-            case "Sequence" when processor["processors"] is JsonArray { Count: 1 } one:
-                return Around(one[0] as JsonObject);
-            case "TemplateProcessing" when processor["single"] is JsonArray single:
-                return Template(single, processor["special_tokens"] as JsonObject ?? []);
-            case var other:
-                throw new PermafrostException($"{path}: the post_processor {other} is not known; TemplateProcessing and BertProcessing are");
-        }
-
-        static string? First(JsonNode? node) => node is JsonArray { Count: 2 } pair ? TokenizerFields.Text(pair[0]) : null;
-    }
-
-    private (IReadOnlyList<string> Before, IReadOnlyList<string> After) Template(JsonArray single, JsonObject named)
-    {
-        (List<string> before, List<string> after, bool seen) = ([], [], false);
-        foreach (JsonNode? part in single)
-        {
-            if ((part as JsonObject)?["Sequence"] is not null) seen = true;
-            else if (TokenizerFields.Text(((part as JsonObject)?["SpecialToken"] as JsonObject)?["id"]) is { } name)
-            {
-                // A name stands for tokens, and is nearly always the one token's own.
-                var tokens = (named[name] as JsonObject)?["tokens"] as JsonArray;
-                (seen ? after : before).AddRange(tokens is { Count: > 0 } ? tokens.Select(one => TokenizerFields.Text(one) ?? name) : [name]);
-            }
-            else throw new PermafrostException($"{path}: the post_processor's template holds something else than special tokens and the text");
-        }
-        return (before, after);
     }
 }

@@ -1,6 +1,4 @@
-using System.Buffers;
 using System.Collections.Concurrent;
-using System.Runtime.InteropServices;
 using System.Text;
 
 namespace Permafrost.Tokenizers;
@@ -26,7 +24,6 @@ public sealed class WordPiece : Tokenizer
     private readonly (int Beginning, int Continuation) longest;
     private readonly Dictionary<AddedToken, int> added;
     private readonly HashSet<int> special;
-    private readonly SearchValues<string>? anyAdded;
     private readonly AddedTokens asWritten;
     private readonly AddedTokens normalized;
     private readonly TextPipeline? pipeline;
@@ -74,8 +71,6 @@ public sealed class WordPiece : Tokenizer
         added = recognised.Where(token => token.Content.Length > 0 && all.ContainsKey(token.Content)).DistinctBy(token => token.Content)
             .ToDictionary(token => token, token => all[token.Content]);
         special = [.. added.Where(pair => pair.Key.Special).Select(pair => pair.Value)];
-        string[] written = [.. added.Keys.Where(token => !token.Normalized).Select(token => token.Content)];
-        if (written.Length > 0) anyAdded = SearchValues.Create(written, StringComparison.Ordinal);
         asWritten = new AddedTokens(added.Keys.Where(token => !token.Normalized).Select(token => (token.Content, token)));
         bool general = settings.Pipeline is not null || added.Keys.Any(token => token.Normalized);
         pipeline = general ? settings.Pipeline ?? settings.BertPipeline : null;
@@ -98,11 +93,12 @@ public sealed class WordPiece : Tokenizer
     public override int? LongestText => settings.LongestText;
 
     /// <inheritdoc/>
-    public override TokenizedText Encode(string text, bool addSpecialTokens = true, int? maxLength = null, bool splitSpecialTokens = false)
+    public override int SpecialTokens => before.Length + after.Length;
+
+    /// <inheritdoc/>
+    protected override TokenizedText Tokenize(string text, bool addSpecialTokens, int? maxLength, bool splitSpecialTokens)
     {
-        int around = addSpecialTokens ? before.Length + after.Length : 0;
-        if (maxLength < around) throw new ArgumentOutOfRangeException(nameof(maxLength), $"a text has {around} special tokens, so at most {maxLength} cannot be");
-        var tokens = new Tokens(maxLength - around);
+        var tokens = new TokenList(addSpecialTokens ? before : [], addSpecialTokens ? after : [], maxLength, text.Length);
         var splitter = new WordSplitter(settings);
         void Add(ReadOnlySpan<char> word, ReadOnlySpan<int> starts, ReadOnlySpan<int> ends, int runes) => AddWord(word, starts, ends, runes, tokens);
         void AddPart(int from, int to)
@@ -110,7 +106,7 @@ public sealed class WordPiece : Tokenizer
             if (pipeline is null) splitter.Split(text, from, to, Add);
             else AddGeneral(AlignedText.Of(text, from, to), tokens, Add, !splitSpecialTokens);
         }
-        if (anyAdded is null || !text.AsSpan().ContainsAny(anyAdded)) AddPart(0, text.Length);
+        if (!asWritten.AreIn(text)) AddPart(0, text.Length);
         else
         {
             var written = AlignedText.Of(text);
@@ -121,7 +117,7 @@ public sealed class WordPiece : Tokenizer
                 else tokens.Add(added[token], start, end);
             }
         }
-        return tokens.Between(addSpecialTokens ? before : [], addSpecialTokens ? after : []);
+        return tokens.Finish();
     }
 
     /// <inheritdoc/>
@@ -140,14 +136,14 @@ public sealed class WordPiece : Tokenizer
         return (settings.Blanks == DecodedBlanks.OfTheText ? Joined(text) : text).ToString();
     }
 
-    private static StringBuilder Joined(StringBuilder text)
+    internal static StringBuilder Joined(StringBuilder text)
     {
         foreach ((string apart, string joined) in Joins) text.Replace(apart, joined);
         return text;
     }
 
     // By any pipeline: normalised, then added tokens, then words.
-    private void AddGeneral(AlignedText part, Tokens tokens, WordSplitter.WordAction add, bool findSpecial)
+    private void AddGeneral(AlignedText part, TokenList tokens, WordSplitter.WordAction add, bool findSpecial)
     {
         AlignedText text = Normalize(part);
         foreach ((int from, int to, AddedToken? token) in normalized.Split(text, findSpecial))
@@ -157,37 +153,29 @@ public sealed class WordPiece : Tokenizer
                 tokens.Add(added[token], text[from].Start, text[to - 1].End);
                 continue;
             }
-            AlignedText between = text.Range(from, to);
-            IEnumerable<(int From, int To)> words = pipeline!.PreTokenizer?.Apply(between) ?? [(0, between.Count)];
-            foreach ((int first, int end) in words) AddWord(between.Range(first, end), add);
+            var words = Words.Of(text.Range(from, to));
+            if (pipeline!.PreTokenizer is { } cutter) words = cutter.Apply(words);
+            foreach ((int first, int end) in words.Ranges) AddWord(words, first, end, add);
         }
     }
 
     private AlignedText Normalize(AlignedText text) => pipeline?.Normalizer?.Apply(text) ?? text;
 
-    private static void AddWord(AlignedText word, WordSplitter.WordAction add)
+    private static void AddWord(Words words, int from, int to, WordSplitter.WordAction add)
     {
-        (var letters, var starts, var ends) = (new List<char>(), new List<int>(), new List<int>());
-        Span<char> units = stackalloc char[2];
-        for (int i = 0; i < word.Count; i++)
-        {
-            (int rune, int start, int end) = word[i];
-            int count = new Rune(rune).EncodeToUtf16(units);
-            foreach (char unit in units[..count])
-            {
-                letters.Add(unit);
-                starts.Add(start);
-                ends.Add(end);
-            }
-        }
-        add(CollectionsMarshal.AsSpan(letters), CollectionsMarshal.AsSpan(starts), CollectionsMarshal.AsSpan(ends), word.Count);
+        (int[] starts, int[] ends) = (new int[to - from], new int[to - from]);
+        for (int i = from; i < to; i++) (starts[i - from], ends[i - from]) = (words.Start(i), words.End(i));
+        ReadOnlySpan<char> letters = words.Units[from..to];
+        int lowHalves = 0;
+        foreach (char letter in letters) if (char.IsLowSurrogate(letter)) lowHalves++;
+        add(letters, starts, ends, letters.Length - lowHalves);
     }
 
     /// <inheritdoc/>
     public override string Token(int id) => id >= 0 && id < vocabulary.Length && vocabulary[id] is { } token ? token
         : throw new PermafrostException($"{id} is no token; the vocabulary has 0 to {vocabulary.Length - 1}");
 
-    private void AddWord(ReadOnlySpan<char> word, ReadOnlySpan<int> starts, ReadOnlySpan<int> ends, int runes, Tokens tokens)
+    private void AddWord(ReadOnlySpan<char> word, ReadOnlySpan<int> starts, ReadOnlySpan<int> ends, int runes, TokenList tokens)
     {
         if (!knownBySpan.TryGetValue(word, out Piece[]? pieces))
         {
@@ -220,26 +208,4 @@ public sealed class WordPiece : Tokenizer
 
     // A token and how many UTF-16 units of its word it stands for.
     private readonly record struct Piece(int Id, int Length);
-
-    // Keeps the first tokens up to a bound, and counts the others.
-    private sealed class Tokens(int? most)
-    {
-        private readonly List<int> ids = [];
-        private readonly List<(int, int)> offsets = [];
-        private int dropped;
-
-        public void Add(int id, int start, int end)
-        {
-            if (ids.Count >= most)
-            {
-                dropped++;
-                return;
-            }
-            ids.Add(id);
-            offsets.Add((start, end));
-        }
-
-        public TokenizedText Between(int[] before, int[] after) =>
-            new([.. before, .. ids, .. after], [.. before.Select(_ => (0, 0)), .. offsets, .. after.Select(_ => (0, 0))], dropped);
-    }
 }

@@ -155,7 +155,7 @@ public sealed class WordPieceTests : IDisposable
         Refusal.Of("one token a line", () => TokenizerFiles.Load(Write("vocab.txt", new string('x', 100_000))));
         Refusal.Of("does not exist", () => TokenizerFiles.Load(folder["nowhere"]));
         Refusal.Of("holds no tokenizer", () => TokenizerFiles.Load(Path.GetDirectoryName(Write("other.txt", "a"))!));
-        Refusal.Of("kind BPE; only WordPiece", () => TokenizerFiles.Load(Write("tokenizer.json", """{"model": {"type": "BPE", "vocab": {}, "merges": []}}""")));
+        Refusal.Of("kind WordLevel; BPE, Unigram and WordPiece are known", () => TokenizerFiles.Load(Write("tokenizer.json", """{"model": {"type": "WordLevel", "vocab": {}}}""")));
         Refusal.Of("no \"model\"", () => TokenizerFiles.Load(Write("tokenizer.json", "{}")));
         Refusal.Of("'a' and 'b' have the same id, 0", () => TokenizerFiles.Load(Write("tokenizer.json", """{"model": {"type": "WordPiece", "vocab": {"a": 0, "b": 0}}}""")));
         Refusal.Of("do_lower_case", () =>
