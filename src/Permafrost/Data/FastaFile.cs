@@ -1,5 +1,4 @@
 using System.Text;
-using Permafrost.Formats;
 
 namespace Permafrost.Data;
 

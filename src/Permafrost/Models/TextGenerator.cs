@@ -1,4 +1,3 @@
-using Permafrost.Formats;
 using Permafrost.Kernels;
 using Permafrost.Tokenizers;
 

@@ -1,5 +1,5 @@
+using System.Buffers;
 using Permafrost.Data;
-using Permafrost.Formats;
 
 namespace Permafrost.Tasks;
 
@@ -8,6 +8,8 @@ public sealed class FastaTask : TaskDefinition
 {
     private const string Letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ*-";
     private const int MostTokens = 1024;
+
+    private static readonly SearchValues<char> Known = SearchValues.Create(Letters);
 
     /// <inheritdoc/>
     public override string Name => "fasta";
@@ -80,7 +82,7 @@ public sealed class FastaTask : TaskDefinition
     private static string Checked(string where, string sequence)
     {
         string upper = sequence.Trim().ToUpperInvariant();
-        int wrong = upper.AsSpan().IndexOfAnyExcept(Letters);
+        int wrong = upper.AsSpan().IndexOfAnyExcept(Known);
         return wrong < 0 ? upper : throw new PermafrostException($"{where}: '{upper[wrong]}' at {wrong + 1} is no letter of a sequence");
     }
 

@@ -1,6 +1,5 @@
 using System.Globalization;
 using System.Text.Json.Nodes;
-using Permafrost.Formats;
 using static Permafrost.Tokenizers.TokenizerFields;
 
 namespace Permafrost.Tokenizers;
