@@ -15,7 +15,7 @@ internal static class BenchCommand
         var command = new Command("bench", "measure speed and memory as ratios against plain TorchSharp in one run, and the machine's own ceiling");
         var names = new Argument<string[]>("CASE")
         {
-            Description = $"{string.Join(", ", BenchCase.Kinds)}; with a size: fpt-step B4 T10",
+            Description = $"{string.Join(", ", BenchCase.Kinds)}; or tiny B4 T10",
         };
         var batch = new Option<int?>("--batch") { Description = "examples at a time, for cases named without" };
         var tokens = new Option<int?>("--tokens") { Description = "tokens an example, for cases named without" };
