@@ -222,7 +222,7 @@ public sealed class FrozenWeights : IDisposable
     /// </summary>
     internal static void CheckVocabulary(string folder, int tokens, int rows)
     {
-        bool spare = tokens < rows && rows % 8 == 0 && rows - tokens < 1024;
+        bool spare = tokens < rows && rows % 8 == 0 && (rows - tokens < 128 || (rows - tokens < 1024 && rows - tokens <= rows / 100));
         if (tokens == rows || spare) return;
         throw new PermafrostException($"{folder}: the tokenizer has {tokens:N0} tokens and the token table {rows:N0} rows; they do not belong together");
     }
