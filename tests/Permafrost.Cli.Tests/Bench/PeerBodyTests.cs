@@ -7,13 +7,15 @@ using static TorchSharp.torch;
 
 namespace Permafrost.Cli.Tests.Bench;
 
-/// <summary>The peers of every family compute what the references do: they meet the fixtures themselves, in float32, and our own models on bodies small enough to be quick.</summary>
+/// <summary>The peers of every family compute what the references do: they meet the fixtures themselves, in float32, and our own models on small bodies.</summary>
 public sealed class PeerBodyTests
 {
     // Where a head is nowhere C / H, where a table is longer than the sequence, and where Longformer's sequences are short, a square, and blocks.
     private static readonly Dictionary<string, string> Small = new()
     {
-        ["bert"] = """{"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3, "intermediate_size": 40, "vocab_size": 50, "max_position_embeddings": 30, "pad_token_id": 0}""",
+        ["bert"] = """
+            {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3, "intermediate_size": 40, "vocab_size": 50, "max_position_embeddings": 30, "pad_token_id": 0}
+            """,
         ["t5"] = """
             {"d_model": 24, "d_kv": 5, "d_ff": 40, "num_layers": 3, "num_heads": 4, "vocab_size": 50, "feed_forward_proj": "relu",
              "relative_attention_num_buckets": 8, "relative_attention_max_distance": 12}
@@ -67,8 +69,8 @@ public sealed class PeerBodyTests
             JsonNode first = Done(peer.Answer(Run))["loss"]!, second = Done(peer.Answer(Run))["loss"]!;
             Assert.NotEqual((double)first, (double)second);
         }
-        Done(peer.Answer(With(new JsonObject { ["cmd"] = "setup", ["case"] = $"forward-{family}", ["folder"] = folder, ["batch"] = 1, ["tokens"] = 3, ["threads"] = 1, ["dtype"] = "float32" },
-            [.. BenchBody.Sizes(HfConfig.Load(folder)).Select(pair => (pair.Key, pair.Value!))])));
+        var forward = new JsonObject { ["cmd"] = "setup", ["case"] = $"forward-{family}", ["folder"] = folder, ["batch"] = 1, ["tokens"] = 3, ["threads"] = 1 };
+        Done(peer.Answer(With(forward, [("dtype", "float32"), .. BenchBody.Sizes(HfConfig.Load(folder)).Select(pair => (pair.Key, pair.Value!))])));
         Assert.Equal((double)Done(peer.Answer(Run))["loss"]!, (double)Done(peer.Answer(Run))["loss"]!);  // nothing trains, nothing is dropped
     }
 

@@ -6,8 +6,9 @@ using static TorchSharp.torch.nn;
 namespace Permafrost.Cli.Bench.Peer;
 
 /// <summary>
-/// A body that is fed vectors, as a careful user of TorchSharp writes it: nothing here is Permafrost's. Frozen matrices lie in the type they are multiplied in and go through
-/// libtorch's fused linear, attention through its scaled_dot_product_attention; norms and the residual stream stay in float32. Norms and positions train. Names are Hugging Face's.
+/// A body that is fed vectors, as a careful user of TorchSharp writes it: nothing here is Permafrost's. Frozen matrices lie in the type they are multiplied in and go
+/// through libtorch's fused linear, attention through its scaled_dot_product_attention; norms and the residual stream stay in float32. Norms and positions train. Names are
+/// Hugging Face's.
 /// </summary>
 internal abstract class PeerBody(PeerShape shape, string name) : Module(name)
 {

@@ -38,8 +38,8 @@ internal sealed class PeerLongformer : PeerBody
 }
 
 /// <summary>
-/// Attention to the keys at most <paramref name="half"/> places away. Short sequences are a square under a band mask. In longer ones a block of half a window's queries meets three
-/// such blocks of keys, its own and both beside it, which overlap from block to block: Hugging Face's chunks of a whole window multiply each query with four.
+/// Attention to the keys at most <paramref name="half"/> places away. Short sequences are a square under a band mask. In longer ones a block of half a window's queries meets
+/// three such blocks of keys, its own and both beside it, which overlap from block to block. Hugging Face's chunks of a whole window multiply each query with four.
 /// </summary>
 /// <param name="half">Keys that are seen on each side.</param>
 /// <param name="type">The type of queries and keys.</param>
