@@ -18,6 +18,15 @@ internal sealed class BenchFolders : IDisposable
         return folder;
     }
 
+    /// <summary>A folder that holds a configuration and no weights, to draw them for.</summary>
+    public string Described(JsonObject config)
+    {
+        string folder = Directory.CreateTempSubdirectory("permafrost-bench-").FullName;
+        folders[folder] = folder;
+        System.IO.File.WriteAllText(Path.Combine(folder, "config.json"), config.ToJsonString());
+        return folder;
+    }
+
     /// <summary>A file that is gone when the benchmark ends.</summary>
     public string File(string name)
     {

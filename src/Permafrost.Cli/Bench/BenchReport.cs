@@ -20,6 +20,11 @@ internal static class BenchReport
             Door(cases[0]);
             return;
         }
+        if (cases[0]["lengths"] is JsonArray lengths)
+        {
+            Growth(cases[0], lengths);
+            return;
+        }
         (string Key, string Title)[] speeds = [.. Ratios.Where(ratio => cases.Any(one => one[$"speed_ratio_{ratio.Key}"] is not null))];
         (string Key, string Title)[] memories = [.. Ratios.Where(ratio => cases.Any(one => one[$"memory_ratio_{ratio.Key}"] is not null))];
         bool memory = cases.Any(one => one["peak_bytes"] is not null), ceiling = cases.Any(one => one["ceiling_fraction"] is not null);
@@ -47,6 +52,16 @@ internal static class BenchReport
             if (one["steps_per_second"] is { } steps) Output.Line($"{one["case"]} is {one["backbone"]}: {steps} steps a second");
             if (one["version_seconds"] is { } version) Output.Line($"with libtorch loaded; `permafrost --version`, which does not need it: {Seconds((double)version)}");
         }
+    }
+
+    private static void Growth(JsonObject growth, JsonArray lengths)
+    {
+        Table table = Output.Table($"{growth["case"]}", "time", "memory");
+        foreach (JsonNode? one in lengths)
+            table.AddRow([.. new[] { $"{one!["name"]}", Seconds((double)one["median_seconds"]!), Output.Bytes((long)one["peak_bytes"]!) }.Select(Markup.Escape)]);
+        Output.Write(table);
+        string powers = $"time grows as the length to the power of {Number(growth["time_power"])}, memory {Number(growth["memory_power"])}";
+        Output.Line($"{growth["backbone"]}: {powers} (from the last three lengths; from all: {Number(growth["time_power_all"])}, {Number(growth["memory_power_all"])})");
     }
 
     private static void Door(JsonObject door)

@@ -41,7 +41,7 @@ internal sealed class BenchWorker : IDisposable
         (model, adam, embed) = (null, null, null);
     }
 
-    private JsonObject Answer(JsonObject command)
+    internal JsonObject Answer(JsonObject command)
     {
         switch ((string?)command["cmd"])
         {
@@ -97,9 +97,9 @@ internal sealed class BenchWorker : IDisposable
         }
         var policy = Policy.Parse(name == "full-step" ? "*" : "fpt");
         BackboneSource source = BackboneSource.Resolve((string?)command["folder"] ?? (string?)command["backbone"] ?? "gpt2");
-        // Ids go through the body's own token table, and all positions are read.
-        bool ids = name == "fpt-step-bert";
-        (int vocabulary, JsonObject sizes) = Sizes(source.Config);
+        JsonObject sizes = BenchBody.Sizes(source.Config);
+        bool ids = BenchBody.TakesIds(source.Config.ModelType);
+        int vocabulary = ids ? (int)sizes["vocab"]! : 0;
         TaskSpec shape = ids
             ? new TaskSpec(new TextInput(vocabulary, tokens), new ClassOutput(TextClasses))
             : new TaskSpec(new VectorInput(inputs, tokens), new ClassOutput(Classes));
@@ -108,17 +108,25 @@ internal sealed class BenchWorker : IDisposable
         {
             Dispose();
             using var weights = FrozenWeights.Load(source, init, seed);
-            var options = new AdaptationOptions { Policy = policy, Dropout = Dropout, Seed = seed, Device = device, FrozenType = frozenType };
-            model = new AdaptedModel(weights, shape, ids ? options with { PretrainedEmbedding = true, Readout = Readout.Parse("mean") } : options);
-            bool training = name is not ("forward" or "predict");
+            model = new AdaptedModel(weights, shape, new AdaptationOptions
+            {
+                Policy = policy,
+                Dropout = Dropout,
+                Seed = seed,
+                Device = device,
+                FrozenType = frozenType,
+                PretrainedEmbedding = ids,
+                Readout = Readout.Parse(BenchBody.IsCausal(source.Config.ModelType) ? "last" : "mean"),
+            });
+            bool training = !IsForward(name) && name != "predict";
             model.train(training);
             if (training) adam = new Adam([new ParameterGroup([.. model.Trained.Select(p => (p.Name, p.Parameter.Value))])]);
         }
 
         step = name switch
         {
-            "fpt-step" or "fpt-step-bert" or "full-step" => () => TrainStep.Run(model!, adam!, [batch!], 1e-3, 1).Loss,
-            "forward" => Loss,
+            _ when IsStep(name) || name == "full-step" => () => TrainStep.Run(model!, adam!, [batch!], 1e-3, 1).Loss,
+            _ when IsForward(name) => Loss,
             "predict" => Predict(size, tokens, inputs),
             "load" => () =>
             {
@@ -161,28 +169,9 @@ internal sealed class BenchWorker : IDisposable
         return new JsonObject { ["sha256"] = sha256, ["seconds"] = Stopwatch.GetElapsedTime(start).TotalSeconds, ["peak_bytes"] = ProcessMemory.Peak };
     }
 
-    private static (int Vocabulary, JsonObject Sizes) Sizes(Formats.HfConfig source)
-    {
-        if (source.ModelType == "bert")
-        {
-            var bert = new BertConfig(source);
-            JsonObject sizes = Sizes(bert.Layers, bert.Width, bert.Heads, bert.Inner, bert.Positions, bert.VocabSize);
-            (sizes["family"], sizes["layer_norm_epsilon"]) = ("bert", bert.Epsilon);
-            return (bert.VocabSize, sizes);
-        }
-        var config = new Gpt2Config(source);
-        return (config.VocabSize, Sizes(config.Layers, config.Width, config.Heads, config.Inner, config.Positions, config.VocabSize));
+    private static bool IsStep(string name) => name.StartsWith("fpt-step", StringComparison.Ordinal);
 
-        static JsonObject Sizes(int layers, int width, int heads, int inner, int positions, int vocabulary) => new()
-        {
-            ["layers"] = layers,
-            ["width"] = width,
-            ["heads"] = heads,
-            ["inner"] = inner,
-            ["positions"] = positions,
-            ["vocab"] = vocabulary,
-        };
-    }
+    private static bool IsForward(string name) => name.StartsWith("forward", StringComparison.Ordinal);
 
     private JsonObject Run(int steps)
     {

@@ -41,7 +41,7 @@ internal sealed class CaseBenchmark(BenchCase what, BenchSettings settings, Benc
     private JsonObject model = [];
     private string frozenType = "bfloat16";
 
-    private string Backbone => what.OwnBackbone ?? settings.Backbone;
+    private string Backbone => what.BackboneFor(settings.Backbone);
 
     private bool Float32Only => what.Kind == "fpt-step-float32";
 
@@ -51,7 +51,7 @@ internal sealed class CaseBenchmark(BenchCase what, BenchSettings settings, Benc
     private IEnumerable<BenchSide> Whole =>
         settings.Against is { } other ? [new(BenchSide.Own), new(BenchSide.Other, other)] : [new(BenchSide.Own), .. Peers.Select(peer => new BenchSide(peer))];
 
-    /// <summary>A computation on examples: fpt-step, full-step, forward, predict, tiny.</summary>
+    /// <summary>A computation on examples: a step, forward, predict.</summary>
     public JsonObject Compute()
     {
         var sides = new List<(BenchSide Side, BenchProcess Process)>();
@@ -154,19 +154,21 @@ internal sealed class CaseBenchmark(BenchCase what, BenchSettings settings, Benc
         cancellation.ThrowIfCancellationRequested();
         Output.Note($"{what.Name}: do both sides compute the same?");
         string folder = folders.Of(Backbone), file = folders.File("answer.safetensors");
-        var own = new BenchSide(BenchSide.Own);
-        using (BenchProcess process = own.Start())
-        {
-            SetUp(own, process, folder);
-            process.Ask(new JsonObject { ["cmd"] = "answer", ["file"] = file });
-        }
         foreach (string kind in Peers)
         {
+            // Each peer beside ours of its own type: in float32 both must be the same model, not only about the same.
+            bool exact = kind == BenchSide.Float32;
+            var own = new BenchSide(BenchSide.Own);
+            using (BenchProcess process = own.Start())
+            {
+                SetUp(own, process, folder, exact);
+                process.Ask(new JsonObject { ["cmd"] = "answer", ["file"] = file });
+            }
             var peer = new BenchSide(kind);
-            using BenchProcess process = peer.Start();
-            SetUp(peer, process, folder);
-            double difference = (double)process.Ask(new JsonObject { ["cmd"] = "agree", ["file"] = file })["difference"]!;
-            double allowed = kind == BenchSide.Float32 && frozenType == "float32" ? Float32Difference : BFloat16Difference;
+            using BenchProcess other = peer.Start();
+            SetUp(peer, other, folder);
+            double difference = (double)other.Ask(new JsonObject { ["cmd"] = "agree", ["file"] = file })["difference"]!;
+            double allowed = exact ? Float32Difference : BFloat16Difference;
             if (!(difference <= allowed))
             {
                 string numbers = FormattableString.Invariant($"differ from ours by {difference:G3} of their size, {allowed:G3} is allowed");
@@ -205,7 +207,7 @@ internal sealed class CaseBenchmark(BenchCase what, BenchSettings settings, Benc
         }
     }
 
-    private void SetUp(BenchSide side, BenchProcess process, string? folder)
+    private void SetUp(BenchSide side, BenchProcess process, string? folder, bool float32 = false)
     {
         var command = new JsonObject
         {
@@ -215,12 +217,12 @@ internal sealed class CaseBenchmark(BenchCase what, BenchSettings settings, Benc
             ["device"] = settings.Device,
         };
         if (folder is not null) command["folder"] = folder;
-        if (what.Computes) (command["batch"], command["tokens"]) = (what.Batch, what.Tokens);
+        if (what.Computes) (command["batch"], command["tokens"], command["input_dim"]) = (what.Batch, what.Tokens, what.Inputs);
         if (side.IsProducts) command["passes"] = new JsonArray([.. what.Passes.Select(pass => (JsonNode)pass)]);
         if (side.IsOurs)
         {
             command["backbone"] = Backbone;
-            command["frozen_dtype"] = Float32Only ? "float32" : "auto";
+            command["frozen_dtype"] = Float32Only || float32 ? "float32" : "auto";
         }
         else
         {
@@ -277,8 +279,8 @@ internal sealed class CaseBenchmark(BenchCase what, BenchSettings settings, Benc
 
     private void Rates(JsonObject result, BenchSide own, IReadOnlyList<BenchSide> products)
     {
-        var shape = new StepShape(what.Batch, what.Tokens, (int)model["layers"]!, (int)model["width"]!, (int)model["inner"]!);
-        StepFlops flops = StepFlops.Of(shape, (string?)model["family"] == "bert" ? StepShortcuts.None(shape) : StepShortcuts.Of(shape), what.Passes.Count);
+        StepShape shape = StepShape.Parse(model, what.Batch, what.Tokens);
+        StepFlops flops = StepFlops.Of(shape, BenchBody.IsCausal(what.Family) ? StepShortcuts.Of(shape) : StepShortcuts.None(shape), what.Passes.Count);
         result["nominal_gflop"] = BenchSide.Rounded(flops.Nominal / 1e9);
         result["executed_gflop"] = BenchSide.Rounded(flops.Executed / 1e9);
         double rate = flops.Executed / own.Median / 1e9, most = 0;

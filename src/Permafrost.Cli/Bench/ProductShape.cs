@@ -15,7 +15,9 @@ internal sealed record ProductShape(long Rows, IReadOnlyList<(long Inputs, long 
     {
         long Size(string name) => (long)command[name]!;
         (long width, long inner) = (Size("width"), Size("inner"));
-        (long, long)[] layer = [(width, 3 * width), (width, width), (width, inner), (inner, width)];
+        long headSize = (long?)command["head_size"] ?? width / Size("heads"), queries = Size("heads") * headSize, keys = ((long?)command["key_heads"] ?? Size("heads")) * headSize;
+        IEnumerable<(long, long)> expand = Enumerable.Repeat((width, inner), (bool?)command["gated"] == true ? 2 : 1);
+        (long, long)[] layer = [(width, queries + 2 * keys), (queries, width), .. expand, (inner, width)];
         string[] passes = [.. command["passes"]!.AsArray().Select(pass => (string)pass!)];
         return new ProductShape(Size("batch") * Size("tokens"), [.. Enumerable.Repeat(layer, (int)Size("layers")).SelectMany(one => one)], passes);
     }

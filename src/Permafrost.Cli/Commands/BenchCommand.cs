@@ -15,12 +15,12 @@ internal static class BenchCommand
         var command = new Command("bench", "measure speed and memory as ratios against plain TorchSharp in one run, and the machine's own ceiling");
         var names = new Argument<string[]>("CASE")
         {
-            Description = $"{string.Join(", ", BenchCase.Kinds)}; or tiny B4 T10",
+            Description = "fpt-step and forward (also with -bert, -t5, -bart, -vit, -longformer, -qwen2), load, ...; another word lists all; with a size: fpt-step B4 T10",
         };
         var batch = new Option<int?>("--batch") { Description = "examples at a time, for cases named without" };
         var tokens = new Option<int?>("--tokens") { Description = "tokens an example, for cases named without" };
         var rounds = new Option<int>("--rounds") { Description = "how often each side takes its turn", DefaultValueFactory = _ => 9 };
-        var backbone = new Option<string>("--backbone") { Description = "a preset of GPT-2, with random weights", DefaultValueFactory = _ => "gpt2" };
+        var backbone = new Option<string>("--backbone") { Description = "a preset, with random weights, for the cases of its family", DefaultValueFactory = _ => "gpt2" };
         var device = new Option<string>("--device") { Description = "cpu, cuda or cuda:N; on a GPU memory is the GPU's", DefaultValueFactory = _ => "cpu" };
         var against = new Option<string?>("--against") { Description = "another build's Permafrost.Cli.dll, to be measured against in place of the peers", HelpName = "FILE" };
         var csv = new Option<string?>("--csv") { Description = "write everything that was measured to this file too, with the hardware", HelpName = "FILE" };
@@ -49,8 +49,7 @@ internal static class BenchCommand
     private static int Run(IReadOnlyList<BenchCase> chosen, BenchSettings settings, string? csv, bool json, CancellationToken cancellation)
     {
         if (settings.Rounds < 1) throw new UsageException("--rounds must be at least 1");
-        string[] presets = [.. ModelRegistry.Presets.Select(preset => preset.Name)];
-        if (!presets.Contains(settings.Backbone)) throw new UsageException($"--backbone '{settings.Backbone}' is no preset; there are {string.Join(", ", presets)}");
+        CheckBackbone(chosen, settings.Backbone);
         // A worker is started in whatever folder, and a path that is none would only say that a process ended.
         if (settings.Against is { } other)
         {
@@ -73,6 +72,17 @@ internal static class BenchCommand
         return 0;
     }
 
+    private static void CheckBackbone(IReadOnlyList<BenchCase> chosen, string name)
+    {
+        Preset? known = ModelRegistry.Presets.FirstOrDefault(preset => preset.Name == name);
+        if (known is null) throw new UsageException($"--backbone '{name}' is no preset; there are {string.Join(", ", ModelRegistry.Presets.Select(preset => preset.Name))}");
+        string family = known.Config.ModelType;
+        if (name == "gpt2" || chosen.Any(one => one.Family == family)) return;
+        string[] measuring = [.. BenchCase.All.Where(one => one.Family == family).Select(one => one.Kind).Distinct()];
+        string cases = measuring.Length == 0 ? "no case measures" : $"{string.Join(", ", measuring)} measure; name one of them";
+        throw new UsageException($"--backbone {name} is a {family}, which {cases}");
+    }
+
     private static JsonObject Measure(BenchCase what, BenchSettings settings, BenchFolders folders, CancellationToken cancellation)
     {
         var benchmark = new CaseBenchmark(what, settings, folders, cancellation);
@@ -83,6 +93,7 @@ internal static class BenchCommand
             "door" => benchmark.Door(),
             "embed" or "embed-mixed" => new EmbedBenchmark(what, settings, folders, cancellation).Compute(),
             "wordpiece" or "bpe" or "unigram" => TokenizerBenchmark.Measure(what.Kind, folders, settings.Rounds, cancellation),
+            "longformer-length" => new LengthBenchmark(what, settings, folders, cancellation).Measure(),
             _ => benchmark.Compute(),
         };
     }

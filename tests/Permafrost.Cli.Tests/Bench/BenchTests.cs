@@ -13,6 +13,9 @@ public class BenchTests
     [InlineData("fpt-step B4", "fpt-step B4 T64")]
     [InlineData("tiny", "tiny B16 T10")]
     [InlineData("load forward T32 B2 door", "load, forward B2 T32, door")]
+    [InlineData("fpt-step-t5 B2 T16 forward-vit B1", "fpt-step-t5 B2 T16, forward-vit B1 T196")]
+    [InlineData("fpt-step-longformer", "fpt-step-longformer B16 T64, fpt-step-longformer B1 T4096")]
+    [InlineData("longformer-length", "longformer-length")]
     [InlineData("predict load predict", "predict B1 T64, predict B64 T64, load")]
     public void Cases_are_named_by_kind_and_size(string words, string expected)
     {
@@ -32,6 +35,9 @@ public class BenchTests
     [InlineData("B4", "'B4' does not exist")]
     [InlineData("fpt-step B0", "fpt-step B0 T64")]
     [InlineData("fpt-step T2000", "1 to 1024")]
+    [InlineData("fpt-step-vit T197", "1 to 196")]
+    [InlineData("fpt-step --backbone t5-tiny", "fpt-step-t5, forward-t5 measure")]
+    [InlineData("fpt-step --backbone lstm", "no case measures")]
     [InlineData("fpt-step --rounds 0", "--rounds")]
     [InlineData("fpt-step --backbone gpt3", "gpt2-tiny")]
     [InlineData("fpt-step --against nowhere.dll", "nowhere.dll")]
@@ -129,6 +135,44 @@ public class BenchTests
         Assert.StartsWith("case,side,measure,value,cpu", lines[0], StringComparison.Ordinal);
         Assert.Contains(lines, line => line.StartsWith("fpt-step B2 T6,,speed_ratio_bf16,", StringComparison.Ordinal));
         Assert.Contains(lines, line => line.StartsWith("fpt-step B2 T6,\"plain TorchSharp, bf16 (passive waiting)\",median_seconds,", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void Another_familys_step_has_its_own_peer()
+    {
+        CliResult result = Cli.Run("bench", "fpt-step-t5", "B2", "T6", "--backbone", "t5-tiny", "--rounds", "1", "--json").Succeeded();
+        JsonNode step = Assert.Single(result.Json["cases"]!.AsArray())!;
+        Assert.Equal("t5-tiny", (string?)step["backbone"]);
+        Assert.InRange((double)step["logits_difference_float32"]!, 0, 1e-4);
+        Assert.InRange((double)step["logits_difference_bf16"]!, 0, 0.05);
+        // 2 layers of 128 with 512 inner numbers, 12 tokens, forward and backward, and attention's 12 * 6 pairs.
+        Assert.Equal(2 * (2 * 12 * 2 * (4 * 128 * 128 + 2 * 128 * 512) + 3 * 72 * 4 * 128) / 1e9, (double)step["executed_gflop"]!, 1e-4);
+        Assert.True((double)step["speed_ratio_bf16"]! > 0);
+    }
+
+    [Fact]
+    public void Growth_with_the_length_is_fitted()
+    {
+        double[] lengths = [512, 1024, 2048];
+        Assert.Equal(1, LengthBenchmark.Power(lengths, [3, 6, 12]), 1e-9);
+        Assert.Equal(2, LengthBenchmark.Power(lengths, [5, 20, 80]), 1e-9);
+        Assert.Equal(0, LengthBenchmark.Power(lengths, [7, 7, 7]), 1e-9);
+
+        using var scratch = new Scratch();
+        Directory.CreateDirectory(scratch["body"]);
+        File.WriteAllText(scratch["body/config.json"], """
+            {"model_type": "longformer", "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32, "attention_window": 8,
+             "max_position_embeddings": 66, "vocab_size": 20, "pad_token_id": 1}
+            """);
+        using var folders = new BenchFolders();
+        var benchmark = new LengthBenchmark(new BenchCase("longformer-length"), new BenchSettings(2, "gpt2", "cpu", null), folders, CancellationToken.None);
+        JsonObject result = benchmark.Measure("small", scratch["body"], [8, 16, 64]);
+        JsonNode[] measured = [.. result["lengths"]!.AsArray().Select(one => one!)];
+        Assert.Equal([8, 16, 64], measured.Select(one => (int)one["tokens"]!));
+        foreach (JsonNode one in measured) Assert.True((double)one["median_seconds"]! > 0 && (long)one["peak_bytes"]! > 0);
+        // The power of three lengths is that of the last three.
+        Assert.Equal((double)result["time_power"]!, (double)result["time_power_all"]!);
+        Assert.InRange((double)result["memory_power"]!, -0.5, 0.5);  // next to nothing beside what libtorch takes
     }
 
     [Fact]

@@ -41,6 +41,17 @@ public class StepFlopsTests
         Assert.Equal(expected, StepFlops.Of(Tiny, None with { CutFrom = 1 }, passes).Executed);
 
     [Fact]
+    public void Shared_keys_gates_and_windows_are_counted()
+    {
+        // Queries of 6 numbers, keys of 2, a gate: 4 * 6 + 2 (4 * 2) + 6 * 4 + 3 (4 * 8) = 160 a layer.
+        StepShape shape = Tiny with { Queries = 6, Keys = 2, Expansions = 2 };
+        Assert.Equal(2 * 3 * 2 * 160 + 2 * 9 * 2 * 2 * 6, StepFlops.Of(shape, None, 1).Nominal);
+        // One key on each side: 2 + 3 + 2 pairs of 9.
+        Assert.Equal(1536 + 2 * 7 * 16, StepFlops.Of(Tiny with { HalfWindow = 1 }, None, 1).Executed);
+        Assert.Equal(StepFlops.Of(Tiny, None, 2), StepFlops.Of(Tiny with { HalfWindow = 256 }, None, 2));
+    }
+
+    [Fact]
     public void Base_at_batch_16_is_about_350_gflop()
     {
         StepFlops flops = StepFlops.Of(new StepShape(16, 64, 12, 768, 3072), new StepShortcuts(12, 1, 0), passes: 2);

@@ -12,43 +12,41 @@ namespace Permafrost.Cli.Bench.Peer;
 /// </summary>
 internal sealed class PeerBertFpt : PeerModel
 {
-    private readonly PeerBert body;
     private readonly Linear output;
 
     public PeerBertFpt(PeerShape shape, int classes) : base("fpt")
     {
-        (body, output) = (new PeerBert(shape), Linear(shape.Width, classes));
-        register_module("sequence_model", body);
+        (Body, output) = (new PeerBert(shape), Linear(shape.Width, classes));
+        register_module("sequence_model", Body);
         register_module("out_net", output);
     }
 
-    public override void Draw() => DrawBody(body, "LayerNorm");
+    public PeerBert Body { get; }
+
+    public override void Draw() => DrawBody(Body, "LayerNorm");
 
     public override void Load(string folder)
     {
         using var file = new SafetensorsFile(Path.Combine(folder, "model.safetensors"));
-        foreach ((string name, Parameter parameter) in body.named_parameters())
+        string prefix = file.Entries.ContainsKey("bert.embeddings.LayerNorm.weight") ? "bert." : "";
+        foreach ((string name, Parameter parameter) in Body.named_parameters())
         {
-            using Tensor value = file.View(name);
+            using Tensor value = file.View(prefix + name);
             Set(parameter, value);
         }
     }
 
-    public override void SetLayers(Func<string, Tensor> value)
-    {
-        Set(output.weight!, value("output_layer.weight"));
-        Set(output.bias!, value("output_layer.bias"));
-    }
+    public override void SetLayers(Func<string, Tensor> value) => SetAll(value, ("output_layer", output));
 
     public override Tensor Logits(Tensor x)
     {
         using DisposeScope scope = NewDisposeScope();
-        return output.forward(body.forward(x).mean([1])).unsqueeze(1).MoveToOuterDisposeScope();
+        return output.forward(Body.Run(x).mean([1])).unsqueeze(1).MoveToOuterDisposeScope();
     }
 }
 
 /// <summary>BERT without its pooler, under Hugging Face's names.</summary>
-internal sealed class PeerBert : Module<Tensor, Tensor>
+internal sealed class PeerBert : Module
 {
     private readonly PeerShape shape;
     private readonly Embedding words, positions, types;
@@ -62,17 +60,26 @@ internal sealed class PeerBert : Module<Tensor, Tensor>
         norm = LayerNorm(shape.Width, shape.Epsilon);
         (words.weight!.requires_grad, types.weight!.requires_grad) = (false, false);
         layers = ModuleList([.. Enumerable.Range(0, shape.Layers).Select(_ => new PeerBertLayer(shape))]);
-        register_module("embeddings", new PeerGroup(("word_embeddings", words), ("position_embeddings", positions), ("token_type_embeddings", types), ("LayerNorm", norm)));
-        register_module("encoder", new PeerGroup(("layer", layers)));
+        PeerGroup.Register(
+            [("embeddings.word_embeddings", words), ("embeddings.position_embeddings", positions), ("embeddings.token_type_embeddings", types),
+                ("embeddings.LayerNorm", norm), ("encoder.layer", layers)],
+            (name, module) => register_module(name, module));
     }
 
-    public override Tensor forward(Tensor ids)
+    /// <summary>The hidden states (B, T, width) of ids (B, T).</summary>
+    /// <param name="ids">int64.</param>
+    /// <param name="states">Receives the states after the embeddings and after each layer.</param>
+    public Tensor Run(Tensor ids, List<Tensor>? states = null)
     {
-        using DisposeScope scope = NewDisposeScope();
         Tensor sum = words.forward(ids) + positions.weight!.narrow(0, 0, ids.size(1)) + types.weight!.narrow(0, 0, 1);
         Tensor stream = functional.dropout(norm.forward(sum), shape.Dropout, training);
-        foreach (PeerBertLayer layer in layers) stream = layer.forward(stream);
-        return stream.MoveToOuterDisposeScope();
+        foreach (PeerBertLayer layer in layers)
+        {
+            states?.Add(stream);
+            stream = layer.forward(stream);
+        }
+        states?.Add(stream);
+        return stream;
     }
 }
 
@@ -82,40 +89,35 @@ internal sealed class PeerBertLayer : Module<Tensor, Tensor>
     private readonly PeerShape shape;
     private readonly PeerLinear query, key, value, projection, expand, contract;
     private readonly LayerNorm norm1, norm2;
+    private readonly Func<Tensor, Tensor, Tensor, double, Tensor> attend;
 
-    public PeerBertLayer(PeerShape shape) : base("layer")
+    /// <param name="shape">Sizes and types.</param>
+    /// <param name="attend">Attention of heads (B, H, T, D) with a dropout; null where every token sees every token.</param>
+    public PeerBertLayer(PeerShape shape, Func<Tensor, Tensor, Tensor, double, Tensor>? attend = null) : base("layer")
     {
         this.shape = shape;
+        this.attend = attend ?? ((q, k, v, dropout) => functional.scaled_dot_product_attention(q, k, v, null, dropout, false));
         PeerLinear Map(int inputs, int outputs) => new(inputs, outputs, trains: false, shape.Type);
         (query, key, value, projection) = (Map(shape.Width, shape.Width), Map(shape.Width, shape.Width), Map(shape.Width, shape.Width), Map(shape.Width, shape.Width));
         (expand, contract) = (Map(shape.Width, shape.Inner), Map(shape.Inner, shape.Width));
         (norm1, norm2) = (LayerNorm(shape.Width, shape.Epsilon), LayerNorm(shape.Width, shape.Epsilon));
-        register_module("attention", new PeerGroup(
-            ("self", new PeerGroup(("query", query), ("key", key), ("value", value))), ("output", new PeerGroup(("dense", projection), ("LayerNorm", norm1)))));
-        register_module("intermediate", new PeerGroup(("dense", expand)));
-        register_module("output", new PeerGroup(("dense", contract), ("LayerNorm", norm2)));
+        PeerGroup.Register(
+            [("attention.self.query", query), ("attention.self.key", key), ("attention.self.value", value),
+                ("attention.output.dense", projection), ("attention.output.LayerNorm", norm1),
+                ("intermediate.dense", expand), ("output.dense", contract), ("output.LayerNorm", norm2)],
+            (name, module) => register_module(name, module));
     }
 
     public override Tensor forward(Tensor stream)
     {
         // What autograd keeps stays alive without the handles that are freed here.
         using DisposeScope scope = NewDisposeScope();
-        (long B, long T, long C) = (stream.size(0), stream.size(1), stream.size(2));
         Tensor x = stream.to(shape.Type);
-        Tensor Heads(PeerLinear map) => map.forward(x).view(B, T, shape.Heads, C / shape.Heads).transpose(1, 2);
-        Tensor context = functional.scaled_dot_product_attention(Heads(query), Heads(key), Heads(value), null, training ? shape.Dropout : 0, false);
-        Tensor attended = projection.forward(context.transpose(1, 2).reshape(B, T, C));
+        Tensor Heads(PeerLinear map) => PeerHeads.Split(map.forward(x), shape.Heads);
+        Tensor context = attend(Heads(query), Heads(key), Heads(value), training ? shape.Dropout : 0);
+        Tensor attended = projection.forward(PeerHeads.Join(context));
         Tensor middle = norm1.forward(stream + functional.dropout(attended, shape.Dropout, training));
         Tensor inner = functional.gelu(expand.forward(middle.to(shape.Type)));
         return norm2.forward(middle + functional.dropout(contract.forward(inner), shape.Dropout, training)).MoveToOuterDisposeScope();
-    }
-}
-
-/// <summary>Modules under names, as Hugging Face groups them.</summary>
-internal sealed class PeerGroup : Module
-{
-    public PeerGroup(params (string Name, Module Module)[] members) : base("group")
-    {
-        foreach ((string name, Module module) in members) register_module(name, module);
     }
 }

@@ -45,14 +45,7 @@ internal sealed class PeerFpt : PeerModel
         }
     }
 
-    public override void SetLayers(Func<string, Tensor> value)
-    {
-        foreach ((string name, Linear layer) in new[] { ("input_layer", input), ("output_layer", output) })
-        {
-            Set(layer.weight!, value($"{name}.weight"));
-            Set(layer.bias!, value($"{name}.bias"));
-        }
-    }
+    public override void SetLayers(Func<string, Tensor> value) => SetAll(value, ("input_layer", input), ("output_layer", output));
 
     public override Tensor Logits(Tensor x)
     {

@@ -95,18 +95,20 @@ internal sealed class PeerPair : Module
 /// <summary>A linear map. One that trains is held in float32, as an optimiser needs it, and multiplied in the computing type.</summary>
 internal sealed class PeerLinear : Module<Tensor, Tensor>
 {
-    private readonly Parameter weight, bias;
+    private readonly Parameter weight;
+    private readonly Parameter? bias;
     private readonly ScalarType type;
 
-    public PeerLinear(long inputs, long outputs, bool trains, ScalarType type) : base("linear")
+    public PeerLinear(long inputs, long outputs, bool trains, ScalarType type, bool bias = true) : base("linear")
     {
         this.type = type;
         ScalarType stored = trains ? ScalarType.Float32 : type;
         weight = Parameter(empty([outputs, inputs], stored), trains);
-        bias = Parameter(empty([outputs], stored), trains);
         register_parameter("weight", weight);
-        register_parameter("bias", bias);
+        if (!bias) return;
+        this.bias = Parameter(empty([outputs], stored), trains);
+        register_parameter("bias", this.bias);
     }
 
-    public override Tensor forward(Tensor x) => functional.linear(x, weight.to(type), bias.to(type));
+    public override Tensor forward(Tensor x) => functional.linear(x, weight.to(type), bias?.to(type));
 }

@@ -20,7 +20,12 @@ internal abstract class PeerModel(string name) : Module(name)
     /// <param name="classes">The number of logits.</param>
     /// <param name="everything">Whether the body's matrices train too.</param>
     public static PeerModel Make(PeerShape shape, int inputs, int classes, bool everything) =>
-        shape.Family == "bert" ? new PeerBertFpt(shape, classes) : new PeerFpt(shape, inputs, classes, everything: everything);
+        shape.Family switch
+        {
+            "gpt2" => new PeerFpt(shape, inputs, classes, everything: everything),
+            "bert" => new PeerBertFpt(shape, classes),
+            _ => new PeerAdapted(shape, inputs, classes, mean: shape.Family != "qwen2"),
+        };
 
     /// <summary>The body's own start values; those of norms and new layers are TorchSharp's.</summary>
     public abstract void Draw();
@@ -55,13 +60,22 @@ internal abstract class PeerModel(string name) : Module(name)
         parameter.copy_(value);
     }
 
+    protected static void SetAll(Func<string, Tensor> value, params (string Name, Linear Layer)[] layers)
+    {
+        foreach ((string name, Linear layer) in layers)
+        {
+            Set(layer.weight!, value($"{name}.weight"));
+            Set(layer.bias!, value($"{name}.bias"));
+        }
+    }
+
     /// <summary>Normal start values of deviation 0.02, zero for biases, for what is no norm.</summary>
     protected static void DrawBody(Module body, string norm)
     {
         using IDisposable noGrad = no_grad();
         foreach ((string name, Parameter parameter) in body.named_parameters())
         {
-            if (name.Contains(norm, StringComparison.Ordinal)) continue;
+            if (name.Contains(norm, StringComparison.OrdinalIgnoreCase)) continue;
             if (name.EndsWith("bias", StringComparison.Ordinal)) parameter.zero_();
             else parameter.normal_(0, 0.02);
         }

@@ -24,7 +24,7 @@ internal sealed class PeerWorker
         WorkerLoop.Serve(worker.Answer);
     }
 
-    private JsonObject Answer(JsonObject command) => (string?)command["cmd"] switch
+    internal JsonObject Answer(JsonObject command) => (string?)command["cmd"] switch
     {
         "setup" => Setup(command),
         "run" => Run((int?)command["steps"] ?? 1),
@@ -69,7 +69,7 @@ internal sealed class PeerWorker
             if (folder is null) made.Draw();
             else made.Load(folder);
             made.to(device);
-            bool training = name is not ("forward" or "predict");
+            bool training = !IsForward(name) && name != "predict";
             made.train(training);
             (model, trained) = (made, made.Trained);
             optimizer = training ? torch.optim.Adam(trained, lr: 1e-3) : null;
@@ -90,14 +90,16 @@ internal sealed class PeerWorker
         Tensor y = torch.randint(0, classes, [size, 1]).to(device);
         step = name switch
         {
-            "fpt-step" or "fpt-step-bert" or "full-step" => () => model!.Step(optimizer!, trained, x, y, 1).Loss,
-            "forward" => () => Loss(x, y),
+            _ when name == "full-step" || name.StartsWith("fpt-step", StringComparison.Ordinal) => () => model!.Step(optimizer!, trained, x, y, 1).Loss,
+            _ when IsForward(name) => () => Loss(x, y),
             "predict" => () => Predict(numbers, [size, tokens, inputs]),
             _ => throw new FormatException($"case is '{name}', which does not exist"),
         };
         (facts["parameters"], facts["trained"]) = (model!.Elements, model.TrainedElements);
         return facts;
     }
+
+    private static bool IsForward(string name) => name.StartsWith("forward", StringComparison.Ordinal);
 
     private JsonObject Run(int steps)
     {
