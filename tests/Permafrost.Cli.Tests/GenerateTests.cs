@@ -26,7 +26,7 @@ public sealed class GenerateTests : IDisposable
         Assert.Equal((bool)one["ended"]!, one["ids"]!.AsArray().Count < 7 || (int)one["ids"]!.AsArray()[^1]! is 1 or 2 or 256);
         string prompts = scratch.Write("prompts.txt", "a story of music\nthe film is\n");
         CliResult all = Cli.Run("generate", "--backbone", body, "--input", prompts, "--max-new-tokens", "7", "--json").Succeeded();
-        Assert.Equal(2, all.Lines.Count());
+        Assert.Equal(2, all.Lines.Length);
         Assert.Equal(one.ToJsonString(), JsonNode.Parse(all.Lines.Last())!.ToJsonString());
         // The same ids as by the tensors' road.
         if (family == "gpt2") Assert.Equal(((string?)one["text"])!.Replace("\n", "\\n").Replace("\r", "\\r"), Cli.Run("generate", "--backbone", body, "--prompt", "the film is", "--max-new-tokens", "7").Succeeded().Output[..^1]);

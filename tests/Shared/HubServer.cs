@@ -1,3 +1,4 @@
+using System.Diagnostics.CodeAnalysis;
 using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
@@ -75,11 +76,13 @@ public sealed class HubServer : IDisposable
     public HubRequest[] Gets(string file) => [.. Requests.Where(request => request.Method == "GET" && (request.File == file || request.Path.EndsWith($"/{file}", StringComparison.Ordinal)) && !request.Path.StartsWith("/api/", StringComparison.Ordinal) && IsContent(request, file))];
 
     /// <summary>What a file is known by.</summary>
+    [SuppressMessage("Security", "CA5350", Justification = "Git names blobs and commits by SHA-1.")]
     public static string Etag(byte[] file) => Convert.ToHexStringLower(file.Length > LargeBytes ? SHA256.HashData(file)
         : SHA1.HashData([.. Encoding.ASCII.GetBytes(string.Create(CultureInfo.InvariantCulture, $"blob {file.Length}\0")), .. file]));
 
     /// <summary>Publishes a model under a revision.</summary>
     /// <returns>Its commit.</returns>
+    [SuppressMessage("Security", "CA5350", Justification = "Git names blobs and commits by SHA-1.")]
     public string Add(string name, Dictionary<string, byte[]> files, string revision = "main")
     {
         string commit = Convert.ToHexStringLower(SHA1.HashData(Encoding.UTF8.GetBytes(name + revision + string.Concat(files.Select(pair => pair.Key + Etag(pair.Value))))));

@@ -143,7 +143,7 @@ internal static class TorchFile
 /// <summary>A pickle, instruction by instruction.</summary>
 internal sealed class PickleBytes
 {
-    private readonly MemoryStream bytes = new();
+    private readonly List<byte> bytes = [];
     private readonly Dictionary<string, int> memo = [];
     private int next;
 
@@ -152,11 +152,11 @@ internal sealed class PickleBytes
     public byte[] End()
     {
         Raw((byte)'.');
-        return bytes.ToArray();
+        return [.. bytes];
     }
 
     /// <summary>Bytes as they are.</summary>
-    public void Raw(params byte[] instruction) => bytes.Write(instruction);
+    public void Raw(params byte[] instruction) => bytes.AddRange(instruction);
 
     /// <summary>GLOBAL, or the memo's entry.</summary>
     public void Global(string module, string name) => Once($"{module}\n{name}", () => Raw([(byte)'c', .. Encoding.UTF8.GetBytes($"{module}\n{name}\n")]));

@@ -1,6 +1,5 @@
 using System.Text.Json.Nodes;
 using Permafrost.Cli.Terminal;
-using Permafrost.Formats;
 using Permafrost.Models;
 
 namespace Permafrost.Cli.Bench;

@@ -7,7 +7,6 @@ using Permafrost.Runs;
 using Permafrost.Tasks;
 using Permafrost.Tasks.Baselines;
 using Permafrost.Tasks.Metrics;
-using Permafrost.Tests.Models;
 using Permafrost.Training;
 using Permafrost.Training.Options;
 

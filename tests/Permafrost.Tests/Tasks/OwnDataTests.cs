@@ -1,4 +1,3 @@
-using Permafrost.Data;
 using Permafrost.Kernels;
 using Permafrost.Tasks;
 

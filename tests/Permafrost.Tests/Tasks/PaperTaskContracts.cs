@@ -1,6 +1,5 @@
 using Permafrost.Data;
 using Permafrost.Kernels;
-using Permafrost.Tasks;
 
 namespace Permafrost.Tests.Tasks;
 
