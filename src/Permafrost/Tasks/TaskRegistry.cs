@@ -7,7 +7,7 @@ public static class TaskRegistry
     public static IReadOnlyList<TaskDefinition> All { get; } =
     [
         new AgNews(), new BitMemory(), new BitXor(), new Cifar10(), new Cifar10Lra(), new CivilComments(), new Cogs(), new CsvTask(), new FastaTask(), new IdxTask(),
-        new Imdb(), new JsonlTask(), new ListOps(), new Mnist(), new RemoteHomology(), new Sentiment140(), new Sst2(), new TensorsTask(), new TimeSeriesTask(),
+        new ImagesTask(), new Imdb(), new JsonlTask(), new ListOps(), new Mnist(), new RemoteHomology(), new Sentiment140(), new Sst2(), new TensorsTask(), new TimeSeriesTask(),
         new Trec(), new Waveforms(), new WikiToxic(), new WordKinds(),
     ];
 

@@ -159,3 +159,32 @@ public class FastaContract : OwnDataContract
 
     protected override string Line(Batch example) => string.Concat(example.Inputs.ToArray<long>().Select(id => Letters[(int)id - 1]));
 }
+
+/// <summary>Pictures in folders keep every task's promises.</summary>
+public class ImagesContract : OwnDataContract
+{
+    private const int Side = 8;
+
+    protected internal override string Name => "images";
+
+    protected override string MakeData()
+    {
+        var random = new CounterRandom("pictures", 1, 0);
+        for (int i = 0; i < Rows; i++)
+            TestImages.Write(Folder, Path.Combine("own", Label(i), $"{i:D3}.png"), Side, Side, [.. Enumerable.Range(0, Side * Side * 3).Select(_ => (byte)random.Next(256))]);
+        return Folder["own"];
+    }
+
+    protected override void WriteInputs(string path, IDataset examples)
+    {
+        float[] Facts(string key) => [.. Spec.Preprocessing[key].Split(' ').Select(number => float.Parse(number, CultureInfo.InvariantCulture))];
+        (float[] means, float[] deviations, int patch) = (Facts("means"), Facts("deviations"), (int)Facts("patch")[0]);
+        foreach (long number in Numbers(examples))
+        {
+            float[] tokens = examples.Get([number]).Inputs.ToArray<float>();
+            byte Byte(int y, int x, int c) =>
+                (byte)Math.Round(255 * (means[c] + deviations[c] * tokens[((y / patch * (Side / patch) + x / patch) * patch * patch + y % patch * patch + x % patch) * 3 + c]));
+            TestImages.Write(Folder, Path.Combine(path, $"{number:D3}.png"), Side, Side, [.. Enumerable.Range(0, Side * Side * 3).Select(i => Byte(i / 3 / Side, i / 3 % Side, i % 3))]);
+        }
+    }
+}
