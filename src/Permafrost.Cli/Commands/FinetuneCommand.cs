@@ -106,7 +106,7 @@ internal static class FinetuneCommand
 
     private static int Train(Finetuning run, RunFolder folder, string? checkpoint, How how)
     {
-        if (run.Task is TextTask) run.StrongBaselines = StrongBaselines.All;
+        if (run.Task is TextTask or { ReadsTables: true }) run.StrongBaselines = StrongBaselines.All;
         RunResult result = TrainingProgress.Train(run, folder, how.Line, how.Stop, checkpoint);
         ReportFile.Write(folder.Path, [folder.Path]);
         if (how.Json) Output.Json(result.ToJson());

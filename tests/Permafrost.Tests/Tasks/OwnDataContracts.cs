@@ -188,3 +188,45 @@ public class ImagesContract : OwnDataContract
         }
     }
 }
+
+/// <summary>Numbers of a Parquet file keep every task's promises.</summary>
+public class ParquetContract : OwnDataContract
+{
+    protected internal override string Name => "parquet";
+
+    protected override TaskOptions With(TaskOptions options) => base.With(options) with { LabelColumn = "label" };
+
+    protected override string MakeData()
+    {
+        float[][] rows = [.. Enumerable.Range(0, Rows).Select(row => Numbers(row, 3))];
+        TestParquet.Write(
+            Folder["own.parquet"], ("a", rows.Select(row => row[0]).ToArray()), ("label", Enumerable.Range(0, Rows).Select(Label).ToArray()),
+            ("b", rows.Select(row => (double)row[1]).ToArray()), ("c", rows.Select(row => (int)(1000 * row[2])).ToArray()));
+        return Folder["own.parquet"];
+    }
+
+    // One number a token: the last column was written in thousands, the others with three digits.
+    protected override void WriteInputs(string path, IDataset examples)
+    {
+        double[][] rows = [.. Numbers(examples).Select(number => Decoded(examples.Get([number])).ToArray())];
+        TestParquet.Write(
+            path + ".parquet", ("c", rows.Select(row => (long)Math.Round(row[2])).ToArray()), ("a", rows.Select(row => (float)Math.Round(row[0], 3)).ToArray()),
+            ("b", rows.Select(row => Math.Round(row[1], 3)).ToArray()));
+        File.Move(path + ".parquet", path);
+    }
+
+    private new IEnumerable<double> Decoded(Batch example)
+    {
+        double[] Facts(string key) => [.. Spec.Preprocessing[key].Split(' ').Select(number => double.Parse(number, CultureInfo.InvariantCulture))];
+        (double[] means, double[] deviations) = (Facts("means"), Facts("deviations"));
+        return example.Inputs.ToArray<float>().Select((value, i) => value * deviations[i] + means[i]);
+    }
+}
+
+/// <summary>What is read where nobody named the task keeps its promises.</summary>
+public class AutoContract : TimeSeriesContract
+{
+    protected internal override string Name => "auto";
+
+    protected override string MakeData() => Write("series.ts", i => $"{Joined(Numbers(i, 9))}:{Label(i)}", "@data\n");
+}
