@@ -34,13 +34,15 @@ internal sealed class ParquetFile : ITableFile
             fields = Guarded(() => Task.FromResult(reader.Schema.Fields));  // decoded only here
             label = wanted.Label is null ? null : Find(wanted.Label);
             text = wanted.Text is null ? null : Find(wanted.Text);
-            if (label is not null && label == text) throw new PermafrostException($"{path}: the column '{wanted.Text}' is named for the texts and for the labels; they are two columns");
+            if (label is not null && label == text)
+                throw new PermafrostException($"{path}: the column '{wanted.Text}' is named for the texts and for the labels; they are two columns");
             if (text is not null && !IsText(text)) throw new PermafrostException($"{path}: the column '{text.Name}' holds {Kind(text)}, not texts");
-            Columns = wanted.Text is not null ? [] : wanted.Numbers ?? [.. fields.Select(field => field.Name).Where(name => name != wanted.Label && name != PandasIndex)];
+            Columns = wanted.Text is not null ? [] : wanted.Numbers
+                ?? [.. fields.Select(field => field.Name).Where(name => name != wanted.Label && name != PandasIndex)];
             numbers = [.. Columns.Select(Find)];
             if (text is null && numbers.Length == 0) throw new PermafrostException($"{path} has no column of numbers beside '{wanted.Label}'");
             if (Array.Find(numbers, field => !IsNumber(field)) is { } other)
-                throw new PermafrostException($"{path}: the column '{other.Name}' holds {Kind(other)}, not numbers; take it out, or where it holds the texts, name it as their column");
+                throw new PermafrostException($"{path}: the column '{other.Name}' holds {Kind(other)}, not numbers; take it out, or, where it holds texts, name it as theirs");
         }
         catch
         {
@@ -110,7 +112,8 @@ internal sealed class ParquetFile : ITableFile
             return words;
         }
         bool isFlag = field.ClrType == typeof(bool);
-        return [.. (await Numbers(group, field, rows)).Select(number => double.IsNaN(number) ? null : isFlag ? (number == 0 ? "false" : "true") : number.ToString("R", CultureInfo.InvariantCulture))];
+        string Written(double number) => isFlag ? (number == 0 ? "false" : "true") : number.ToString("R", CultureInfo.InvariantCulture);
+        return [.. (await Numbers(group, field, rows)).Select(number => double.IsNaN(number) ? null : Written(number))];
     }
 
     // NaN where there is no number.
@@ -148,7 +151,8 @@ internal sealed class ParquetFile : ITableFile
     {
         if (column is null) return "";
         string own = value?.Trim() ?? "";
-        return own.Length > 0 ? own : throw new PermafrostException($"{path}, row {row}: the column '{column.Name}' is empty; every row needs a {(column == label ? "label" : "text")}");
+        return own.Length > 0 ? own
+            : throw new PermafrostException($"{path}, row {row}: the column '{column.Name}' is empty; every row needs a {(column == label ? "label" : "text")}");
     }
 
     private float Number(double value, int row, string column)
@@ -165,7 +169,7 @@ internal sealed class ParquetFile : ITableFile
         Field field = fields.FirstOrDefault(one => one.Name == column)
             ?? throw new PermafrostException($"{path} has no column '{column}'; it has {string.Join(", ", fields.Take(12).Select(one => one.Name))}{more}");
         return field is DataField { IsArray: false } flat ? flat
-            : throw new PermafrostException($"{path}: the column '{column}' holds lists or records; only flat columns are read: leave it out, or write its items as columns of their own");
+            : throw new PermafrostException($"{path}: the column '{column}' holds lists or records; only flat columns are read: take it out, or write its items as columns");
     }
 
     private static bool IsNumber(DataField field) => Type.GetTypeCode(field.ClrType) is >= TypeCode.Boolean and <= TypeCode.Decimal and not TypeCode.Char;

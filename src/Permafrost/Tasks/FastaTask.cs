@@ -32,7 +32,7 @@ public sealed class FastaTask : TaskDefinition
                  are held out of `data`, the same for every run. (Relatives may then be in two splits: give files of your own where that matters.)
         Data     `data`: a FASTA file, plain or .gz; a heading is > and a name, which no two sequences have, and the label is its last word: >P12345 kinase. Or task_options.labels
                  names a file of names and labels, with a tab between
-        Baselines   majority class or mean
+        Baselines   majority class or mean; beside a run a linear model of k-mers
         """;
 
     /// <inheritdoc/>

@@ -24,10 +24,10 @@ public sealed class ImagesTask : PictureTask
         Input    images: red, green and blue of every pixel, over black where a picture lets something through. With task_options.size N every picture is scaled to N x N.
                  A damaged file is refused by name, or with task_options.skip_damaged true (default false) left out and counted.
         {PictureNotes}
-        Splits   `validation_data` and `test_data` name folders of the same form; where one is not given, `validation_fraction` and `test_fraction` of the pictures of every label are
-                 held out of `data`, the same for every run.
+        Splits   `validation_data` and `test_data` name folders of the same form; where one is not given, `validation_fraction` and `test_fraction` of the pictures of every label
+                 are held out of `data`, the same for every run.
         Data     `data`: a folder that holds a folder for each label, and those the pictures: photos/cat/1.png. Other files are passed over, and counted
-        Baselines   majority class; linear classifier on the pixels, trained in the run; beside a run boosted trees
+        Baselines   majority class; linear classifier on the pixels, trained in the run; among the strong ones boosted trees
         """;
 
     /// <inheritdoc/>
@@ -73,11 +73,13 @@ public sealed class ImagesTask : PictureTask
             examples.Add(new OwnExample<Picture>(picture, Path.GetFileName(Path.GetDirectoryName(path))!, path));
         }
         if (examples.Count == 0) throw new PermafrostException($"{folder}: every picture is damaged, such as {damaged[0]}");
-        if (damaged.Count > 0) notes.Add(FormattableString.Invariant($"{damaged.Count:N0} of {files.Length:N0} pictures of {folder} are damaged and were left out, such as {damaged[0]}"));
+        if (damaged.Count > 0)
+            notes.Add(FormattableString.Invariant($"{damaged.Count:N0} of {files.Length:N0} pictures of {folder} are damaged and were left out, such as {damaged[0]}"));
         return [.. examples];
     }
 
-    private static PermafrostException Refused(string path, string? damage) => new($"{path}: {damage}; mend it or take it away (to train without it: task_options.skip_damaged true)");
+    private static PermafrostException Refused(string path, string? damage) =>
+        new($"{path}: {damage}; mend it or take it away (to train without it: task_options.skip_damaged true)");
 
     private static string[] Files(string folder, List<string> notes)
     {
@@ -91,7 +93,8 @@ public sealed class ImagesTask : PictureTask
             throw new PermafrostException($"{folder} has no folder with PNG, JPEG or WebP files, one for each label, such as {Path.Combine(folder, "cat", "1.png")}"
                 + (deeper ? $"; name a folder in it, such as {classes[0]}" : ""));
         }
-        if (files[false].Any()) notes.Add(FormattableString.Invariant($"{files[false].Count():N0} files of {folder} are named otherwise than pictures and were passed over, such as {files[false].First()}"));
+        if (files[false].Any())
+            notes.Add(FormattableString.Invariant($"{files[false].Count():N0} files of {folder} are not named as pictures and were passed over, such as {files[false].First()}"));
         return [.. files[true]];
     }
 

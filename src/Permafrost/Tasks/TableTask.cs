@@ -48,7 +48,8 @@ public abstract class TableTask : TextTask
         options.CheckSettings(Name);
         string path = options.DataPath ?? throw new UsageException($"`task` {Name} needs `data`, a table");
         string label = options.LabelColumn ?? throw new UsageException($"`task` {Name} needs `label_column`, the name of the column that holds the labels");
-        (TableRow[] all, IReadOnlyList<string> names) = Read(path, new TableColumns(label, options.TextColumn, Trained(options, ColumnsKey) is { } columns ? Strings(columns) : null));
+        string[]? trained = Trained(options, ColumnsKey) is { } columns ? Strings(columns) : null;
+        (TableRow[] all, IReadOnlyList<string> names) = Read(path, new TableColumns(label, options.TextColumn, trained));
         string[] rowLabels = [.. all.Select(row => row.Label)];
         IReadOnlyList<string> labels = (options.Trained?.Output as ClassOutput)?.Labels ?? [.. rowLabels.Distinct().Order(StringComparer.Ordinal)];
         if (labels.Count < 2) throw new PermafrostException($"{path}: every row has the label '{labels[0]}'; a classifier needs at least two");
