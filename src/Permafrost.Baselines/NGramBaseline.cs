@@ -34,26 +34,31 @@ public sealed class NGramBaseline : IStrongBaseline
         if (data.Train is not TextRows all || data.Spec.Output is not ClassOutput { Count: 1 } output) return null;
         Answered<string> train = Of(all, MostTrain)!;
         if (train.Targets.Distinct().Count() < 2) return null;
-        Candidate<string>[] candidates = [.. new[] { Characters, 0 }.SelectMany(characters => Models(train, output.Classes, characters, seed))];
+        Candidate<string>[] candidates = [.. new[] { Characters, 0 }.SelectMany(characters =>
+            Models(train, output.Classes, characters == 0 ? "words 1-2" : $"words 1-2, characters {characters}", Features(characters), seed))];
         return Candidates.Choose(Name, data.Spec, candidates, Of(data.Validation as TextRows), Of(data.Test as TextRows), cancellation);
     }
 
-    // The same features for each penalty.
-    private static IEnumerable<Candidate<string>> Models(Answered<string> train, int classes, int characters, long seed)
+    /// <summary>A linear model for each penalty, all of the same features of texts.</summary>
+    /// <param name="train">The texts to train on, with their classes.</param>
+    /// <param name="classes">C, the number of classes.</param>
+    /// <param name="settings">The features in words.</param>
+    /// <param name="how">The features.</param>
+    /// <param name="seed">Of what is drawn.</param>
+    internal static IEnumerable<Candidate<string>> Models(Answered<string> train, int classes, string settings, TextFeaturizingEstimator.Options how, long seed)
     {
         var features = new Lazy<(ITransformer Featurizer, IDataView Rows)>(() =>
         {
             MLContext ml = Context(seed);
             IDataView rows = View(ml, train.Examples, train.Targets, classes);
-            ITransformer featurizer = ml.Transforms.Text.FeaturizeText("Features", Features(characters), nameof(TextRow.Text)).Fit(rows);
+            ITransformer featurizer = ml.Transforms.Text.FeaturizeText("Features", how, nameof(TextRow.Text)).Fit(rows);
             return (featurizer, ml.Data.Cache(featurizer.Transform(rows)));
         });
-        string words = characters == 0 ? "words 1-2" : $"words 1-2, characters {characters}";
-        return Penalties.Select(penalty => new Candidate<string>(FormattableString.Invariant($"{words}, L2 {penalty:G2}"), () =>
+        return Penalties.Select(penalty => new Candidate<string>(FormattableString.Invariant($"{settings}, L2 {penalty:G2}"), () =>
         {
             MLContext ml = Context(seed);
-            var how = new SdcaMaximumEntropyMulticlassTrainer.Options { L2Regularization = penalty, L1Regularization = 0, NumberOfThreads = 1, MaximumNumberOfIterations = 20 };
-            ITransformer model = ml.MulticlassClassification.Trainers.SdcaMaximumEntropy(how).Fit(features.Value.Rows);
+            var trainer = new SdcaMaximumEntropyMulticlassTrainer.Options { L2Regularization = penalty, L1Regularization = 0, NumberOfThreads = 1, MaximumNumberOfIterations = 20 };
+            ITransformer model = ml.MulticlassClassification.Trainers.SdcaMaximumEntropy(trainer).Fit(features.Value.Rows);
             return texts => [.. model.Transform(features.Value.Featurizer.Transform(View(ml, texts, null, classes)))
                 .GetColumn<uint>("PredictedLabel").Select(key => (float)(key - 1))];
         }));

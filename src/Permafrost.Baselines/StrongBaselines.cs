@@ -6,5 +6,8 @@ namespace Permafrost.Baselines;
 public static class StrongBaselines
 {
     /// <summary>All of them; each says what it applies to.</summary>
-    public static IReadOnlyList<IStrongBaseline> All { get; } = [new NGramBaseline(), new BoostedTreesBaseline()];
+    public static IReadOnlyList<IStrongBaseline> All { get; } =
+    [
+        new NGramBaseline(), new BoostedTreesBaseline(), new NearestNeighbourBaseline(), new RandomConvolutionsBaseline(), new KMerBaseline(),
+    ];
 }

@@ -1,3 +1,4 @@
+using Permafrost.Data;
 using Permafrost.Data.Csv;
 
 namespace Permafrost;
@@ -45,7 +46,7 @@ public sealed class Dataset
     /// <exception cref="PermafrostException">The file is missing, ragged, empty or holds something else; the message names file and line.</exception>
     public static Dataset FromCsv(string path, string label, string? text = null)
     {
-        var table = CsvTable.Read(path, new CsvColumns(label, text));
+        var table = CsvTable.Read(path, new TableColumns(label, text));
         try
         {
             string Where(int row) => $"{path}:{table.Rows[row].Line}";

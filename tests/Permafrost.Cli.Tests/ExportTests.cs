@@ -55,7 +55,7 @@ public sealed class ExportTests : IDisposable
         Cli.Run("export", run, "--format", "onnx").Failed(2, "--format 'onnx'");
         string output = scratch["output"], body = Repository.Fixture("gpt2_a");
         Cli.Run("finetune", "--task", "bit-xor", "--backbone", body, "--policy", "output", "--max-steps", "1", "--no-baselines", "--output-dir", output).Succeeded();
-        Cli.Run("export", output, "--format", "peft").Failed(1, "trains no norm");
+        Cli.Run("export", output, "--format", "peft").Failed(1, "trains no whole norm");
 
         string lora = scratch["lora"];
         Directory.CreateDirectory(lora);

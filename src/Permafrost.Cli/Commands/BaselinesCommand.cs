@@ -14,14 +14,17 @@ internal static class BaselinesCommand
     public static Command Create()
     {
         var command = new Command("baselines", "measure what trivial rules, and what a user would try first, score on a task's test split");
-        var task = new Argument<string?>("TASK") { Description = "a task (`permafrost ls tasks`); csv where --data alone is given", Arity = ArgumentArity.ZeroOrOne };
+        var task = new Argument<string?>("TASK") { Description = "a task (`permafrost ls tasks`); with --data alone the one that it tells", Arity = ArgumentArity.ZeroOrOne };
         var data = new Option<string?>("--data") { Description = "the task's data: a file or folder" };
         var validation = new Option<string?>("--validation-data") { Description = "a table of validation examples; without it a share of --data is held out", HelpName = "FILE" };
         var test = new Option<string?>("--test-data") { Description = "a table of test examples, likewise", HelpName = "FILE" };
         var text = new Option<string?>("--text-column") { Description = "the column of a table that holds the texts", HelpName = "NAME" };
         var label = new Option<string?>("--label-column") { Description = "the column of a table that holds the labels", HelpName = "NAME" };
         var set = new Option<string[]>("--set") { Description = "a setting of the task, as task_options.max_length=100 (repeatable)", HelpName = "KEY=VALUE" };
-        var strong = new Option<bool>("--strong") { Description = "train strong baselines too: a linear model of n-grams for texts, boosted trees for numbers" };
+        var strong = new Option<bool>("--strong") 
+        {
+            Description = "train strong baselines too: n-grams for texts and ids, boosted trees for numbers, nearest neighbours and random convolutions for series",
+        };
         var seed = new Option<long>("--seed") { Description = "seed of what a baseline draws, and of generated examples", HelpName = "N" };
         Option<bool> json = CommonOptions.Json();
         command.Add(task);
@@ -29,7 +32,7 @@ internal static class BaselinesCommand
         command.SetAction((parsed, cancellation) => Task.FromResult(Run(
             new DataOptions
             {
-                Task = parsed.GetValue(task) ?? (parsed.GetValue(data) is null ? throw new UsageException("a task is missing; or give --data FILE") : "csv"),
+                Task = parsed.GetValue(task) ?? (parsed.GetValue(data) is null ? throw new UsageException("a task is missing; or give --data FILE") : ""),
                 Path = parsed.GetValue(data),
                 ValidationData = parsed.GetValue(validation),
                 TestData = parsed.GetValue(test),

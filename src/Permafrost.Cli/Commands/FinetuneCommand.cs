@@ -106,7 +106,8 @@ internal static class FinetuneCommand
 
     private static int Train(Finetuning run, RunFolder folder, string? checkpoint, How how)
     {
-        if (run.Task is TextTask) run.StrongBaselines = StrongBaselines.All;
+        // Not of pictures: boosted trees on as many pixels take longer than a run does.
+        if (run.Task is TextTask or TimeSeriesTask or FastaTask) run.StrongBaselines = StrongBaselines.All;
         RunResult result = TrainingProgress.Train(run, folder, how.Line, how.Stop, checkpoint);
         ReportFile.Write(folder.Path, [folder.Path]);
         if (how.Json) Output.Json(result.ToJson());

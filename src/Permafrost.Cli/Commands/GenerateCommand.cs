@@ -64,6 +64,7 @@ internal static class GenerateCommand
         using var generator = TextGenerator.Load(source, parsed.GetValue(Skip));
         GenerationOptions options = Options(parsed, generator);
         bool json = parsed.GetValue(Json), inJson = parsed.GetValue(JsonLines);
+        if (inJson && prompt is not null) throw new UsageException("--json-lines says how --input is read; leave it out beside --prompt");
         if (prompt is not null)
         {
             Output.Line(Line(prompt, generator.Generate(prompt, options), json));
@@ -107,7 +108,7 @@ internal static class GenerateCommand
     private static string Line(string prompt, GeneratedText made, bool json)
     {
         // A text's own line ends would make several lines of it.
-        if (!json) return made.Text.Replace("\r", "\\r", StringComparison.Ordinal).Replace("\n", "\\n", StringComparison.Ordinal);
+        if (!json) return made.Text.Replace("\\", "\\\\", StringComparison.Ordinal).Replace("\r", "\\r", StringComparison.Ordinal).Replace("\n", "\\n", StringComparison.Ordinal);
         var ids = new JsonArray([.. made.Ids.Select(id => (JsonNode)id)]);
         return new JsonObject { ["prompt"] = prompt, ["text"] = made.Text, ["ids"] = ids, ["ended"] = made.Ended }.ToJsonString();
     }

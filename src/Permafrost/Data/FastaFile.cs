@@ -5,6 +5,13 @@ namespace Permafrost.Data;
 /// <summary>Sequences of a FASTA file (Pearson and Lipman 1988): a line with > and a heading, then lines of letters. Plain or packed by gzip.</summary>
 internal static class FastaFile
 {
+    /// <summary>Whether a file's name says that it is one.</summary>
+    public static bool Is(string path)
+    {
+        string name = path.EndsWith(".gz", StringComparison.OrdinalIgnoreCase) ? path[..^3] : path;
+        return Path.GetExtension(name).ToUpperInvariant() is ".FASTA" or ".FA" or ".FAA" or ".FNA";
+    }
+
     /// <summary>The sequences of a file.</summary>
     /// <param name="path">The file.</param>
     /// <exception cref="PermafrostException">It cannot be read, a name is there twice, or a sequence is empty; the message names the line.</exception>
@@ -28,7 +35,7 @@ internal static class FastaFile
             (where, heading) = (place, line[1..].Trim());
             string name = heading.Split([' ', '\t'])[0];
             if (name.Length == 0) throw new PermafrostException($"{place}: the heading has no name");
-            if (!names.Add(name)) throw new PermafrostException($"{place}: the name {name} is there twice");
+            if (!names.Add(name)) throw new PermafrostException($"{place}: the name {name} appears twice");
             sequence.Clear();
         }
         if (where is not null) yield return Done();

@@ -40,8 +40,8 @@ internal sealed record PictureEncoding(float[] Means, float[] Deviations, int Pa
     public static PictureEncoding Of(IReadOnlyList<Picture> train, int? patch, int mostTokens)
     {
         (int height, int width, int channels) = (train[0].Height, train[0].Width, train[0].Channels);
-        int side = patch ?? Math.Min(2, Math.Min(height, width));
-        while (patch is null && height / side * (width / side) > mostTokens) side++;
+        int side = patch ?? 1;
+        while (patch is null && side < Math.Min(height, width) && height / side * (width / side) > mostTokens) side++;
         (var sums, var squares) = (new double[channels], new double[channels]);
         foreach (Picture picture in train)
         {
@@ -58,6 +58,9 @@ internal sealed record PictureEncoding(float[] Means, float[] Deviations, int Pa
         float[] deviations = [.. squares.Select((square, c) => (float)Math.Max(1e-4, Math.Round(Math.Sqrt(Math.Max(0, square / count - sums[c] / count * (sums[c] / count))), 4)))];
         return new PictureEncoding(means, deviations, side, height, width);
     }
+
+    /// <summary>Pixels at the edges of each picture that fill no patch.</summary>
+    public int LeftOut => Height * Width - Length * Patch * Patch;
 
     /// <summary>Writes a picture as tokens.</summary>
     public void Encode(ReadOnlySpan<byte> picture, Span<float> tokens)

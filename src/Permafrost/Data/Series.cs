@@ -40,22 +40,17 @@ internal sealed record SeriesEncoding(float[] Means, float[] Deviations, int Chu
         (var means, var deviations) = (new float[channels], new float[channels]);
         for (int channel = 0; channel < channels; channel++)
         {
-            (double sum, double squares, long count) = (0, 0, 0);
-            foreach (Series series in train)
-            {
-                for (int i = channel; i < series.Values.Length; i += channels)
-                {
-                    if (float.IsNaN(series.Values[i])) continue;
-                    sum += series.Values[i];
-                    squares += (double)series.Values[i] * series.Values[i];
-                    count++;
-                }
-            }
-            double mean = count == 0 ? 0 : sum / count;
-            double variance = count == 0 ? 0 : squares / count - mean * mean;
-            (means[channel], deviations[channel]) = ((float)mean, variance > 1e-12 * Math.Max(1, mean * mean) ? (float)Math.Sqrt(variance) : 0);
+            double[] readings = [.. train.SelectMany(series => Channel(series, channel)).Where(value => !double.IsNaN(value))];
+            double mean = readings.Length == 0 ? 0 : readings.Average();
+            bool changes = readings.Length > 0 && readings.Max() > readings.Min();
+            (means[channel], deviations[channel]) = ((float)mean, changes ? (float)Math.Sqrt(readings.Average(value => (value - mean) * (value - mean))) : 0);
         }
         return new SeriesEncoding(means, deviations, chunk, (longest + chunk - 1) / chunk);
+    }
+
+    private static IEnumerable<double> Channel(Series series, int channel)
+    {
+        for (int i = channel; i < series.Values.Length; i += series.Channels) yield return series.Values[i];
     }
 
     /// <summary>The same in words, for the adapter.</summary>

@@ -107,8 +107,10 @@ internal static class SeriesFile
 
     private static Series Joined(string where, string[] channels)
     {
-        float[][] readings = [.. channels.Select(channel =>
-            channel.Split([',', ' ', '\t', ';'], StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries).Select(field => Reading(where, field)).ToArray())];
+        // Between commas a reading may be missing; several blanks are one.
+        static string[] Fields(string channel) => channel.AsSpan().ContainsAny(',', ';') ? channel.Split([',', ';'], StringSplitOptions.TrimEntries)
+            : channel.Split([' ', '\t'], StringSplitOptions.RemoveEmptyEntries);
+        float[][] readings = [.. channels.Select(channel => Fields(channel).Select(field => Reading(where, field)).ToArray())];
         int steps = readings[0].Length;
         if (steps == 0) throw new PermafrostException($"{where}: the series has no reading");
         int ragged = Array.FindIndex(readings, channel => channel.Length != steps);
@@ -123,7 +125,7 @@ internal static class SeriesFile
     {
         if (field is "?" or "" || field.Equals("nan", StringComparison.OrdinalIgnoreCase)) return float.NaN;
         if (!float.TryParse(field, NumberStyles.Float, CultureInfo.InvariantCulture, out float value))
-            throw new PermafrostException($"{where}: '{(field.Length > 40 ? field[..40] + "..." : field)}' is no reading");
+            throw new PermafrostException($"{where}: '{(field.Length > 40 ? field[..40] + "..." : field)}' is not a reading");
         return float.IsFinite(value) ? value : throw new PermafrostException($"{where}: the reading {field} is not finite, so that nothing can be computed with it");
     }
 }

@@ -77,7 +77,7 @@ public static class PeftAdapter
 
     private static void Add(Dictionary<string, Tensor> tensors, string name, Tensor tensor, string source)
     {
-        if (!tensors.TryAdd(name, tensor)) throw new PermafrostException($"{source}: the tensor '{name}' is there twice; an adapter has one value for each");
+        if (!tensors.TryAdd(name, tensor)) throw new PermafrostException($"{source}: the tensor '{name}' appears twice; an adapter has one value for each");
     }
 }
 

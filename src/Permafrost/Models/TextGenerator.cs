@@ -70,7 +70,7 @@ public sealed class TextGenerator : IDisposable
         if (end >= 0) followed = followed[..(end + 1)];
         // A table may have rows that are no token.
         int[] known = [.. followed.Where(id => id < tokenizer.VocabularySize)];
-        return new GeneratedText(Behind(answers ? [] : ids, known), followed, end >= 0);
+        return new GeneratedText(Behind(answers ? [] : ids, known), followed, end >= 0 && !(options.ForcedEndId is not null && end == options.MaxNewTokens - 1));
     }
 
     /// <inheritdoc/>

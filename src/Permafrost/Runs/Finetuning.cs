@@ -28,7 +28,9 @@ public sealed class Finetuning : IDisposable
     {
         options.Validate();
         ModelOptions chosen = options.Model;
-        options = (options with { Model = chosen with { Dropout = chosen.Dropout ?? (Policy.Parse(chosen.Policy).IsOutputOnly ? 0 : 0.1) } }).Located();
+        DataOptions told = options.Data.Told();
+        bool isTold = told != options.Data;
+        options = (options with { Data = told, Model = chosen with { Dropout = chosen.Dropout ?? (Policy.Parse(chosen.Policy).IsOutputOnly ? 0 : 0.1) } }).Located();
         Options = options;
         MicroBatchSize = options.Schedule.PerDeviceTrainBatchSize;
         EvalBatchSize = options.Evaluation.PerDeviceEvalBatchSize;
@@ -51,6 +53,7 @@ public sealed class Finetuning : IDisposable
         try
         {
             if (withData) Data = Task.Load(TaskOptions);
+            if (isTold && Data is not null) Data = Data with { Notes = [AutoTask.Note(told.Path, Task.Name), .. Data.Notes] };
             if (Data is not null && knownSpec is null)
             {
                 Trainer.CheckEarlyStopping(TrainerOptions(), Data.Validation is not null);  // a finished run may be scored on any data

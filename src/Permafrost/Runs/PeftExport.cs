@@ -21,14 +21,14 @@ public sealed record PeftExport(string Folder, PeftConfig Config, IReadOnlyList<
             throw new PermafrostException($"the body of this run is drawn (`init` {options.Init}); a PEFT adapter goes onto a body that others can load");
         AdaptedModel model = run.Model;
         AdaptedParameter[] trained = [.. model.Trained.Where(parameter => !IsNew(parameter))];
-        if (!trained.Any(parameter => parameter.Group == GroupName.Ln))
-            throw new PermafrostException($"`policy` {model.Policy} trains no norm here, and PEFT's LN_TUNING is an adapter of norms; there is nothing to export");
         IReadOnlyDictionary<string, Tensor> adapter = model.Adapter();
         HashSet<string> broken = [.. model.Frozen.Select(parameter => PeftAdapter.Module(parameter.Name))];
         bool IsModules(AdaptedParameter parameter) =>
             (parameter.Name.EndsWith(".weight", StringComparison.Ordinal) || parameter.Name.EndsWith(".bias", StringComparison.Ordinal))
             && !broken.Contains(PeftAdapter.Module(parameter.Name));
         ILookup<bool?, string> kinds = trained.ToLookup(parameter => IsModules(parameter) ? parameter.Group == GroupName.Ln : (bool?)null, parameter => parameter.Name);
+        if (!kinds[true].Any())
+            throw new PermafrostException($"`policy` {model.Policy} trains no whole norm here, and PEFT's LN_TUNING is an adapter of norms; there is nothing to export");
         string[] beside = [.. adapter.Keys.Where(name => !kinds[true].Contains(name) && !kinds[false].Contains(name))];
         static string[] Modules(IEnumerable<string> names) => [.. names.Select(PeftAdapter.Module).Distinct()];
         var config = new PeftConfig(options.Backbone, Modules(kinds[true]), Modules(kinds[false]));

@@ -201,7 +201,7 @@ public sealed class RunFolder
     {
         string backbone = System.IO.Path.GetFileName(options.Model.Backbone.TrimEnd('/'));
         string policy = options.Model.Policy == "*" ? "all" : options.Model.Policy;
-        string name = FormattableString.Invariant($"{options.Data.Task}-{backbone}-{policy}-s{options.Seed}-{now:yyyyMMdd-HHmmss}");
+        string name = FormattableString.Invariant($"{options.Data.Told().Task}-{backbone}-{policy}-s{options.Seed}-{now:yyyyMMdd-HHmmss}");
         return System.IO.Path.Combine("runs", string.Concat(name.Select(c => char.IsLetterOrDigit(c) || c is '-' or '_' or '.' or '@' ? c : '_')));
     }
 

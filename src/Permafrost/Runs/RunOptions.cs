@@ -82,8 +82,8 @@ public sealed record ModelOptions
 /// <summary>Which task, on which data.</summary>
 public sealed record DataOptions
 {
-    /// <summary>A task's name, as <see cref="TaskRegistry.Find"/> takes it.</summary>
-    [Option("the task, such as bit-xor or mnist@paper (`permafrost ls tasks`)")]
+    /// <summary>A task's name, as <see cref="TaskRegistry.Find"/> takes it; empty for the one that <see cref="Path"/> tells.</summary>
+    [Option("the task, such as bit-xor or mnist@paper (`permafrost ls tasks`); without it the one that `data` tells (auto)")]
     public string Task { get; init; } = "";
 
     /// <summary>Settings of the task.</summary>
@@ -140,10 +140,14 @@ public sealed record DataOptions
             TestPath = TestData,
         };
 
+    /// <summary>With the task that the data tells, where none is named.</summary>
+    /// <exception cref="PermafrostException">Nothing tells it.</exception>
+    internal DataOptions Told() => Task == AutoTask.TaskName || (Task.Length == 0 && Path is not null) ? this with { Task = AutoTask.Choose(Path) } : this;
+
     internal void Validate()
     {
-        if (Task.Length == 0) throw new UsageException($"`task` is missing; there are {string.Join(", ", TaskRegistry.All.SelectMany(TaskRegistry.Names))}");
-        _ = TaskRegistry.Find(Task);
+        if (Task.Length > 0) _ = TaskRegistry.Find(Task);
+        else if (Path is null) throw new UsageException($"`task` is missing; there are {string.Join(", ", TaskRegistry.All.SelectMany(TaskRegistry.Names))}");
         OptionCheck.Between("validation_fraction", ValidationFraction ?? 0, 0, 0.9);
         OptionCheck.Between("test_fraction", TestFraction ?? 0, 0, 0.9);
         if (ValidationFraction + TestFraction >= 0.99) throw new UsageException("`validation_fraction` and `test_fraction` leave nothing to train on; lower one");

@@ -25,6 +25,7 @@ public sealed record TaskBaselines(string Task, int TaskVersion, MetricInfo Metr
     /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
     public static TaskBaselines Measure(DataOptions options, IReadOnlyList<IStrongBaseline> strong, long seed = 0, CancellationToken cancellation = default)
     {
+        options = options.Told();
         options.Validate();
         (TaskDefinition task, string reading) = TaskRegistry.Find(options.Task);
         TaskOptions how = options.ForTask(reading, seed, held: 0.1) with { Tokenizer = () => new WordPiece(NoWords) };

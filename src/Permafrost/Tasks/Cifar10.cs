@@ -58,7 +58,7 @@ public abstract class CifarTask : TaskDefinition
     public override IEnumerable<IDataset> ReadInputs(string path, TaskSpec spec, TaskOptions options, int partSize)
     {
         options.CheckSettings(Name);
-        return [new Images(CifarFiles.Read(path), Tokens(options.Reading, null, spec), labelled: false)];
+        return [new Images(CifarFiles.Read(path, labelled: false), Tokens(options.Reading, null, spec), labelled: false)];
     }
 
     private sealed class Images(CifarFiles images, CifarTokens tokens, bool labelled) : IDataset

@@ -40,7 +40,9 @@ internal sealed record CifarFiles(string Path, byte[] Records)
 
     /// <summary>The images of a file, plain or packed by gzip.</summary>
     /// <exception cref="PermafrostException">It cannot be read, or is of another length or kind.</exception>
-    public static CifarFiles Read(string path)
+    /// <param name="path">The file.</param>
+    /// <param name="labelled">Whether its labels are looked at.</param>
+    public static CifarFiles Read(string path, bool labelled = true)
     {
         try
         {
@@ -56,7 +58,7 @@ internal sealed record CifarFiles(string Path, byte[] Records)
             byte[] records = content.ToArray();
             if (records.Length == 0 || records.Length % (1 + Bytes) != 0)
                 throw new PermafrostException($"{path} has {records.Length:N0} bytes; records of {1 + Bytes} are expected, a label and 3 x 32 x 32 bytes");
-            for (int i = 0; i < records.Length; i += 1 + Bytes)
+            for (int i = 0; labelled && i < records.Length; i += 1 + Bytes)
                 if (records[i] > 9) throw new PermafrostException($"{path}: image {i / (1 + Bytes)} has the label {records[i]}; there are 0 to 9");
             return new CifarFiles(path, records);
         }

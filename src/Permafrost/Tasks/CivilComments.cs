@@ -54,7 +54,7 @@ public sealed class CivilComments : ToxicText
             return new LabelledText(row.Fields[0].Trim(), anyReader ? (share > 0 ? 1 : 0) : share >= threshold ? 1 : 0, row.Where);
         })];
         LabelledText[] all = Read("train.csv");
-        bool isSplit = Directory.EnumerateFiles(folder, "validation.csv*").Any();
+        bool isSplit = File.Exists(Path.Combine(folder, "validation.csv")) || File.Exists(Path.Combine(folder, "validation.csv.gz"));
         (LabelledText[] train, LabelledText[] validation) = isSplit ? (all, Read("validation.csv")) : HoldOut(Name, all, HeldOut);
         return Toxic(options, train, validation, Read("test.csv"));
     }

@@ -1,19 +1,11 @@
-using System.Globalization;
-using System.Text.Json;
 using Permafrost.Data;
 using Permafrost.Data.Csv;
 
 namespace Permafrost.Tasks;
 
 /// <summary>A table of one's own: texts or rows of numbers, with a label each.</summary>
-public sealed class CsvTask : TextTask
+public sealed class CsvTask : TableTask
 {
-    // As for the front door: attention over more positions costs more than it tells.
-    private const int MostTokens = 256;
-
-    // How rows of numbers are encoded, in Preprocessing: predictions are made without the data that they were measured on.
-    private const string ColumnsKey = "columns", MeansKey = "means", DeviationsKey = "deviations", ChunkKey = "columns_per_token";
-
     /// <inheritdoc/>
     public override string Name => "csv";
 
@@ -21,156 +13,22 @@ public sealed class CsvTask : TextTask
     public override int Version => 1;
 
     /// <inheritdoc/>
-    public override bool ReadsTables => true;
-
-    /// <inheritdoc/>
     public override string Summary => "your own table: a column of texts, or columns of numbers, and a column of labels (CSV, TSV)";
 
     /// <inheritdoc/>
-    public override string Description => """
+    public override string Description => $"""
         Input    csv: with `text_column` the texts of that column, through the backbone's own tokenizer and token table, read as the mean over their tokens.
-                 Without it every column but the label's holds numbers, which are scaled to mean 0 and deviation 1 over the training rows; a column is a token, or, where
-                 there are more than 256, so many neighbouring columns that 256 tokens are enough. Read at the last token.
-        Output   the label, one of those in the column `label_column` of the training file, in the order of their characters.
-        Splits   `validation_data` and `test_data` name files with the same columns; where one is not given, `validation_fraction` and `test_fraction` of the rows of
-                 every label are held out of `data`, the same for every run. A label that occurs in no training file is refused.
+        {TableNotes}
         Data     `data`: a file of delimited text with a header (UTF-8; comma, semicolon, tab or bar); fields in quotes may hold delimiters and line ends
-        Baselines   majority class; for numbers a linear classifier on them; beside a run boosted trees, or for texts a linear model of n-grams and a linear probe of the same body
+        {BaselineNotes}
         """;
 
     /// <inheritdoc/>
     public override string InputFormat => "text: a .csv or .tsv file with the run's columns in its header, or, in any other file, one text (or row of numbers with commas) a line";
 
-    /// <inheritdoc/>
-    public override TaskData Load(TaskOptions options)
-    {
-        options.CheckSettings(Name);
-        string path = options.DataPath ?? throw new UsageException("`task` csv needs `data`, a table with a header");
-        string label = options.LabelColumn ?? throw new UsageException("`task` csv needs `label_column`, the name of the column that holds the labels");
-        var table = CsvTable.Read(path, new CsvColumns(label, options.TextColumn, Trained(options, ColumnsKey) is { } columns ? Strings(columns) : null));
-        string[] rowLabels = [.. table.Rows.Select(row => row.Label)];
-        IReadOnlyList<string> labels = (options.Trained?.Output as ClassOutput)?.Labels ?? [.. rowLabels.Distinct().Order(StringComparer.Ordinal)];
-        if (labels.Count < 2) throw new PermafrostException($"{path}: every row has the label '{labels[0]}'; a classifier needs at least two");
-        var held = StratifiedSplit.Of(rowLabels, labels, options.ValidationPath is null ? options.ValidationFraction : 0, options.TestPath is null ? options.TestFraction : 0, 0);
-        // Of a finished run another table may be scored, where a label can be new.
-        Dictionary<string, int> known = labels.Index().ToDictionary(pair => pair.Item, pair => pair.Index);
-        if (Array.Find([.. table.Rows], row => !known.ContainsKey(row.Label)) is { } stray) throw Unknown(path, stray);
-        CsvRow[] Own(int[] rows) => [.. rows.Select(row => table.Rows[row])];
-        (string Path, CsvRow[] Rows) Given(string? given, int[] rows) => given is null ? (path, Own(rows))
-            : (given, [.. CsvTable.Read(given, new CsvColumns(label, options.TextColumn, options.TextColumn is null ? table.Columns : null)).Rows]);
-        (string Path, CsvRow[] Rows)[] splits = [(path, Own(held.Train)), Given(options.ValidationPath, held.Validation), Given(options.TestPath, held.Test)];
-        foreach ((string file, CsvRow[] rows) in splits)
-            if (Array.Find(rows, row => !known.ContainsKey(row.Label)) is { } unseen) throw Unknown(file, unseen);
-        string[] notes = [.. Notes(options, path, table.Rows.Count, held)];
-        if (options.TextColumn is null) return Numbers(options, labels, table.Columns, splits, row => known[row.Label]) with { Notes = notes };
-        LabelledText[] Texts((string Path, CsvRow[] Rows) split) =>
-            [.. split.Rows.Select(row => new LabelledText(row.Text, known[row.Label], TextLines.Name(split.Path, row.Line)))];
-        TaskData data = Make(options, labels, Texts(splits[0]), Texts(splits[1]), Texts(splits[2]));
-        return data with { Notes = [.. notes, .. data.Notes] };
-    }
+    private protected override ITableFile Open(string path, TableColumns wanted) => new CsvFile(path, wanted);
 
-    /// <inheritdoc/>
-    public override IEnumerable<IDataset> ReadInputs(string path, TaskSpec spec, TaskOptions options, int partSize)
-    {
-        bool isTable = Path.GetExtension(path).ToUpperInvariant() is ".CSV" or ".TSV";
-        if (spec.Input is TextInput) return isTable ? TextParts(path, spec, options, partSize) : ReadLines(path, spec, options, partSize);
-        return isTable ? NumberParts(path, spec, partSize) : NumberLines(path, spec, partSize);
-    }
+    private protected override bool IsTable(string path) => Path.GetExtension(path).ToUpperInvariant() is ".CSV" or ".TSV";
 
-    // Who scores a finished run may have another table in mind than the one that these rows were held out of.
-    private static IEnumerable<string> Notes(TaskOptions options, string path, int rows, StratifiedSplit held)
-    {
-        bool holdsOut = (options.ValidationPath is null && options.ValidationFraction > 0) || (options.TestPath is null && options.TestFraction > 0);
-        if (holdsOut && held.Validation.Length + held.Test.Length == 0)
-            yield return $"no label has rows enough in {path} to hold some out, so that nothing is there to choose or to score by; give `validation_data` and `test_data`";
-        else if (options.Trained is not null && options.TestPath is null)
-            yield return FormattableString.Invariant(
-                $"of the {rows:N0} rows of {path}, {held.Validation.Length:N0} validate and {held.Test.Length:N0} test, held out as in training");
-    }
-
-    private static PermafrostException Unknown(string path, CsvRow row) =>
-        new($"{TextLines.Name(path, row.Line)}: no row to train on has the label '{row.Label}'; mend it, or leave the row out");
-
-    private static TaskData Numbers(
-        TaskOptions options, IReadOnlyList<string> labels, IReadOnlyList<string> columns, (string Path, CsvRow[] Rows)[] splits, Func<CsvRow, int> classOf)
-    {
-        RowEncoding encoding = options.Trained is { } trained ? Encoding(trained).Encoding : RowEncoding.Of([.. splits[0].Rows.Select(row => row.Numbers)], MostTokens);
-        string Joined(IReadOnlyList<float> numbers) => string.Join(' ', numbers.Select(number => number.ToString("R", CultureInfo.InvariantCulture)));
-        var spec = new TaskSpec(new VectorInput(encoding.Chunk, encoding.Length), new ClassOutput(labels.Count) { Labels = labels })
-        {
-            Preprocessing = new Dictionary<string, string>
-            {
-                ["input"] = "a number for each column, less the column's mean, divided by its deviation; 0 where the deviation is 0",
-                [ColumnsKey] = JsonSerializer.Serialize([.. columns], CsvJson.Default.StringArray),
-                [ChunkKey] = $"{encoding.Chunk}",
-                [MeansKey] = Joined(encoding.Means),
-                [DeviationsKey] = Joined(encoding.Deviations),
-            },
-        };
-        EncodedRows? Split((string Path, CsvRow[] Rows) split) => split.Rows.Length == 0 ? null
-            : new EncodedRows([.. split.Rows.Select(row => row.Numbers)], [.. split.Rows.Select(row => (long)classOf(row))], encoding,
-                row => TextLines.Name(split.Path, split.Rows[row].Line));
-        return new TaskData(spec, Split(splits[0])!, Split(splits[1]), Split(splits[2]));
-    }
-
-    private IEnumerable<TextRows> TextParts(string path, TaskSpec spec, TaskOptions options, int partSize)
-    {
-        using var file = new CsvFile(path, new CsvColumns(null, options.TextColumn));
-        foreach (CsvRow[] rows in file.Rows().Chunk(partSize))
-            yield return Tokenized(options with { MaxLength = spec.Input.Length }, [.. rows.Select(row => new LabelledText(row.Text, -100, TextLines.Name(path, row.Line)))]);
-    }
-
-    private static IEnumerable<EncodedRows> NumberParts(string path, TaskSpec spec, int partSize)
-    {
-        (string[] columns, RowEncoding encoding) = Encoding(spec);
-        using var file = new CsvFile(path, new CsvColumns(null, null, columns));
-        foreach (CsvRow[] rows in file.Rows().Chunk(partSize))
-            yield return new EncodedRows([.. rows.Select(row => row.Numbers)], null, encoding, row => TextLines.Name(path, rows[row].Line));
-    }
-
-    private IEnumerable<IDataset> NumberLines(string path, TaskSpec spec, int partSize)
-    {
-        (string[] columns, RowEncoding encoding) = Encoding(spec);
-        return TextLines.Parts(path, partSize, InputFormat, Parse, rows =>
-            new EncodedRows([.. rows.Select(row => row.Numbers)], null, encoding, row => TextLines.Name(path, rows[row].Line)));
-
-        CsvRow? Parse(int line, string text)
-        {
-            string[] fields = text.Split([',', ';', '\t', '|'], StringSplitOptions.TrimEntries);
-            if (line == 1 && fields.SequenceEqual(columns)) return null;
-            if (fields.Length != columns.Length)
-                throw new PermafrostException(
-                    $"{TextLines.Name(path, line)}: {fields.Length} number(s), where the run was trained on {columns.Length} ({string.Join(", ", columns.Take(12))})");
-            var numbers = new float[fields.Length];
-            for (int i = 0; i < fields.Length; i++)
-                if (!float.TryParse(fields[i], NumberStyles.Float, CultureInfo.InvariantCulture, out numbers[i]))
-                    throw new PermafrostException($"{TextLines.Name(path, line)}: '{(fields[i].Length > 40 ? fields[i][..40] + "..." : fields[i])}' is not a number");
-            return new CsvRow(line, "", "", numbers);
-        }
-    }
-
-    private static string? Trained(TaskOptions options, string key) => options.Trained?.Preprocessing.GetValueOrDefault(key);
-
-    private static string[] Strings(string json) => JsonSerializer.Deserialize(json, CsvJson.Default.StringArray) ?? throw new JsonException("null");
-
-    // What the training measured, from the adapter's own description.
-    private static (string[] Columns, RowEncoding Encoding) Encoding(TaskSpec spec)
-    {
-        try
-        {
-            float[] Floats(string key) => [.. spec.Preprocessing[key].Split(' ').Select(number => float.Parse(number, NumberStyles.Float, CultureInfo.InvariantCulture))];
-            string[] columns = Strings(spec.Preprocessing[ColumnsKey]);
-            var encoding = new RowEncoding(Floats(MeansKey), Floats(DeviationsKey), int.Parse(spec.Preprocessing[ChunkKey], CultureInfo.InvariantCulture));
-            bool fits = columns.Length == encoding.Means.Count && columns.Length == encoding.Deviations.Count
-                && spec.Input is VectorInput vectors && vectors.Size == encoding.Chunk && encoding.Chunk > 0 && vectors.Length == encoding.Length;
-            return fits && encoding.Means.Concat(encoding.Deviations).All(float.IsFinite) ? (columns, encoding) : throw new FormatException("does not fit");
-        }
-        catch (Exception error) when (error is KeyNotFoundException or FormatException or OverflowException or JsonException)
-        {
-            throw new PermafrostException("the run's adapter_config.json does not say how rows of numbers become tokens (preprocessing), or contradicts itself; it may be damaged");
-        }
-    }
+    private protected override string Where(string path, TableRow row) => TextLines.Name(path, row.Line);
 }
-
-[System.Text.Json.Serialization.JsonSerializable(typeof(string[]))]
-internal sealed partial class CsvJson : System.Text.Json.Serialization.JsonSerializerContext;

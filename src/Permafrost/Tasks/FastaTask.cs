@@ -32,11 +32,11 @@ public sealed class FastaTask : TaskDefinition
                  are held out of `data`, the same for every run. (Relatives may then be in two splits: give files of your own where that matters.)
         Data     `data`: a FASTA file, plain or .gz; a heading is > and a name, which no two sequences have, and the label is its last word: >P12345 kinase. Or task_options.labels
                  names a file of names and labels, with a tab between
-        Baselines   majority class or mean
+        Baselines   majority class, or mean for numbers; beside a run a linear model of k-mers
         """;
 
     /// <inheritdoc/>
-    public override string InputFormat => "text: a FASTA file, or a sequence a line";
+    public override string InputFormat => "text: a file called .fasta or .fa, or in any other file a sequence a line";
 
     /// <inheritdoc/>
     public override TaskData Load(TaskOptions options)
@@ -64,10 +64,14 @@ public sealed class FastaTask : TaskDefinition
     {
         JsonlTask.IdRows Rows(IReadOnlyList<string> sequences) =>
             new([.. sequences.Select(sequence => Ids(sequence, spec.Input.Length))], chosen => OwnSplits<string>.Unknown(spec.Output, chosen.Length));
-        string name = path.EndsWith(".gz", StringComparison.OrdinalIgnoreCase) ? path[..^3] : path;
-        if (Path.GetExtension(name).ToUpperInvariant() is ".FASTA" or ".FA" or ".FAA" or ".FNA")
-            return FastaFile.Read(path).Chunk(partSize).Select(part => Rows([.. part.Select(record => Checked(record.Where, record.Sequence))]));
-        return TextLines.Parts(path, partSize, InputFormat, (number, line) => Checked(TextLines.Name(path, number), line), Rows);
+        string Fitting(string where, string sequence)
+        {
+            string letters = Checked(where, sequence);
+            return letters.Length <= spec.Input.Length ? letters
+                : throw new PermafrostException($"{where}: {letters.Length:N0} letters, more than the {spec.Input.Length:N0} of the run's sequences; cut it to as many, as training did");
+        }
+        if (FastaFile.Is(path)) return FastaFile.Read(path).Chunk(partSize).Select(part => Rows([.. part.Select(record => Fitting(record.Where, record.Sequence))]));
+        return TextLines.Parts(path, partSize, InputFormat, (number, line) => Fitting(TextLines.Name(path, number), line), Rows);
     }
 
     private static OwnExample<string>[] Labelled(string path, Dictionary<string, string>? labels) => [.. FastaFile.Read(path).Select(record =>
@@ -83,7 +87,7 @@ public sealed class FastaTask : TaskDefinition
     {
         string upper = sequence.Trim().ToUpperInvariant();
         int wrong = upper.AsSpan().IndexOfAnyExcept(Known);
-        return wrong < 0 ? upper : throw new PermafrostException($"{where}: '{upper[wrong]}' at {wrong + 1} is no letter of a sequence");
+        return wrong < 0 ? upper : throw new PermafrostException($"{where}: '{upper[wrong]}' at {wrong + 1} is not a letter of a sequence");
     }
 
     private static long[] Ids(string sequence, int most) => [.. sequence.Take(most).Select(letter => (long)Letters.IndexOf(letter, StringComparison.Ordinal) + 1)];
@@ -95,7 +99,7 @@ public sealed class FastaTask : TaskDefinition
         {
             string[] fields = line.Split('\t', StringSplitOptions.TrimEntries);
             if (fields is not [{ Length: > 0 }, { Length: > 0 }]) throw new PermafrostException($"{TextLines.Name(path, number)}: not a name and a label with a tab between");
-            if (!labels.TryAdd(fields[0], fields[1])) throw new PermafrostException($"{TextLines.Name(path, number)}: the name {fields[0]} is there twice");
+            if (!labels.TryAdd(fields[0], fields[1])) throw new PermafrostException($"{TextLines.Name(path, number)}: the name {fields[0]} appears twice");
         }
         return labels;
     }

@@ -22,7 +22,7 @@ public sealed class IdxTask : PictureTask
         Splits   `validation_data` and `test_data` name files of the same form; where one is not given, `validation_fraction` and `test_fraction` of the pictures of every label are
                  held out of `data`, the same for every run.
         Data     `data`: a file of pictures, plain or .gz. Its labels are in a file of N bytes beside it, whose name has labels-idx1 in place of images-idx3
-        Baselines   majority class; linear classifier on the pixels, trained in the run; beside a run boosted trees
+        Baselines   majority class; linear classifier on the pixels, trained in the run; among the strong ones boosted trees
         """;
 
     /// <inheritdoc/>

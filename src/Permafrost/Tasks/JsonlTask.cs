@@ -33,7 +33,7 @@ public sealed class JsonlTask : TextTask
         Splits   `validation_data` and `test_data` name files of the same form; where one is not given, `validation_fraction` and `test_fraction` of the lines of every label are
                  held out of `data`, the same for every run.
         Data     `data`: a .jsonl file, UTF-8, plain or .gz
-        Baselines   majority class or mean; beside a run boosted trees for series of one length, a linear model of n-grams and a linear probe of the same body for texts
+        Baselines   majority class, or mean for numbers; beside a run boosted trees for series of one length, a linear model of n-grams and a linear probe of the same body for texts
         """;
 
     /// <inheritdoc/>
@@ -153,6 +153,8 @@ public sealed class JsonlTask : TextTask
         {
             using var json = JsonDocument.Parse(line);
             if (json.RootElement.ValueKind != JsonValueKind.Object) throw new PermafrostException($"{where}: not a JSON object");
+            string[] kinds = [.. new[] { textKey, "tokens", "values" }.Where(key => json.RootElement.TryGetProperty(key, out _))];
+            if (kinds.Length > 1) throw new PermafrostException($"{where}: the line has {string.Join(" and ", kinds.Select(key => $"`{key}`"))}; one of them is fed");
             Line? input = json.RootElement.TryGetProperty(textKey, out JsonElement text) ? new Line(Text(where, textKey, text), null, null)
                 : json.RootElement.TryGetProperty("tokens", out JsonElement tokens) ? new Line(null, Ids(where, tokens), null)
                 : json.RootElement.TryGetProperty("values", out JsonElement values) ? new Line(null, null, Values(where, values)) : null;
@@ -174,6 +176,7 @@ public sealed class JsonlTask : TextTask
     private static string Label(string where, string key, JsonElement value) => value.ValueKind switch
     {
         JsonValueKind.String when value.GetString() is { Length: > 0 } text => text,
+        JsonValueKind.Number when value.TryGetDouble(out double number) && number == Math.Floor(number) && Math.Abs(number) < 1e15 => $"{(long)number}",  // 1.0 is 1
         JsonValueKind.Number or JsonValueKind.True or JsonValueKind.False => value.GetRawText(),
         _ => throw new PermafrostException($"{where}: `{key}` is no text, number, true or false"),
     };

@@ -73,6 +73,6 @@ internal sealed record OwnSplits<T>(OutputSpec Output, OwnExample<T>[] Train, Ow
     {
         bool holdsOut = (options.ValidationPath is null && options.ValidationFraction > 0) || (options.TestPath is null && options.TestFraction > 0);
         if (holdsOut && held.Validation.Length + held.Test.Length == 0)
-            yield return $"no label has examples enough in {path} to hold some out, so that nothing is there to choose or to score by; give `validation_data` and `test_data`";
+            yield return $"no label has enough examples in {path} to hold some out, so there is nothing to validate or test on; give `validation_data` and `test_data`";
     }
 }

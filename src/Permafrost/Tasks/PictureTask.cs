@@ -29,11 +29,14 @@ public abstract class PictureTask : TaskDefinition
                 throw new PermafrostException($"{example.Where}: {example.Input.Size}, where the first picture has {first.Size}; all need one size");
         PictureEncoding encoding = options.Trained is { } trained ? Trained(trained)
             : PictureEncoding.Of([.. splits.Train.Select(example => example.Input)], patch == 0 ? null : patch, positions);
+        if (encoding.Length > positions)
+            throw new PermafrostException($"{all[0].Where}: {first.Size} make {encoding.Length} square patches at least, and {positions} tokens are the most; give pictures another shape");
         foreach (OwnExample<Picture> example in all) Check(encoding, example.Where, example.Input);
         var spec = new TaskSpec(new VectorInput(encoding.Size, encoding.Length), splits.Output) { Readout = "mean", Preprocessing = encoding.Preprocessing() };
         PictureRows? Split(OwnExample<Picture>[] split) => split.Length == 0 ? null
             : new PictureRows([.. split.Select(example => example.Input)], encoding, chosen => splits.Targets([.. chosen.Select(row => split[row])]));
-        string note = $"pictures of {first.Size}: patches of {encoding.Patch} x {encoding.Patch}, {encoding.Length} tokens of {encoding.Size} numbers";
+        string note = $"pictures of {first.Size}: patches of {encoding.Patch} x {encoding.Patch}, {encoding.Length} tokens of {encoding.Size} numbers"
+            + (encoding.LeftOut > 0 ? $"; {encoding.LeftOut} pixels at the right and lower edges fill no patch and are left out" : "");
         return new TaskData(spec, Split(splits.Train)!, Split(splits.Validation), Split(splits.Test)) { Notes = [.. splits.Notes, note] };
     }
 

@@ -10,7 +10,7 @@ namespace Permafrost.Tasks;
 public sealed class RemoteHomology : TaskDefinition
 {
     private const string Letters = "ABCDEFGHIKLMNOPQRSTUVWXYZ", Fold = "fold";
-    private const int Classes = 1195, MostTokens = 1024, CutAt = 512;
+    private const int Classes = 1195, MostTokens = 1024, CutAt = 512, MostBytes = 512 << 20;
 
     private static readonly string[] HeldOut = ["fold", "family", "superfamily"];
 
@@ -42,7 +42,7 @@ public sealed class RemoteHomology : TaskDefinition
         """;
 
     /// <inheritdoc/>
-    public override string InputFormat => "text, a protein a line: letters of amino acids, or a FASTA file, whose lines with > are left out";
+    public override string InputFormat => "text: a protein a line, or a FASTA file called .fasta or .fa";
 
     /// <inheritdoc/>
     public override TaskData Load(TaskOptions options)
@@ -51,7 +51,7 @@ public sealed class RemoteHomology : TaskDefinition
         string folder = DataHome.Find("remote_homology", options.DataPath);
         string nested = Path.Combine(folder, "remote_homology");
         if (Directory.Exists(nested)) folder = nested;
-        bool isPart = !Directory.EnumerateFiles(folder, "remote_homology_train.json*").Any();
+        bool isPart = Directory.EnumerateFiles(folder, "tape_subset_training.tsv*").Any() && !Directory.EnumerateFiles(folder, "remote_homology_train.json*").Any();
         Protein[] Read(string json, string tsv) => isPart ? OfTable(folder, tsv) : OfJson(folder, json);
         Protein[] train = Read("remote_homology_train.json", "tape_subset_training.tsv"), validation = Read("remote_homology_valid.json", "tape_subset_validation.tsv");
         Protein[][] test = [.. HeldOut.Select(level => Read($"remote_homology_test_{level}_holdout.json", $"tape_subset_test_{level}.tsv"))];
@@ -125,16 +125,16 @@ public sealed class RemoteHomology : TaskDefinition
     {
         bool code = options.Reading == "code";
         int most = spec.Input.Length - (code ? 2 : 0);
-        return TextLines.Parts(path, partSize, InputFormat, Parse, rows => new Proteins([.. rows], [.. rows.Select(_ => -100L)], [.. rows.Select(_ => Fold)]));
+        Proteins Rows(IReadOnlyList<long[]> rows) => new([.. rows], [.. rows.Select(_ => -100L)], [.. rows.Select(_ => Fold)]);
+        if (FastaFile.Is(path)) return FastaFile.Read(path).Chunk(partSize).Select(part => Rows([.. part.Select(record => Parsed(record.Where, record.Sequence))]));
+        return TextLines.Parts(path, partSize, InputFormat, (number, line) => Parsed(TextLines.Name(path, number), line), Rows);
 
-        long[]? Parse(int number, string line)
+        long[] Parsed(string where, string line)
         {
-            if (line[0] == '>') return null;
+            if (line[0] == '>') throw new PermafrostException($"{where}: a heading of a FASTA file, which is read as one where its name ends with .fasta or .fa");
             string sequence = line.Trim().ToUpperInvariant();
-            string where = TextLines.Name(path, number);
             Check(where, sequence);
-            if (sequence.Length > most && options.Reading != "512")
-                throw new PermafrostException($"{where}: {sequence.Length} amino acids, more than the {most} that the run was trained on");
+            if (sequence.Length > most) throw new PermafrostException($"{where}: {sequence.Length} amino acids, more than the {most} of the run's proteins; cut it to as many");
             return Ids(sequence, code, most);
         }
     }
@@ -151,7 +151,7 @@ public sealed class RemoteHomology : TaskDefinition
     private static void Check(string where, string sequence)
     {
         int wrong = sequence.AsSpan().IndexOfAnyExceptInRange('A', 'Z');
-        if (wrong >= 0) throw new PermafrostException($"{where}: '{sequence[wrong]}' at {wrong + 1} is no letter of an amino acid");
+        if (wrong >= 0) throw new PermafrostException($"{where}: '{sequence[wrong]}' at {wrong + 1} is not a letter of an amino acid");
         if (sequence.Length == 0) throw new PermafrostException($"{where}: the protein is empty");
     }
 
@@ -175,7 +175,14 @@ public sealed class RemoteHomology : TaskDefinition
         try
         {
             using Stream stream = Gzip.Unpacked(File.OpenRead(path));
-            using var json = JsonDocument.Parse(stream);
+            using var content = new MemoryStream();
+            var buffer = new byte[1 << 16];
+            for (int read; (read = stream.Read(buffer)) > 0;)
+            {
+                content.Write(buffer, 0, read);
+                if (content.Length > MostBytes) throw new PermafrostException($"{path} is longer than any file of TAPE, {MostBytes >> 20} MiB");
+            }
+            using var json = JsonDocument.Parse(content.GetBuffer().AsMemory(0, (int)content.Length));
             return [.. json.RootElement.EnumerateArray().Select((protein, number) =>
                 Checked($"{path}, protein {number}", protein.GetProperty("primary").GetString() ?? "", protein.GetProperty("fold_label").GetInt64()))];
         }

@@ -6,9 +6,9 @@ public static class TaskRegistry
     /// <summary>The tasks, in the order of their names.</summary>
     public static IReadOnlyList<TaskDefinition> All { get; } =
     [
-        new AgNews(), new BitMemory(), new BitXor(), new Cifar10(), new Cifar10Lra(), new CivilComments(), new Cogs(), new CsvTask(), new FastaTask(), new IdxTask(),
-        new Imdb(), new JsonlTask(), new ListOps(), new Mnist(), new RemoteHomology(), new Sentiment140(), new Sst2(), new TensorsTask(), new TimeSeriesTask(),
-        new Trec(), new Waveforms(), new WikiToxic(), new WordKinds(),
+        new AgNews(), new AutoTask(), new BitMemory(), new BitXor(), new Cifar10(), new Cifar10Lra(), new CivilComments(), new Cogs(), new CsvTask(), new FastaTask(),
+        new IdxTask(), new ImagesTask(), new Imdb(), new JsonlTask(), new ListOps(), new Mnist(), new ParquetTask(), new RemoteHomology(), new Sentiment140(), new Sst2(),
+        new TensorsTask(), new TimeSeriesTask(), new Trec(), new Waveforms(), new WikiToxic(), new WordKinds(),
     ];
 
     /// <summary>Finds <c>name</c> or <c>name@reading</c>.</summary>

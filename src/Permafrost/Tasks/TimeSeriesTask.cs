@@ -29,7 +29,7 @@ public sealed class TimeSeriesTask : TaskDefinition
                  held out of `data`, the same for every run.
         Data     .ts as of the UEA archive (sktime): lines with @, then a series a line, channels between colons, the label last. Or a table: the label, then the readings, between
                  tabs or commas, as of the UCR archive. Plain or .gz
-        Baselines   majority class; a linear classifier where all series have one length; beside a run boosted trees
+        Baselines   majority class, or mean for numbers; a linear classifier where all series have one length; beside a run the nearest series, random convolutions, and for one length boosted trees
         """;
 
     /// <inheritdoc/>
@@ -59,6 +59,8 @@ public sealed class TimeSeriesTask : TaskDefinition
         {
             FormattableString.Invariant($"series of up to {longest:N0} step(s) of {channels} channel(s): {encoding.Chunk} step(s) a token, up to {encoding.Length} tokens"),
         };
+        int still = encoding.Deviations.Count(deviation => deviation == 0);
+        if (still > 0) notes.Add(FormattableString.Invariant($"{still:N0} of {channels:N0} channel(s) never change in the training series, and are fed as zeros"));
         int missing = all.SelectMany(split => split).Count(example => example.Input.Values.Any(float.IsNaN));
         if (missing > 0) notes.Add(FormattableString.Invariant($"{missing:N0} series have missing readings, which count as their channel's mean"));
         return new TaskData(spec, Split(splits.Train)!, Split(splits.Validation), Split(splits.Test)) { Notes = notes };
@@ -74,7 +76,15 @@ public sealed class TimeSeriesTask : TaskDefinition
         {
             foreach ((Series Series, string Label, string Where)[] part in SeriesFile.Read(path).Chunk(partSize))
             {
-                foreach ((Series series, _, string where) in part) Check(encoding, where, series);
+                foreach ((Series series, string label, string where) in part)
+                {
+                    // A table always has a label first: where it is none, the first reading would be taken for it.
+                    if (spec.Output is ClassOutput { Labels.Count: > 0 } classes && label.Length > 0 && !classes.Labels.Contains(label))
+                        throw new PermafrostException(
+                            $"{where}: '{label}' stands where the label is in training, and is none of {string.Join(", ", classes.Labels.Take(12))}; " +
+                            "write series without labels into a file of another kind, one a line");
+                    Check(encoding, where, series);
+                }
                 yield return Rows([.. part.Select(row => row.Series)]);
             }
             yield break;

@@ -49,7 +49,9 @@ public sealed class WikiToxic : ToxicText
     private static LabelledText[] Scored(string folder)
     {
         string labelsPath = DataSetTable.Find(folder, "test_labels.csv");
-        var labels = DataSetTable.Named(labelsPath, [["id"], ["toxic"]]).ToDictionary(row => row.Fields[0], row => row.Fields[1]);
+        var labels = new Dictionary<string, string>();
+        foreach ((string where, string[] fields) in DataSetTable.Named(labelsPath, [["id"], ["toxic"]]))
+            if (!labels.TryAdd(fields[0], fields[1])) throw new PermafrostException($"{where}: the comment {fields[0]} appears twice");
         var texts = new List<LabelledText>();
         foreach ((string where, string[] fields) in DataSetTable.Named(DataSetTable.Find(folder, "test.csv"), [["id"], ["comment_text"]]))
         {

@@ -50,7 +50,7 @@ internal sealed class TokenizerSteps(string path, JsonObject config)
                 WordPieceSettings bert = Bert(step);
                 return new BertNormalizer(bert.CleanText, bert.SplitChinese, bert.StripAccents ?? bert.LowerCase, bert.LowerCase);
             case "Sequence":
-                return new NormalizerSequence([.. Steps("normalizer", step, "normalizers", depth).Select(one => Normalizer(one, depth + 1)!)]);
+                return new NormalizerSequence([.. Steps("normalizer", step, "normalizers", depth).Select(one => Normalizer(one, depth + 1)).OfType<Normalizer>()]);
             case "Lowercase":
                 return new LowerCasing();
             case "Strip":

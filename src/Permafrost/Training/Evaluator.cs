@@ -30,7 +30,7 @@ public static class Evaluator
             cancellation.ThrowIfCancellationRequested();
             using DisposeScope scope = torch.NewDisposeScope();
             (Tensor outputs, Batch batch) = Compute(model, data, numbers, device);
-            Tensor produced = Produced(model, batch, outputs, (int)batch.Targets.size(1));
+            Tensor produced = Produced(model, batch, outputs);
             Tensor counted = model.Head.Counted(batch.Targets), given = OfWidth(model.Head.Answers(produced), batch.Targets);
             long own = counted.sum().Integer();
             if (own > 0) loss += model.Head.Loss(outputs, batch.Targets).Number() * own;
@@ -89,11 +89,12 @@ public static class Evaluator
     }
 
     // Sequences are scored as they are generated, not as they come out where the right ones are fed.
-    private static Tensor Produced(AdaptedModel model, Batch batch, Tensor outputs, int length) =>
-        model.Head.Generates ? WithoutDropout(model, () => model.Generate(batch.Inputs, batch.Mask, length)) : outputs;
+    private static Tensor Produced(AdaptedModel model, Batch batch, Tensor outputs) =>
+        model.Spec.Output is SequenceOutput output ? WithoutDropout(model, () => model.Generate(batch.Inputs, batch.Mask, output.Length)) : outputs;
 
-    // Answers that all ended early are shorter than the longest target.
-    private static Tensor OfWidth(Tensor given, Tensor targets) => given.size(1) == targets.size(1) || given.Dimensions != 2 ? given
+    // Sequences are as long as they came out: what stands behind the longest target is wrong by its end already.
+    private static Tensor OfWidth(Tensor given, Tensor targets) => given.Dimensions != 2 || given.size(1) == targets.size(1) ? given
+        : given.size(1) > targets.size(1) ? given.narrow(1, 0, targets.size(1))
         : torch.cat([given, torch.full([given.size(0), targets.size(1) - given.size(1)], Head.NoAnswer.Hold(), given.dtype, given.device)], 1);
 
     private static (Tensor Outputs, Batch Batch) Compute(AdaptedModel model, IDataset data, long[] numbers, Device device)

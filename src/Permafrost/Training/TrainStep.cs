@@ -59,7 +59,7 @@ public static class TrainStep
                     Batch batch = batches[i];
                     double share = batches.Count > 1 ? (double)answers[i] / all : 1;
                     double loss = Segment.AddGradients(
-                        () => Segment.Compose(outputs => model.Head.Loss(outputs[0], batch.Targets).Times(share), model.Forward(batch)), batch.Targets.device);
+                        () => Segment.Compose(outputs => model.Head.TrainingLoss(outputs[0], batch.Targets).Times(share), model.Forward(batch)), batch.Targets.device);
                     total += loss;
                     if (!double.IsFinite(loss)) return new StepResult(loss, 0, all);
                 }

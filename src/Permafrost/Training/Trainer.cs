@@ -81,6 +81,7 @@ public sealed class Trainer : IDisposable
         try
         {
             state = checkpoints.Restore(model, optimizer) ?? new TrainerState();
+            if (options.Optimizer.ClassWeights == "balanced") model.Head.ClassWeights = ClassWeights.Balanced(model.Spec.Output, data.Train, device, cancellation);
         }
         catch
         {
@@ -155,6 +156,8 @@ public sealed class Trainer : IDisposable
     /// <summary>Frees optimiser and features.</summary>
     public void Dispose()
     {
+        model.Head.ClassWeights?.Dispose();
+        model.Head.ClassWeights = null;
         // A loop of one's own that follows counts its forward passes again.
         model.DropoutKeys.CountsForwards = true;
         optimizer.Dispose();

@@ -159,3 +159,74 @@ public class FastaContract : OwnDataContract
 
     protected override string Line(Batch example) => string.Concat(example.Inputs.ToArray<long>().Select(id => Letters[(int)id - 1]));
 }
+
+/// <summary>Pictures in folders keep every task's promises.</summary>
+public class ImagesContract : OwnDataContract
+{
+    private const int Side = 8;
+
+    protected internal override string Name => "images";
+
+    protected override string MakeData()
+    {
+        var random = new CounterRandom("pictures", 1, 0);
+        for (int i = 0; i < Rows; i++)
+            TestImages.Write(Folder, Path.Combine("own", Label(i), $"{i:D3}.png"), Side, Side, [.. Enumerable.Range(0, Side * Side * 3).Select(_ => (byte)random.Next(256))]);
+        return Folder["own"];
+    }
+
+    protected override void WriteInputs(string path, IDataset examples)
+    {
+        float[] Facts(string key) => [.. Spec.Preprocessing[key].Split(' ').Select(number => float.Parse(number, CultureInfo.InvariantCulture))];
+        (float[] means, float[] deviations, int patch) = (Facts("means"), Facts("deviations"), (int)Facts("patch")[0]);
+        foreach (long number in Numbers(examples))
+        {
+            float[] tokens = examples.Get([number]).Inputs.ToArray<float>();
+            byte Byte(int y, int x, int c) =>
+                (byte)Math.Round(255 * (means[c] + deviations[c] * tokens[((y / patch * (Side / patch) + x / patch) * patch * patch + y % patch * patch + x % patch) * 3 + c]));
+            TestImages.Write(Folder, Path.Combine(path, $"{number:D3}.png"), Side, Side, [.. Enumerable.Range(0, Side * Side * 3).Select(i => Byte(i / 3 / Side, i / 3 % Side, i % 3))]);
+        }
+    }
+}
+
+/// <summary>Numbers of a Parquet file keep every task's promises.</summary>
+public class ParquetContract : OwnDataContract
+{
+    protected internal override string Name => "parquet";
+
+    protected override TaskOptions With(TaskOptions options) => base.With(options) with { LabelColumn = "label" };
+
+    protected override string MakeData()
+    {
+        float[][] rows = [.. Enumerable.Range(0, Rows).Select(row => Numbers(row, 3))];
+        TestParquet.Write(
+            Folder["own.parquet"], ("a", rows.Select(row => row[0]).ToArray()), ("label", Enumerable.Range(0, Rows).Select(Label).ToArray()),
+            ("b", rows.Select(row => (double)row[1]).ToArray()), ("c", rows.Select(row => (int)(1000 * row[2])).ToArray()));
+        return Folder["own.parquet"];
+    }
+
+    // One number a token: the last column was written in thousands, the others with three digits.
+    protected override void WriteInputs(string path, IDataset examples)
+    {
+        double[][] rows = [.. Numbers(examples).Select(number => Decoded(examples.Get([number])).ToArray())];
+        TestParquet.Write(
+            path + ".parquet", ("c", rows.Select(row => (long)Math.Round(row[2])).ToArray()), ("a", rows.Select(row => (float)Math.Round(row[0], 3)).ToArray()),
+            ("b", rows.Select(row => Math.Round(row[1], 3)).ToArray()));
+        File.Move(path + ".parquet", path);
+    }
+
+    private new IEnumerable<double> Decoded(Batch example)
+    {
+        double[] Facts(string key) => [.. Spec.Preprocessing[key].Split(' ').Select(number => double.Parse(number, CultureInfo.InvariantCulture))];
+        (double[] means, double[] deviations) = (Facts("means"), Facts("deviations"));
+        return example.Inputs.ToArray<float>().Select((value, i) => value * deviations[i] + means[i]);
+    }
+}
+
+/// <summary>What is read where nobody named the task keeps its promises.</summary>
+public class AutoContract : TimeSeriesContract
+{
+    protected internal override string Name => "auto";
+
+    protected override string MakeData() => Write("series.ts", i => $"{Joined(Numbers(i, 9))}:{Label(i)}", "@data\n");
+}

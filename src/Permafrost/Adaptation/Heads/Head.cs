@@ -56,6 +56,19 @@ public abstract class Head : Module
     /// <param name="targets">What is right.</param>
     public abstract Tensor Loss(Tensor outputs, Tensor targets);
 
+    /// <summary>(C) float32 weights of the classes while it trains, whose mean over the training answers is 1; null for none. Not owned.</summary>
+    internal Tensor? ClassWeights { get; set; }
+
+    /// <summary>The loss that is trained by: as <see cref="Loss"/>, but each answer by its class's weight. Divided by the answers' number and not by their weights, so that
+    /// parts of a batch add up to the whole.</summary>
+    internal Tensor TrainingLoss(Tensor outputs, Tensor targets)
+    {
+        if (ClassWeights is null) return Loss(outputs, targets);
+        Tensor sum = torch.nn.functional.cross_entropy(
+            outputs.reshape(-1, ClassWeights.size(0)), targets.reshape(-1), weight: ClassWeights, reduction: torch.nn.Reduction.Sum);
+        return sum.Times(1.0 / CountAnswers(targets));
+    }
+
     /// <summary>What the outputs come to, of the targets' shape.</summary>
     /// <param name="outputs">From <see cref="Forward"/>, or what was generated.</param>
     public abstract Tensor Answers(Tensor outputs);

@@ -5,27 +5,14 @@ using Permafrost.Formats;
 
 namespace Permafrost.Data.Csv;
 
-/// <summary>What is read of a table.</summary>
-/// <param name="Label">The column of the labels; null to read none.</param>
-/// <param name="Text">The column of the texts; null where the others are numbers.</param>
-/// <param name="Numbers">The columns of numbers, by name; null for all but the label's.</param>
-internal sealed record CsvColumns(string? Label, string? Text = null, IReadOnlyList<string>? Numbers = null);
-
-/// <summary>A row of a table.</summary>
-/// <param name="Line">The line that it begins on.</param>
-/// <param name="Label">Its label; empty where none is read.</param>
-/// <param name="Text">Its text; empty where none is read.</param>
-/// <param name="Numbers">Its numbers; none where a text is read.</param>
-internal sealed record CsvRow(int Line, string Label, string Text, float[] Numbers);
-
 /// <summary>
 /// A delimited text file with a header, read row by row; the delimiter (comma, semicolon, tab or bar) is found in the header. Fields in quotes may hold delimiters, quotes and
 /// line ends. Whatever is wrong is said with file and line.
 /// </summary>
-internal sealed class CsvFile : IDisposable
+internal sealed class CsvFile : ITableFile
 {
     private readonly string path;
-    private readonly CsvColumns wanted;
+    private readonly TableColumns wanted;
     private readonly SepReader reader;
     private readonly string[] names;
     private readonly int label;
@@ -36,7 +23,7 @@ internal sealed class CsvFile : IDisposable
     /// <param name="path">The file.</param>
     /// <param name="wanted">What to read of it.</param>
     /// <exception cref="PermafrostException">It is missing, is no table, or lacks a column.</exception>
-    public CsvFile(string path, CsvColumns wanted)
+    public CsvFile(string path, TableColumns wanted)
     {
         (this.path, this.wanted) = (path, wanted);
         reader = Guarded(() =>
@@ -69,7 +56,7 @@ internal sealed class CsvFile : IDisposable
 
     /// <summary>The rows, as they are read.</summary>
     /// <exception cref="PermafrostException">A row is ragged, lacks its label or text, or holds something else than a number; or there is none.</exception>
-    public IEnumerable<CsvRow> Rows()
+    public IEnumerable<TableRow> Rows()
     {
         bool any = false;
         while (Guarded(Next) is { } row)
@@ -84,7 +71,7 @@ internal sealed class CsvFile : IDisposable
     public void Dispose() => reader.Dispose();
 
     // The next row that is not blank; null at the end.
-    private CsvRow? Next()
+    private TableRow? Next()
     {
         while (reader.MoveNext())
         {
@@ -100,7 +87,7 @@ internal sealed class CsvFile : IDisposable
             for (int i = 0; i < numbers.Length; i++) values[i] = Number(row[numbers[i]].Span, line, names[numbers[i]]);
             string ownLabel = label < 0 ? "" : Words(row[label].ToString(), line, label, "every row needs a label");
             string ownText = text < 0 ? "" : Words(row[text].ToString(), line, text, "every row needs a text");
-            return new CsvRow(line, ownLabel, ownText, values);
+            return new TableRow(line, ownLabel, ownText, values);
         }
         return null;
     }

@@ -3,16 +3,16 @@ namespace Permafrost.Data.Csv;
 /// <summary>The rows of a table, with a label each, in memory.</summary>
 /// <param name="Columns">The names of the columns of numbers; none where texts are read.</param>
 /// <param name="Rows">The rows.</param>
-internal sealed record CsvTable(IReadOnlyList<string> Columns, IReadOnlyList<CsvRow> Rows)
+internal sealed record CsvTable(IReadOnlyList<string> Columns, IReadOnlyList<TableRow> Rows)
 {
     /// <summary>Reads a file.</summary>
     /// <param name="path">The file.</param>
     /// <param name="wanted">What to read of it.</param>
     /// <exception cref="PermafrostException">The file is missing, ragged, empty, or holds something else than is wanted; the message names the line.</exception>
-    public static CsvTable Read(string path, CsvColumns wanted)
+    public static CsvTable Read(string path, TableColumns wanted)
     {
         using var file = new CsvFile(path, wanted);
-        CsvRow[] rows = [.. file.Rows()];
+        TableRow[] rows = [.. file.Rows()];
         return new CsvTable(file.Columns, rows);
     }
 }

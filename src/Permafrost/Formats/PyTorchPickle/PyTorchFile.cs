@@ -155,9 +155,12 @@ internal sealed class PyTorchFile : IDisposable
             if (inner.Length > 1) throw Malformed($"it holds tensors under several of the names {string.Join(", ", StateKeys)}; save the model's state_dict alone");
             if (inner.Length == 1) return Of(inner[0]);
         }
-        else if (top.Entries.FirstOrDefault(pair => pair.Value is PickleDictionary other && Of(other).Count > 0).Key is { } nested)
+        else
         {
-            throw Malformed($"beside tensors it holds more of them within '{nested}'; save the model's state_dict alone");
+            // Each dictionary is looked at once, however many entries name it.
+            var seen = new HashSet<PickleDictionary>(ReferenceEqualityComparer.Instance);
+            string? nested = top.Entries.FirstOrDefault(pair => pair.Value is PickleDictionary other && seen.Add(other) && other.Entries.Values.Any(value => value is PickleTensor)).Key;
+            if (nested is not null) throw Malformed($"beside tensors it holds more of them within '{nested}'; save the model's state_dict alone");
         }
         return tensors;
     }

@@ -78,7 +78,7 @@ internal sealed class WebSource : IDisposable
                 Check(response);
                 return response;
             }
-            var next = new Uri(at, location);
+            if (!Uri.TryCreate(at, location, out Uri? next)) throw new WebFailure("it is redirected to something that is not an address", transient: false);
             if (redirected?.Invoke(response, next) == false) return response;
             response.Dispose();
             if (next.Scheme is not ("http" or "https") || (at.Scheme == "https" && next.Scheme == "http"))

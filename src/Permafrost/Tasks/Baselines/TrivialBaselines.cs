@@ -37,7 +37,7 @@ public static class TrivialBaselines
         }
         long most = Array.IndexOf(counts, counts.Max());
         (long right, long all) = (0, 0);
-        foreach (long[] indices in BatchIndices(test))
+        foreach (long[] indices in BatchIndices(test, all: true))
         {
             using var scope = torch.NewDisposeScope();
             foreach (long target in Measured(data, test.Get(indices)).ToArray<long>().Where(target => target >= 0))
@@ -58,7 +58,7 @@ public static class TrivialBaselines
     {
         IEnumerable<string> Answers(IDataset examples)
         {
-            foreach (long[] indices in BatchIndices(examples)) foreach (string answer in Written(data, examples, indices)) if (answer.Length > 0) yield return answer;
+            foreach (long[] indices in BatchIndices(examples, all: examples == test)) foreach (string answer in Written(data, examples, indices)) if (answer.Length > 0) yield return answer;
         }
         var counts = Answers(data.Train).CountBy(answer => answer);
         string? commonest = counts.OrderByDescending(pair => pair.Value).ThenBy(pair => pair.Key, StringComparer.Ordinal).FirstOrDefault().Key;
@@ -91,7 +91,7 @@ public static class TrivialBaselines
         }
         float[] means = [.. sums.Select((sum, i) => (float)(sum / Math.Max(1, counts[i])))];
         var metric = Metrics.Metric.Create(data.Spec.Metrics[0]);
-        foreach (long[] indices in BatchIndices(test))
+        foreach (long[] indices in BatchIndices(test, all: true))
         {
             using var scope = torch.NewDisposeScope();
             Tensor targets = test.Get(indices).Targets;
@@ -127,7 +127,7 @@ public static class TrivialBaselines
         }
         using var noGrad = torch.no_grad();
         (double right, double all) = (0, 0);
-        foreach (long[] indices in BatchIndices(test))
+        foreach (long[] indices in BatchIndices(test, all: true))
         {
             using var batchScope = torch.NewDisposeScope();
             Batch batch = test.Get(indices);
@@ -139,10 +139,10 @@ public static class TrivialBaselines
         return right / Math.Max(1, all);
     }
 
-    /// <summary>Numbers of examples for the rules to look at, a batch at a time, in an order that is the same for every run. The caller opens a scope for each batch.</summary>
-    internal static IEnumerable<long[]> BatchIndices(IDataset examples)
+    /// <summary>Numbers of examples for the rules to look at, a sample of so many or all of them, a batch at a time, in an order that is the same for every run. The caller opens a scope for each batch.</summary>
+    internal static IEnumerable<long[]> BatchIndices(IDataset examples, bool all = false)
     {
-        long count = Math.Min(examples.Count ?? 10_000, MostTrain);
-        return new CounterRandom("floors", 0, 0).Permutation(count).Chunk(BatchSize);
+        IEnumerable<long> order = new CounterRandom("floors", 0, 0).Permutation(examples.Count ?? 10_000);
+        return (all ? order : order.Take(MostTrain)).Chunk(BatchSize);
     }
 }

@@ -42,6 +42,10 @@ public sealed record OptimizerOptions
     [Option("gradients are scaled down to this norm; 0 leaves them")]
     public double MaxGradNorm { get; init; } = 1.0;
 
+    /// <summary><c>none</c>, or <c>balanced</c>: a class's answers weigh by the mean of the classes' counts among the training examples, divided by its own count.</summary>
+    [Option("weights of the classes in the training's loss: none, or balanced, so that rare classes weigh as much as common ones")]
+    public string ClassWeights { get; init; } = "none";
+
     /// <summary>The base learning rate of a group.</summary>
     /// <exception cref="UsageException">It is no number.</exception>
     public double RateOf(GroupName group)
@@ -57,6 +61,7 @@ public sealed record OptimizerOptions
     public void Validate()
     {
         OptionCheck.OneOf("optim", Optim, "adam", "adamw", "sgd");
+        OptionCheck.OneOf("class_weights", ClassWeights, "none", "balanced");
         OptionCheck.Between("learning_rate", LearningRate, 0, 1e6);
         OptionCheck.Between("weight_decay", WeightDecay, 0, 1e6);
         OptionCheck.Between("adam_beta1", AdamBeta1, 0, 0.999999);

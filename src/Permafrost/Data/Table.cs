@@ -1,0 +1,24 @@
+namespace Permafrost.Data;
+
+/// <summary>What is read of a table.</summary>
+/// <param name="Label">The column of the labels; null to read none.</param>
+/// <param name="Text">The column of the texts; null where the others are numbers.</param>
+/// <param name="Numbers">The columns of numbers, by name; null for all but the label's.</param>
+internal sealed record TableColumns(string? Label, string? Text = null, IReadOnlyList<string>? Numbers = null);
+
+/// <summary>A row of a table.</summary>
+/// <param name="Line">The line that it begins on, or its number from 1 where a file has no lines.</param>
+/// <param name="Label">Its label; empty where none is read.</param>
+/// <param name="Text">Its text; empty where none is read.</param>
+/// <param name="Numbers">Its numbers; none where a text is read.</param>
+internal sealed record TableRow(int Line, string Label, string Text, float[] Numbers);
+
+/// <summary>An open table, read row by row. Whatever is wrong is said with file and row.</summary>
+internal interface ITableFile : IDisposable
+{
+    /// <summary>The columns of numbers, in the order in which a row has them.</summary>
+    IReadOnlyList<string> Columns { get; }
+
+    /// <summary>The rows, as they are read; at least one.</summary>
+    IEnumerable<TableRow> Rows();
+}
