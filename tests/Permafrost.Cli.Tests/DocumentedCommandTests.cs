@@ -15,6 +15,7 @@ public partial class DocumentedCommandTests
         ["./permafrost quickstart"] = nameof(QuickstartTests.A_body_is_compared_with_its_controls_and_names_words),
         ["permafrost data fetch gpt2"] = nameof(BackboneFetchTests.A_fetched_backbone_is_where_every_verb_looks),
         ["permafrost data verify gpt2"] = nameof(BackboneFetchTests.A_fetched_backbone_is_where_every_verb_looks),
+        ["permafrost export RUN --format peft"] = nameof(ExportTests.A_peft_adapter_has_PEFTs_names_and_comes_back_as_it_was),
         ["./permafrost data fetch mnist"] = nameof(DataTests.Fetch_keeps_what_a_good_server_sends),
     };
 

@@ -67,7 +67,8 @@ public sealed record PublishedDataSet(string Name, string Summary, string Addres
         try
         {
             // A server may send anything; reading stops a little beyond the published length.
-            var download = new FileDownload(web, Uri.TryCreate(address, UriKind.Absolute, out Uri? at) ? at : throw new UsageException($"`from` {address} is not an address")) { MostBytes = file.Bytes * 5 / 4, Progress = Tell };
+            if (!Uri.TryCreate(address, UriKind.Absolute, out Uri? at)) throw new UsageException($"`from` {address} is not an address");
+            var download = new FileDownload(web, at) { MostBytes = file.Bytes * 5 / 4, Progress = Tell };
             Tell(0, null);
             using (var stream = new FileStream(temporary, FileMode.Create, FileAccess.Write, FileShare.None, 0))
                 await download.WriteAsync(stream, cancellation).ConfigureAwait(false);

@@ -68,7 +68,7 @@ public sealed class FastaTask : TaskDefinition
         {
             string letters = Checked(where, sequence);
             return letters.Length <= spec.Input.Length ? letters
-                : throw new PermafrostException($"{where}: {letters.Length:N0} letters, more than the {spec.Input.Length:N0} of the run's sequences; cut it to as many, as training did");
+                : throw new PermafrostException($"{where}: {letters.Length:N0} letters, more than the {spec.Input.Length:N0} of the run's sequences; cut it to as many");
         }
         if (FastaFile.Is(path)) return FastaFile.Read(path).Chunk(partSize).Select(part => Rows([.. part.Select(record => Fitting(record.Where, record.Sequence))]));
         return TextLines.Parts(path, partSize, InputFormat, (number, line) => Fitting(TextLines.Name(path, number), line), Rows);

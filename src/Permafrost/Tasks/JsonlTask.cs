@@ -33,7 +33,8 @@ public sealed class JsonlTask : TextTask
         Splits   `validation_data` and `test_data` name files of the same form; where one is not given, `validation_fraction` and `test_fraction` of the lines of every label are
                  held out of `data`, the same for every run.
         Data     `data`: a .jsonl file, UTF-8, plain or .gz
-        Baselines   majority class, or mean for numbers; beside a run boosted trees for series of one length, a linear model of n-grams and a linear probe of the same body for texts
+        Baselines   majority class, or mean for numbers; beside a run boosted trees for series of one length, a linear model of n-grams and a linear probe of the same
+                 body for texts
         """;
 
     /// <inheritdoc/>

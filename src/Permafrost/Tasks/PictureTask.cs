@@ -30,7 +30,8 @@ public abstract class PictureTask : TaskDefinition
         PictureEncoding encoding = options.Trained is { } trained ? Trained(trained)
             : PictureEncoding.Of([.. splits.Train.Select(example => example.Input)], patch == 0 ? null : patch, positions);
         if (encoding.Length > positions)
-            throw new PermafrostException($"{all[0].Where}: {first.Size} make {encoding.Length} square patches at least, and {positions} tokens are the most; give pictures another shape");
+            throw new PermafrostException(
+                $"{all[0].Where}: {first.Size} make {encoding.Length} square patches at least, and {positions} tokens are the most; give pictures another shape");
         foreach (OwnExample<Picture> example in all) Check(encoding, example.Where, example.Input);
         var spec = new TaskSpec(new VectorInput(encoding.Size, encoding.Length), splits.Output) { Readout = "mean", Preprocessing = encoding.Preprocessing() };
         PictureRows? Split(OwnExample<Picture>[] split) => split.Length == 0 ? null

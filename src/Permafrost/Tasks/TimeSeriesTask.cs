@@ -29,7 +29,8 @@ public sealed class TimeSeriesTask : TaskDefinition
                  held out of `data`, the same for every run.
         Data     .ts as of the UEA archive (sktime): lines with @, then a series a line, channels between colons, the label last. Or a table: the label, then the readings, between
                  tabs or commas, as of the UCR archive. Plain or .gz
-        Baselines   majority class, or mean for numbers; a linear classifier where all series have one length; beside a run the nearest series, random convolutions, and for one length boosted trees
+        Baselines   majority class, or mean for numbers; a linear classifier where all series have one length; beside a run the nearest series, random convolutions, and
+                 for one length boosted trees
         """;
 
     /// <inheritdoc/>

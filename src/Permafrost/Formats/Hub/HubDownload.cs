@@ -42,7 +42,8 @@ public sealed class HubDownload
         if (settings.Offline)
         {
             return HubCache.Find(name, revision)
-                ?? throw new PermafrostException($"{name} is not in the Hugging Face cache ({HubCache.Folder}), and HF_HUB_OFFLINE (or TRANSFORMERS_OFFLINE) forbids fetching it; unset it");
+                ?? throw new PermafrostException(
+                    $"{name} is not in the Hugging Face cache ({HubCache.Folder}), and HF_HUB_OFFLINE (or TRANSFORMERS_OFFLINE) forbids fetching it; unset it");
         }
         using var client = new HubClient(settings);
         var download = new HubDownload(client, name, revision, progress);

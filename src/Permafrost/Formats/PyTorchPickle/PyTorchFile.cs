@@ -159,7 +159,8 @@ internal sealed class PyTorchFile : IDisposable
         {
             // Each dictionary is looked at once, however many entries name it.
             var seen = new HashSet<PickleDictionary>(ReferenceEqualityComparer.Instance);
-            string? nested = top.Entries.FirstOrDefault(pair => pair.Value is PickleDictionary other && seen.Add(other) && other.Entries.Values.Any(value => value is PickleTensor)).Key;
+            bool Holds(object? value) => value is PickleDictionary other && seen.Add(other) && other.Entries.Values.Any(one => one is PickleTensor);
+            string? nested = top.Entries.FirstOrDefault(pair => Holds(pair.Value)).Key;
             if (nested is not null) throw Malformed($"beside tensors it holds more of them within '{nested}'; save the model's state_dict alone");
         }
         return tensors;

@@ -58,7 +58,8 @@ public static class TrivialBaselines
     {
         IEnumerable<string> Answers(IDataset examples)
         {
-            foreach (long[] indices in BatchIndices(examples, all: examples == test)) foreach (string answer in Written(data, examples, indices)) if (answer.Length > 0) yield return answer;
+            foreach (long[] indices in BatchIndices(examples, all: examples == test))
+                foreach (string answer in Written(data, examples, indices).Where(answer => answer.Length > 0)) yield return answer;
         }
         var counts = Answers(data.Train).CountBy(answer => answer);
         string? commonest = counts.OrderByDescending(pair => pair.Value).ThenBy(pair => pair.Key, StringComparer.Ordinal).FirstOrDefault().Key;
@@ -139,7 +140,10 @@ public static class TrivialBaselines
         return right / Math.Max(1, all);
     }
 
-    /// <summary>Numbers of examples for the rules to look at, a sample of so many or all of them, a batch at a time, in an order that is the same for every run. The caller opens a scope for each batch.</summary>
+    /// <summary>
+    /// Numbers of examples for the rules to look at, a sample of so many or all of them, a batch at a time, in an order that is the same for every run. The caller opens a scope for
+    /// each batch.
+    /// </summary>
     internal static IEnumerable<long[]> BatchIndices(IDataset examples, bool all = false)
     {
         IEnumerable<long> order = new CounterRandom("floors", 0, 0).Permutation(examples.Count ?? 10_000);
