@@ -23,13 +23,14 @@ public sealed class GenerateTests : IDisposable
         JsonObject one = Cli.Run("generate", "--backbone", body, "--prompt", "the film is", "--max-new-tokens", "7", "--json").Succeeded().Json;
         Assert.Equal("the film is", (string?)one["prompt"]);
         Assert.InRange(one["ids"]!.AsArray().Count, 1, 7);
-        Assert.Equal((bool)one["ended"]!, one["ids"]!.AsArray().Count < 7 || (int)one["ids"]!.AsArray()[^1]! is 1 or 2 or 256);
+        // BART's last token is made to be an end, which ends no text by itself.
+        Assert.Equal((bool)one["ended"]!, one["ids"]!.AsArray().Count < 7 || (family != "bart" && (int)one["ids"]!.AsArray()[^1]! is 1 or 2 or 256));
         string prompts = scratch.Write("prompts.txt", "a story of music\nthe film is\n");
         CliResult all = Cli.Run("generate", "--backbone", body, "--input", prompts, "--max-new-tokens", "7", "--json").Succeeded();
         Assert.Equal(2, all.Lines.Length);
         Assert.Equal(one.ToJsonString(), JsonNode.Parse(all.Lines.Last())!.ToJsonString());
         // The same ids as by the tensors' road.
-        if (family == "gpt2") Assert.Equal(((string?)one["text"])!.Replace("\n", "\\n").Replace("\r", "\\r"), Cli.Run("generate", "--backbone", body, "--prompt", "the film is", "--max-new-tokens", "7").Succeeded().Output[..^1]);
+        if (family == "gpt2") Assert.Equal(((string?)one["text"])!.Replace("\\", "\\\\").Replace("\n", "\\n").Replace("\r", "\\r"), Cli.Run("generate", "--backbone", body, "--prompt", "the film is", "--max-new-tokens", "7").Succeeded().Output[..^1]);
     }
 
     [Fact]

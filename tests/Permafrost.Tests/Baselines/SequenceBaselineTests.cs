@@ -1,7 +1,6 @@
 using System.Globalization;
 using Permafrost.Baselines;
 using Permafrost.Data;
-using Permafrost.Kernels;
 using Permafrost.Tasks;
 using Permafrost.Tasks.Baselines;
 

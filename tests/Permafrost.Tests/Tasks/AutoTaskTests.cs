@@ -1,5 +1,3 @@
-using Permafrost.Data;
-using Permafrost.Kernels;
 using Permafrost.Runs;
 using Permafrost.Tasks;
 

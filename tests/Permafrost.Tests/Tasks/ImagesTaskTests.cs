@@ -27,7 +27,7 @@ public sealed class ImagesTaskTests : IDisposable
         Fill("own", format, extension);
         using TaskData data = Load("own");
         Assert.Equal(["cat", "dog"], ((ClassOutput)data.Spec.Output).Labels);
-        Assert.Equal(new VectorInput(12, 16), data.Spec.Input);
+        Assert.Equal(new VectorInput(3, 64), data.Spec.Input);
         Assert.Equal(6, data.Train.Count);
         // cat/0 is red alone: what is not of its picture's channel is below the mean.
         float[] means = Facts(data, "means"), deviations = Facts(data, "deviations");
@@ -52,7 +52,7 @@ public sealed class ImagesTaskTests : IDisposable
         TestImages.Write(folder, "own/dog/9.png", 30, 20, new byte[1800]);
         Assert.Contains("task_options.size", Refusal.Of("dog/9.png", () => Load("own")), StringComparison.Ordinal);
         using TaskData data = Load("own", ("size", "4"));
-        Assert.Equal(new VectorInput(12, 4), data.Spec.Input);
+        Assert.Equal(new VectorInput(3, 16), data.Spec.Input);
         Assert.Equal("4", data.Spec.Preprocessing["size"]);
         // New pictures are scaled by what the run knows, whatever its options are.
         IDataset read = Assert.Single(new ImagesTask().ReadInputs(folder["own"], data.Spec, new TaskOptions(), 100));

@@ -40,7 +40,7 @@ public sealed class OwnDataTests : IDisposable
     [Theory]
     [InlineData("own.ts", "@data\n1,2:a\n1:2:b\n", "own.ts:3", "2 channel(s)")]
     [InlineData("own.ts", "@data\n1,2:1:a\n", "own.ts:2", "channel 1 has 1 readings")]
-    [InlineData("own.ts", "@data\n1,x:a\n", "own.ts:2", "'x' is no reading")]
+    [InlineData("own.ts", "@data\n1,x:a\n", "own.ts:2", "'x' is not a reading")]
     [InlineData("own.ts", "@data\n1,2\n", "own.ts:2", "no label")]
     [InlineData("own.ts", "@data\n1,2:\n", "own.ts:2", "label is empty")]
     [InlineData("own.ts", "@data\n?,?:a\n", "own.ts:2", "no reading at all")]
@@ -76,7 +76,7 @@ public sealed class OwnDataTests : IDisposable
     }
 
     [Theory]
-    [InlineData(">a x\nAC\n>a y\nAC\n", "own.fasta:3", "the name a is there twice")]
+    [InlineData(">a x\nAC\n>a y\nAC\n", "own.fasta:3", "the name a appears twice")]
     [InlineData(">a x\n>b y\nAC\n", "own.fasta:1", "has no letters")]
     [InlineData("AC\n>b y\nAC\n", "own.fasta:1", "before the first heading")]
     [InlineData(">a x\nA7C\n>b y\nAC\n", "own.fasta:1", "'7' at 2")]

@@ -141,8 +141,8 @@ public static class TrivialBaselines
     }
 
     /// <summary>
-    /// Numbers of examples for the rules to look at, a sample of so many or all of them, a batch at a time, in an order that is the same for every run. The caller opens a scope for
-    /// each batch.
+    /// Numbers of examples for the rules to look at, a sample of so many or all of them, a batch at a time, in an order that is the same for every run. The caller opens a
+    /// scope for each batch.
     /// </summary>
     internal static IEnumerable<long[]> BatchIndices(IDataset examples, bool all = false)
     {
