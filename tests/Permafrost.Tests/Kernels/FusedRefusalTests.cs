@@ -56,7 +56,7 @@ public class FusedRefusalTests : IDisposable
         Refused("the input must be floating-point numbers, not Int64", () => torch.ones([2, 33], ScalarType.Int64).FusedLinear(Weight, null, 50, FusedActivation.None, ScalarType.Float32));
         Refused("the input must be floating-point numbers, not Bool", () => torch.ones([2, 33], ScalarType.Bool).FusedLinear(Weight, null, 50, FusedActivation.None, ScalarType.Float32));
         Refused("the result must be floating-point numbers, not Int64", () => X.FusedLinear(Weight, null, 50, FusedActivation.None, ScalarType.Int64));
-        Refused("is not an activation", () => X.FusedLinear(Weight, null, 50, (FusedActivation)4, ScalarType.Float32));
+        Refused("is not an activation", () => X.FusedLinear(Weight, null, 50, (FusedActivation)11, ScalarType.Float32));
         Refused("is not an activation", () => X.FusedLinear(Weight, null, 50, (FusedActivation)(-1), ScalarType.Float32));
         // Types without a kernel go through libtorch's own operators.
         Assert.Equal(ScalarType.Float64, X.FusedLinear(Weight, null, 50, FusedActivation.Gelu, ScalarType.Float64).dtype);
