@@ -43,7 +43,10 @@ public sealed class KMerBaseline : IStrongBaseline
         // Without the weight by rareness: what every sequence has tells by how often.
         WordFeatureExtractor = new WordBagEstimator.Options
         {
-            NgramLength = k, UseAllLengths = true, Weighting = NgramExtractingEstimator.WeightingCriteria.Tf, MaximumNgramsCount = [.. Enumerable.Repeat(MostKMers, k)],
+            NgramLength = k,
+            UseAllLengths = true,
+            Weighting = NgramExtractingEstimator.WeightingCriteria.Tf,
+            MaximumNgramsCount = [.. Enumerable.Repeat(MostKMers, k)],
         },
         CharFeatureExtractor = null,
         Norm = TextFeaturizingEstimator.NormFunction.L2,

@@ -98,8 +98,12 @@ public static class SmallBody
              "post_processor": {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<s>"}}, {"Sequence": {"id": "A"}}], "special_tokens": {"<s>": {"id": "<s>", "ids": [1], "tokens": ["<s>"]}}}}
             """, new JsonObject
         {
-            ["type"] = "BPE", ["unk_token"] = "<unk>", ["fuse_unk"] = true, ["byte_fallback"] = true,
-            ["vocab"] = new JsonObject(pieces.Select((piece, id) => KeyValuePair.Create(piece, (JsonNode?)id))), ["merges"] = new JsonArray("▁ t", "▁t h", "▁th e"),
+            ["type"] = "BPE",
+            ["unk_token"] = "<unk>",
+            ["fuse_unk"] = true,
+            ["byte_fallback"] = true,
+            ["vocab"] = new JsonObject(pieces.Select((piece, id) => KeyValuePair.Create(piece, (JsonNode?)id))),
+            ["merges"] = new JsonArray("▁ t", "▁t h", "▁th e"),
         });
         return pieces.Length;
     }

@@ -71,7 +71,8 @@ internal static class TokenizerBenchmark
             ["pre_tokenizer"] = new JsonObject { ["type"] = "Metaspace", ["replacement"] = "▁", ["prepend_scheme"] = "always" },
             ["model"] = new JsonObject
             {
-                ["type"] = "Unigram", ["unk_id"] = 0,
+                ["type"] = "Unigram",
+                ["unk_id"] = 0,
                 ["vocab"] = new JsonArray([new JsonArray("<unk>", 0), .. pieces.Select((piece, rank) => new JsonArray(piece, -4 - Math.Log(rank + 1)))]),
             },
         };

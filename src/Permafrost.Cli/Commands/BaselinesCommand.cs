@@ -21,7 +21,7 @@ internal static class BaselinesCommand
         var text = new Option<string?>("--text-column") { Description = "the column of a table that holds the texts", HelpName = "NAME" };
         var label = new Option<string?>("--label-column") { Description = "the column of a table that holds the labels", HelpName = "NAME" };
         var set = new Option<string[]>("--set") { Description = "a setting of the task, as task_options.max_length=100 (repeatable)", HelpName = "KEY=VALUE" };
-        var strong = new Option<bool>("--strong") 
+        var strong = new Option<bool>("--strong")
         {
             Description = "train strong baselines too: n-grams for texts and ids, boosted trees for numbers, nearest neighbours and random convolutions for series",
         };

@@ -9,7 +9,9 @@ internal static class GenerateCommand
 {
     private static readonly Option<string> Backbone = new("--backbone")
     {
-        Description = "a model folder or a model in the Hugging Face cache, with a language-model head and a tokenizer", Required = true, HelpName = "REF",
+        Description = "a model folder or a model in the Hugging Face cache, with a language-model head and a tokenizer",
+        Required = true,
+        HelpName = "REF",
     };
 
     private static readonly Option<string?> Prompt = new("--prompt") { Description = "a text to go on with, or for an encoder-decoder to answer", HelpName = "TEXT" };
@@ -28,18 +30,22 @@ internal static class GenerateCommand
     private static readonly Option<int?> TopK = new("--top-k") { Description = "draw among the K most probable tokens", HelpName = "K" };
     private static readonly Option<double?> TopP = new("--top-p")
     {
-        Description = "draw among the fewest most probable tokens that have this much probability together", HelpName = "P",
+        Description = "draw among the fewest most probable tokens that have this much probability together",
+        HelpName = "P",
     };
 
     private static readonly Option<int> Beams = new("--num-beams")
     {
-        Description = "sequences that are followed at once, of which the most probable is given", DefaultValueFactory = _ => 1, HelpName = "N",
+        Description = "sequences that are followed at once, of which the most probable is given",
+        DefaultValueFactory = _ => 1,
+        HelpName = "N",
     };
 
     private static readonly Option<long> Seed = new("--seed") { Description = "the seed of what is drawn; a prompt's draws follow from it and from the prompt's number" };
     private static readonly Option<string?> Skip = new("--skip-weights")
     {
-        Description = "tensors of the checkpoint to leave out, such as another head's: patterns with commas", HelpName = "TEXT",
+        Description = "tensors of the checkpoint to leave out, such as another head's: patterns with commas",
+        HelpName = "TEXT",
     };
 
     private static readonly Option<bool> Json = new("--json")
@@ -87,10 +93,8 @@ internal static class GenerateCommand
         bool samples = temperature is not null || topK is not null || topP is not null;
         if (samples && beams > 1) throw new UsageException("--num-beams follows the most probable sequences, and --temperature, --top-k and --top-p draw one; leave out either");
         if (beams is < 1 or > 1000) throw new UsageException($"--num-beams is {beams}; it must be between 1 and 1,000");
-        return generator.Greedy(most) with
-        {
-            Beams = beams, Sample = samples, Temperature = temperature ?? 1, TopK = topK ?? 0, TopP = topP ?? 1, Seed = parsed.GetValue(Seed),
-        };
+        GenerationOptions options = generator.Greedy(most) with { Beams = beams, Sample = samples, Seed = parsed.GetValue(Seed) };
+        return options with { Temperature = temperature ?? 1, TopK = topK ?? 0, TopP = topP ?? 1 };
     }
 
     private static GeneratedText Generated(string where, string prompt, TextGenerator generator, GenerationOptions options)

@@ -80,7 +80,7 @@ internal static class BytePairFiles
             number++;
             string text = line.TrimEnd('\r');
             if (text.Length == 0 || text.StartsWith("#version", StringComparison.Ordinal)) continue;
-            if (text.Split(' ') is not [{ Length: > 0 } left, { Length: > 0 } right]) 
+            if (text.Split(' ') is not [{ Length: > 0 } left, { Length: > 0 } right])
                 throw new PermafrostException($"{path} line {number} is not two tokens with a space between");
             merges.Add(new Merge(left, right, merges.Count));
         }

@@ -48,14 +48,29 @@ internal sealed record RegexPattern : TextPattern
     // For each kind of characters beyond U+FFFF one below that is of the kind, and that hardly any expression names.
     private static readonly Dictionary<UnicodeCategory, char> StandIns = new()
     {
-        [UnicodeCategory.UppercaseLetter] = '\uA7BA', [UnicodeCategory.LowercaseLetter] = '\uA7BB', [UnicodeCategory.ModifierLetter] = '\uA9CF',
-        [UnicodeCategory.OtherLetter] = '\uA4A0', [UnicodeCategory.TitlecaseLetter] = '\u1FFC', [UnicodeCategory.NonSpacingMark] = '\uA8C5',
-        [UnicodeCategory.SpacingCombiningMark] = '\uA8C3', [UnicodeCategory.EnclosingMark] = '\uA670', [UnicodeCategory.DecimalDigitNumber] = '\uA8D0',
-        [UnicodeCategory.LetterNumber] = '\uA6E6', [UnicodeCategory.OtherNumber] = '\uA830', [UnicodeCategory.OtherPunctuation] = '\uA874',
-        [UnicodeCategory.DashPunctuation] = '\u2E3A', [UnicodeCategory.OpenPunctuation] = '\u2E28', [UnicodeCategory.ClosePunctuation] = '\u2E29',
-        [UnicodeCategory.ConnectorPunctuation] = '\uFE34', [UnicodeCategory.MathSymbol] = '\u2AFB', [UnicodeCategory.CurrencySymbol] = '\uA838',
-        [UnicodeCategory.ModifierSymbol] = '\uA700', [UnicodeCategory.OtherSymbol] = '\u4DC0', [UnicodeCategory.Format] = '\u206A',
-        [UnicodeCategory.PrivateUse] = '\uE000', [UnicodeCategory.OtherNotAssigned] = '\u0378',
+        [UnicodeCategory.UppercaseLetter] = '\uA7BA',
+        [UnicodeCategory.LowercaseLetter] = '\uA7BB',
+        [UnicodeCategory.ModifierLetter] = '\uA9CF',
+        [UnicodeCategory.OtherLetter] = '\uA4A0',
+        [UnicodeCategory.TitlecaseLetter] = '\u1FFC',
+        [UnicodeCategory.NonSpacingMark] = '\uA8C5',
+        [UnicodeCategory.SpacingCombiningMark] = '\uA8C3',
+        [UnicodeCategory.EnclosingMark] = '\uA670',
+        [UnicodeCategory.DecimalDigitNumber] = '\uA8D0',
+        [UnicodeCategory.LetterNumber] = '\uA6E6',
+        [UnicodeCategory.OtherNumber] = '\uA830',
+        [UnicodeCategory.OtherPunctuation] = '\uA874',
+        [UnicodeCategory.DashPunctuation] = '\u2E3A',
+        [UnicodeCategory.OpenPunctuation] = '\u2E28',
+        [UnicodeCategory.ClosePunctuation] = '\u2E29',
+        [UnicodeCategory.ConnectorPunctuation] = '\uFE34',
+        [UnicodeCategory.MathSymbol] = '\u2AFB',
+        [UnicodeCategory.CurrencySymbol] = '\uA838',
+        [UnicodeCategory.ModifierSymbol] = '\uA700',
+        [UnicodeCategory.OtherSymbol] = '\u4DC0',
+        [UnicodeCategory.Format] = '\u206A',
+        [UnicodeCategory.PrivateUse] = '\uE000',
+        [UnicodeCategory.OtherNotAssigned] = '\u0378',
     };
 
     private readonly Regex regex;
