@@ -11,7 +11,7 @@ internal static class QuickstartCommand
 {
     public static Command Create(StopRequest stop)
     {
-        var command = new Command("quickstart", "the main result in three minutes, no data needed: what language pretraining gives a frozen body, beside its controls");
+        var command = new Command("quickstart", "the main result in a few minutes, no data needed: what language pretraining gives a frozen body, beside its controls");
         var output = new Option<string?>("--output-dir") { Description = "the folder; default runs/quickstart-<time>; one that was stopped goes on" };
         var seed = new Option<long>("--seed") { Description = "seed of everything" };
         var scale = new Option<double>("--scale") { Description = "multiplies every number of steps: 0.01 for a quick look at what happens", DefaultValueFactory = _ => 1 };

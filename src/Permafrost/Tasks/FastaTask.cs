@@ -52,8 +52,8 @@ public sealed class FastaTask : TaskDefinition
             Readout = "mean",
             Preprocessing = new Dictionary<string, string> { ["input"] = "letters of a sequence", ["token"] = $"1 and on for {Letters}; 0 is padding; at most {length}" },
         };
-        JsonlTask.IdRows? Split(OwnExample<string>[] split) => split.Length == 0 ? null
-            : new JsonlTask.IdRows([.. split.Select(example => Ids(example.Input, length))], chosen => splits.Targets([.. chosen.Select(row => split[row])]));
+        IdRows? Split(OwnExample<string>[] split) => split.Length == 0 ? null
+            : new IdRows([.. split.Select(example => Ids(example.Input, length))], chosen => splits.Targets([.. chosen.Select(row => split[row])]));
         int count = all.Sum(split => split.Length);
         string[] notes = cut == 0 ? [] : [FormattableString.Invariant($"{cut:N0} of {count:N0} sequences have more than {length:N0} letters and were cut")];
         return new TaskData(spec, Split(splits.Train)!, Split(splits.Validation), Split(splits.Test)) { Notes = [.. splits.Notes, .. notes] };
@@ -62,7 +62,7 @@ public sealed class FastaTask : TaskDefinition
     /// <inheritdoc/>
     public override IEnumerable<IDataset> ReadInputs(string path, TaskSpec spec, TaskOptions options, int partSize)
     {
-        JsonlTask.IdRows Rows(IReadOnlyList<string> sequences) =>
+        IdRows Rows(IReadOnlyList<string> sequences) =>
             new([.. sequences.Select(sequence => Ids(sequence, spec.Input.Length))], chosen => OwnSplits<string>.Unknown(spec.Output, chosen.Length));
         string Fitting(string where, string sequence)
         {

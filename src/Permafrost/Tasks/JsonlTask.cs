@@ -2,7 +2,6 @@ using System.Globalization;
 using System.Text.Json;
 using Permafrost.Data;
 using Permafrost.Formats;
-using Permafrost.Kernels;
 
 namespace Permafrost.Tasks;
 
@@ -212,28 +211,5 @@ public sealed class JsonlTask : TextTask
         if (value.ValueKind == JsonValueKind.Null) return float.NaN;
         return value.ValueKind == JsonValueKind.Number && value.TryGetSingle(out float number) && float.IsFinite(number) ? number
             : throw new PermafrostException(string.Create(CultureInfo.InvariantCulture, $"{where}: `values` holds {value.GetRawText()}, which is no number that float32 can hold"));
-    }
-
-    /// <summary>Ids of differing lengths as a split.</summary>
-    internal sealed class IdRows(long[][] rows, Func<int[], Tensor> targets) : IDataset
-    {
-        public long? Count => rows.Length;
-
-        public IReadOnlyList<int> Lengths { get; } = [.. rows.Select(row => row.Length)];
-
-        public Batch Get(ReadOnlySpan<long> indices)
-        {
-            int[] chosen = new int[indices.Length];
-            for (int i = 0; i < chosen.Length; i++) chosen[i] = (int)indices[i];
-            int T = chosen.Max(row => rows[row].Length);
-            (var inputs, var mask) = (new long[chosen.Length * T], new long[chosen.Length * T]);
-            for (int row = 0; row < chosen.Length; row++)
-            {
-                rows[chosen[row]].CopyTo(inputs, row * T);
-                Array.Fill(mask, 1, row * T, rows[chosen[row]].Length);
-            }
-            bool padded = chosen.Any(row => rows[row].Length < T);
-            return new Batch(Tensors.From(inputs, chosen.Length, T), targets(chosen), padded ? Tensors.From(mask, chosen.Length, T) : null);
-        }
     }
 }
