@@ -36,6 +36,7 @@ internal static partial class CommandLine
         root.Add(ForwardCommand.Create());
         root.Add(TokenizerCommand.Create());
         root.Add(BaselinesCommand.Create());
+        root.Add(StudyCommand.Create(stop));
         root.Add(CompareCommand.Create());
         root.Add(ReportCommand.Create());
         root.Add(ExportCommand.Create());
@@ -76,7 +77,7 @@ internal static partial class CommandLine
             verb = parsed.CommandResult.Command;
             if (parsed.Errors.Count > 0) return Fail(Sentence(parsed, arguments), 2);
             if (Empty(parsed) is { } empty) return Fail($"{empty} is empty; see `permafrost {Verb(parsed)}--help`", 2);
-            Volatile.Write(ref cleansUp, parsed.CommandResult.Command.Name is "finetune" or "quickstart" or "bench");
+            Volatile.Write(ref cleansUp, parsed.CommandResult.Command.Name is "finetune" or "quickstart" or "bench" or "run");
             return parsed.InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null }, stop.Token).GetAwaiter().GetResult();
         }
         catch (StoppedException stopped)
