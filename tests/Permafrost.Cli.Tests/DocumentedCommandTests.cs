@@ -30,6 +30,9 @@ public partial class DocumentedCommandTests
         (@"^(.*permafrost bench) \[CASE\.\.\.\]$", "$1 door --rounds 1"),
         (@"^(.*permafrost bench) fpt-step B16 .*$", "$1 door --rounds 1"),
         (@"^(.*permafrost bench) embed .*$", "$1 door --rounds 1"),  // ONNX Runtime's program is built by hand
+        (@"^(.*permafrost study run .*)$", "$1 --dry-run"),
+        (@"^permafrost study (script|report) NAME(.*)$", "permafrost study $1 lu-statistics --scale smoke$2"),
+        (@"^permafrost study collect .*$", "permafrost study collect --help"),
         (@"^(.*permafrost quickstart) --sweep.*$", "$1 --help"),  // an hour
         (@"\b(TASK|mytask)\b", "bit-xor"),
         (@"\bANOTHER\b", "runs/another"),
