@@ -219,7 +219,7 @@ internal sealed class ConvStack : Module
 }
 
 /// <summary>A convolutional encoder-decoder without a head.</summary>
-public sealed class ConvSeq2SeqModel : EncoderDecoder
+internal sealed class ConvSeq2SeqModel : EncoderDecoder
 {
     /// <summary>The family.</summary>
     public static Architecture Architecture { get; } = new()

@@ -32,7 +32,7 @@ internal enum NormPlace
 /// The configuration of a convolutional sequence-to-sequence model. Of its trunk (widths, layers, heads, feed-forward layer, dropout, ids) the keys and defaults are T5's; its own
 /// are below, each with its key.
 /// </summary>
-public sealed record ConvSeq2SeqConfig
+internal sealed record ConvSeq2SeqConfig
 {
     /// <summary>Reads the keys of a configuration.</summary>
     /// <exception cref="PermafrostException">A key holds a value that cannot be.</exception>

@@ -5,7 +5,7 @@ using Permafrost.Nn;
 namespace Permafrost.Models;
 
 /// <summary>A convolutional encoder-decoder, with or without a language-model head, under the argument and output names of Hugging Face's T5.</summary>
-public sealed class ConvSeq2SeqPretrained : EncoderDecoderPretrained
+internal sealed class ConvSeq2SeqPretrained : EncoderDecoderPretrained
 {
     private readonly ConvSeq2SeqModel model;
     private readonly Linear? untiedHead;
