@@ -3,8 +3,8 @@ using Permafrost.Kernels.Interop;
 namespace Permafrost.Kernels;
 
 /// <summary>
-/// Convolution along time whose channels do not mix: each channel has a row of taps, which it may share with others, the same for all tokens or one for each. The inputs are read in
-/// place, and kept for the gradient where that of the taps is wanted.
+/// Convolution along time whose channels do not mix: each channel has a row of taps, which it may share with others, the same for all tokens or one for each. The inputs are read
+/// in place, and kept for the gradient where that of the taps is wanted.
 /// </summary>
 internal static unsafe class ConvolutionKernel
 {
@@ -91,7 +91,8 @@ internal static unsafe class ConvolutionKernel
         long outputs = settings.Outputs ?? x.size(1);
         bool fits = taps.Dimensions == 2 || (taps.Dimensions == 4 && taps.size(0) == x.size(0) && taps.size(1) == outputs);
         if (!fits || taps.NumberOfElements == 0 || x.size(2) % taps.size(-2) != 0)
-            throw new ArgumentException($"the taps {taps.Describe()} are not there for {outputs} outputs of the inputs {x.Describe()}: (rows, taps) or (batch, outputs, rows, taps)");
+            throw new ArgumentException(
+                $"the taps {taps.Describe()} are not there for {outputs} outputs of the inputs {x.Describe()}: they are (rows, taps), or (batch, outputs, rows, taps)");
         if (settings.Dilation < 1 || outputs < 1) throw new ArgumentException($"a convolution cannot have a dilation of {settings.Dilation} and {outputs} outputs");
         if (bias is not null)
         {

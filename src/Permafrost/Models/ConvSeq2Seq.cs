@@ -1,7 +1,8 @@
 // Tay et al. 2021, "Are Pre-trained Convolutions Better than Pre-trained Transformers?" (section 3), with the convolutions of Wu et al. 2019, "Pay Less Attention with Lightweight
 // and Dynamic Convolutions". The released code is google-research/pretrained_conv over tensorflow/mesh (LocalConvAttnBlock); where paper and code disagree, a key of the
 // configuration decides, and the presets @paper and @released set them. Convolutions are checked against fairseq's; the trunk with attention for a mixer is T5, number by number.
-// What differs: a tap is dropped for all tokens of a step alike (LightweightConv); one encoder layer may attend (encoder_attention_layer), as the paper tried for pairs of sentences.
+// What differs: a tap is dropped for all tokens of a step alike (LightweightConv); one encoder layer may attend (encoder_attention_layer), as the paper tried for pairs of
+// sentences.
 
 using Permafrost.Formats;
 using Permafrost.Kernels;

@@ -72,7 +72,8 @@ internal sealed record ConvSeq2SeqConfig
         if (TapDropout is not (>= 0 and < 1)) throw new PermafrostException($"{config.Source}: weight_dropout is {TapDropout}; it must be at least 0 and below 1");
         if (Trunk.Width % Rows != 0) throw new PermafrostException($"{config.Source}: d_model ({Trunk.Width}) channels cannot share conv_heads ({Rows}) rows of taps");
         if (Rows != Trunk.Width && Mixer is SequenceMixer.Depthwise or SequenceMixer.Dilated)
-            throw new PermafrostException($"{config.Source}: conv_heads is {Rows}, and the mixer {config.Text("mixer", null)} has a row of taps for each of d_model ({Trunk.Width}) channels");
+            throw new PermafrostException(
+                $"{config.Source}: conv_heads is {Rows}, and the mixer {config.Text("mixer", null)} has a row of taps for each of d_model ({Trunk.Width}) channels");
         if (Mixer != SequenceMixer.Dilated && Dilations.Concat(DecoderDilations).Any(dilation => dilation != 1))
             throw new PermafrostException($"{config.Source}: dilation is set, and only the mixer dilated has one");
         if (AttentionLayer >= Trunk.Layers)

@@ -1,9 +1,9 @@
 namespace Permafrost.Models;
 
 /// <summary>
-/// The named configurations of <see cref="ConvSeq2SeqModel"/>. The plain names are the sound reading: lightweight convolutions of 7 taps with a row for each 64 channels, as Wu et al.
-/// share them, pre-norm, no positions, so that any length fits. <c>@paper</c> is what Tay et al. 2021 write (known from a review and a reading note): window 7, 2 rows, a layer norm on
-/// each branch, no positions. <c>@released</c> is what their code computes (read first-hand): window 9, a row for each channel, a second pointwise map, root mean square pre-norm,
+/// The named configurations of <see cref="ConvSeq2SeqModel"/>. The plain names are the sound reading: lightweight convolutions of 7 taps with a row for each 64 channels, as Wu et
+/// al. share them, pre-norm, no positions, so that any length fits. <c>@paper</c> is what Tay et al. 2021 write (known from a review and a reading note): window 7, 2 rows, a layer
+/// norm on each branch, no positions. <c>@released</c> is what their code computes (read first-hand): window 9, a row for each channel, a second pointwise map, root mean square pre-norm,
 /// 512 learned positions, biases.
 /// </summary>
 internal static class ConvSeq2SeqPresets
@@ -24,26 +24,28 @@ internal static class ConvSeq2SeqPresets
         {
             foreach (Size size in Sizes)
             {
-                yield return Preset(size, "", "lightweight convolutions", $""" "mixer": "lightweight", "kernel_size": 7, "conv_heads": {size.Width / 64}, "norm": "pre-rmsnorm" """);
+                yield return Preset(size, "", "lightweight convolutions", $""" "mixer": "lightweight", {SharedRows(size)} """);
                 yield return Preset(size, "@paper", "lightweight convolutions as the paper writes",
                     """ "mixer": "lightweight", "kernel_size": 7, "conv_heads": 2, "norm": "branch-layernorm" """);
-                yield return Preset(size, "@released", "lightweight convolutions as released", $""" "mixer": "lightweight", {Released(9)} """);
+                yield return Preset(size, "@released", "lightweight convolutions as released", $""" "mixer": "lightweight", {Released} """);
             }
             foreach (Size size in new[] { Sizes[1], Sizes[3] })
             {
-                yield return Preset(size, "-dynamic", "dynamic convolutions", $""" "mixer": "dynamic", "kernel_size": 7, "conv_heads": {size.Width / 64}, "norm": "pre-rmsnorm" """);
+                yield return Preset(size, "-dynamic", "dynamic convolutions", $""" "mixer": "dynamic", {SharedRows(size)} """);
                 yield return Preset(size, "-depthwise", "depthwise convolutions", """ "mixer": "depthwise", "kernel_size": 7, "norm": "pre-rmsnorm" """);
                 yield return Preset(size, "-dilated", "dilated convolutions",
                     $""" "mixer": "dilated", "kernel_size": 7, "dilation": {(size.Layers == 12 ? Dilations : "[1, 2, 4, 8]")}, "norm": "pre-rmsnorm" """);
                 yield return Preset(size, "-attention", "self-attention: T5 with this trunk", """ "mixer": "attention", "norm": "pre-rmsnorm" """);
             }
             foreach (Size size in Sizes[2..])
-                yield return Preset(size, "-dynamic@released", "dynamic convolutions as released", $""" "mixer": "dynamic", {Released(9)}, "tap_bias": true """);
+                yield return Preset(size, "-dynamic@released", "dynamic convolutions as released", $""" "mixer": "dynamic", {Released}, "tap_bias": true """);
         }
     }
 
-    private static string Released(int window) =>
-        $""" "kernel_size": {window}, "norm": "pre-rmsnorm", "pointwise": true, "conv_bias": true, "max_position_embeddings": 512 """;
+    private static string SharedRows(Size size) => $""" "kernel_size": 7, "conv_heads": {size.Width / 64}, "norm": "pre-rmsnorm" """;
+
+    private const string Released =
+        """ "kernel_size": 9, "norm": "pre-rmsnorm", "pointwise": true, "conv_bias": true, "max_position_embeddings": 512 """;
 
     private static Preset Preset(Size size, string reading, string summary, string mixer) => new(
         $"conv-seq2seq-{size.Name}{reading}", $"{summary}, {size.Layers} and {size.Layers} layers of {size.Width}",

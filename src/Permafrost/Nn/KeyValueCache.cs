@@ -32,7 +32,7 @@ public sealed class KeyValueCache : IDisposable
         return Keep(place, keys, values);
     }
 
-    /// <summary>The last inputs of a place, as many as were kept, and behind them its new ones; of both together the last are kept, as a convolution along time needs them.</summary>
+    /// <summary>The inputs of a place that were kept, and behind them its new ones; of both together the last are kept, as a convolution along time needs them.</summary>
     /// <param name="place">The convolution's name.</param>
     /// <param name="inputs">(B, T, width).</param>
     /// <param name="most">How many are kept.</param>
