@@ -3,8 +3,8 @@ namespace Permafrost.Models;
 /// <summary>
 /// The named configurations of <see cref="ConvSeq2SeqModel"/>. The plain names are the sound reading: lightweight convolutions of 7 taps with a row for each 64 channels, as Wu et
 /// al. share them, pre-norm, no positions, so that any length fits. <c>@paper</c> is what Tay et al. 2021 write (known from a review and a reading note): window 7, 2 rows, a layer
-/// norm on each branch, no positions. <c>@released</c> is what their code computes (read first-hand): window 9, a row for each channel, a second pointwise map, root mean square pre-norm,
-/// 512 learned positions, biases.
+/// norm on each branch, no positions. <c>@released</c> is what their code computes (read first-hand): window 9, a row for each channel, a second pointwise map, root mean square
+/// pre-norm, 512 learned positions, biases.
 /// </summary>
 internal static class ConvSeq2SeqPresets
 {
