@@ -21,7 +21,8 @@ internal static class DataCommand
         list.SetAction(parsed => List(parsed.GetValue(one), parsed.GetValue(json)));
         command.Add(list);
 
-        var name = new Argument<string>("NAME") { Description = "a data set (`permafrost data ls`), ucr/NAME of the UCR and UEA archive, or a backbone's name at Hugging Face, such as gpt2" };
+        var name = new Argument<string>("NAME")
+        { Description = "a data set (`permafrost data ls`), ucr/NAME of the UCR and UEA archive, or a backbone of Hugging Face's, such as gpt2" };
         var revision = new Option<string?>("--revision") { Description = "a backbone's branch, tag or commit; default: main", HelpName = "REV" };
         var where = new Command("where", "print the folder of a data set, or of a backbone in the Hugging Face cache") { name, revision };
         where.SetAction(parsed => { Output.Line(Folder(parsed.GetRequiredValue(name), null, parsed.GetValue(revision))); return 0; });

@@ -23,7 +23,15 @@ internal static class Archive
 {
     private const int PieceBytes = 1 << 17;
 
-    /// <summary>Unpacks what is wanted of an archive, and reads no further than that.</summary>
+    // CRC-32 of a byte, as zip has it (the polynomial 0x04c11db7, bits reversed).
+    private static readonly uint[] CrcTable = [.. Enumerable.Range(0, 256).Select(value =>
+    {
+        uint crc = (uint)value;
+        for (int bit = 0; bit < 8; bit++) crc = (crc & 1) != 0 ? 0xedb88320 ^ (crc >> 1) : crc >> 1;
+        return crc;
+    })];
+
+    /// <summary>Unpacks what is wanted of an archive, and reads all of it, since its checksums stand at the end.</summary>
     /// <param name="path">The archive.</param>
     /// <param name="folder">Below it files are written; nothing outside, whatever entries are called.</param>
     /// <param name="parts">What is wanted.</param>
@@ -38,20 +46,19 @@ internal static class Archive
         long left = mostBytes;
         try
         {
-            foreach ((string name, Stream content) in Entries(path))
+            foreach (Entry entry in Entries(path))
             {
-                using (content)
-                {
-                    cancellation.ThrowIfCancellationRequested();
-                    ArchivePart? part = parts.FirstOrDefault(part => part.Place(name) is not null);
-                    if (part is null) continue;
-                    string place = part.Place(name)!;
-                    left = Write(content, Inside(path, folder, place), left, cancellation);
-                    if (left < 0) throw new PermafrostException($"{path} holds more than {mostBytes:N0} bytes, unpacked, which is not what it should hold");
-                    written.Add(place);
-                    found.Add(part);
-                }
-                if (found.Count == parts.Count && parts.All(part => !part.From.EndsWith('/'))) break;
+                using Stream content = entry.Content;
+                cancellation.ThrowIfCancellationRequested();
+                ArchivePart? part = parts.FirstOrDefault(part => part.Place(entry.Name) is not null);
+                if (part is null) continue;
+                string place = part.Place(entry.Name)!;
+                (long bytes, uint crc) = Write(content, Inside(path, folder, place), left, cancellation);
+                left -= bytes;
+                if (left < 0) throw new PermafrostException($"{path} holds more than {mostBytes:N0} bytes, unpacked, which is not what it should hold");
+                if (bytes != entry.Bytes || (entry.Crc is { } known && crc != known)) throw new InvalidDataException($"{entry.Name} is not what it was when it was packed");
+                written.Add(place);
+                found.Add(part);
             }
         }
         catch (Exception error) when (error is InvalidDataException or EndOfStreamException or FormatException or ArgumentException)
@@ -61,7 +68,7 @@ internal static class Archive
         return parts.FirstOrDefault(part => !found.Contains(part)) is { } missing ? throw new PermafrostException($"{path} holds no {missing.From}") : written;
     }
 
-    private static IEnumerable<(string Name, Stream Content)> Entries(string path)
+    private static IEnumerable<Entry> Entries(string path)
     {
         using FileStream file = File.OpenRead(path);
         byte[] magic = new byte[4];
@@ -71,7 +78,7 @@ internal static class Archive
         {
             using var zip = new ZipArchive(file, ZipArchiveMode.Read);
             foreach (ZipArchiveEntry entry in zip.Entries)
-                if (!entry.FullName.EndsWith('/')) yield return (entry.FullName, entry.Open());
+                if (!entry.FullName.EndsWith('/')) yield return new Entry(entry.FullName, entry.Length, entry.Crc32, entry.Open());
             yield break;
         }
         using Stream unpacked = Gzip.Unpacked(file);
@@ -81,9 +88,10 @@ internal static class Archive
         {
             any = true;
             // Links and devices are nothing that a data set needs.
-            if (entry.EntryType is TarEntryType.RegularFile or TarEntryType.V7RegularFile) yield return (entry.Name, entry.DataStream ?? Stream.Null);
+            if (entry.EntryType is TarEntryType.RegularFile or TarEntryType.V7RegularFile) yield return new Entry(entry.Name, entry.Length, null, entry.DataStream ?? Stream.Null);
         }
         if (!any) throw new InvalidDataException("it holds no files");
+        unpacked.CopyTo(Stream.Null);
     }
 
     private static string Inside(string path, string folder, string place)
@@ -95,17 +103,21 @@ internal static class Archive
         return target;
     }
 
-    // What is left of the bytes that may be written; below 0 where that was not enough.
-    private static long Write(Stream content, string target, long left, CancellationToken cancellation)
+    // How many bytes came, with one more at most than may be written, and their checksum.
+    private static (long Bytes, uint Crc) Write(Stream content, string target, long most, CancellationToken cancellation)
     {
         using var file = new FileStream(target, FileMode.Create, FileAccess.Write, FileShare.None, 0);
         var piece = new byte[PieceBytes];
-        while (left >= 0 && content.Read(piece) is > 0 and var count)
+        (long bytes, uint crc) = (0, 0xffffffff);
+        while (bytes <= most && content.Read(piece) is > 0 and var count)
         {
             cancellation.ThrowIfCancellationRequested();
-            left -= count;
-            if (left >= 0) file.Write(piece, 0, count);
+            bytes += count;
+            foreach (byte value in piece.AsSpan(0, count)) crc = CrcTable[(byte)(crc ^ value)] ^ (crc >> 8);
+            if (bytes <= most) file.Write(piece, 0, count);
         }
-        return left;
+        return (bytes, ~crc);
     }
+
+    private readonly record struct Entry(string Name, long Bytes, uint? Crc, Stream Content);
 }

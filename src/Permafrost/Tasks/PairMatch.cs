@@ -3,8 +3,8 @@ using Permafrost.Data;
 namespace Permafrost.Tasks;
 
 /// <summary>
-/// Does the second sentence answer the first? The first says what each of some keys has, the second claims it of one: true, or with what another key of the first has. Each sentence
-/// alone tells nothing, nor does which tokens occur: only a look from one to the other does (Tay et al. 2021, section 5, on what convolutions fail at).
+/// Does the second sentence answer the first? The first says what each of some keys has, the second claims it of one: true, or with what another key of the first has. Each
+/// sentence alone tells nothing, nor does which tokens occur: only a look from one to the other does (Tay et al. 2021, section 5, on what convolutions fail at).
 /// </summary>
 public sealed class PairMatch : TaskDefinition
 {

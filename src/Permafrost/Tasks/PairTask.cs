@@ -12,8 +12,8 @@ namespace Permafrost.Tasks;
 internal sealed record TextPair(string First, string Second, long Class, string Group, string Where);
 
 /// <summary>
-/// A task that asks for the class of two texts, which are fed as one: the first, the token that the body's own tokenizer ends texts with (<c>[SEP]</c>, <c>&lt;/s&gt;</c>; a line end
-/// where it has none), and the second.
+/// A task that asks for the class of two texts, which are fed as one: the first, the token that the body's own tokenizer ends texts with (<c>[SEP]</c>, <c>&lt;/s&gt;</c>;
+/// a line end where it has none), and the second.
 /// </summary>
 public abstract class PairTask : TextTask
 {

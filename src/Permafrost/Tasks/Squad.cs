@@ -29,7 +29,8 @@ public sealed class Squad : PairTask
         Output   {string.Join(" or ", Labels)}. Nobody looks for where the answer stands: this is a classification, and its scores are not SQuAD's F1.
                  SQuAD 2.0 says itself which questions have no answer (is_impossible). For SQuAD 1.1, where all have one, every question is also asked of another paragraph of
                  its article, drawn the same for every run, so that half of the pairs are unanswered (now and then one of those answers all the same).
-        Splits   {HeldOut} % of the articles of the training file validate, the same for every run, and the others train; the published dev file tests (the test file is not public).
+        Splits   {HeldOut} % of the articles of the training file validate, the same for every run, and the others train; the published dev file tests (the test file is not
+                 public).
         Data     train-v2.0.json and dev-v2.0.json, or train-v1.1.json and dev-v1.1.json, each plain or .gz
         Baselines   majority class; beside a run a linear model of n-grams, which knows no pair, and a linear probe of the same body
         Source   Rajpurkar et al. 2016, arXiv 1606.05250, and 2018, arXiv 1806.03822; Tay et al. 2021, arXiv 2105.03322, section 5
@@ -43,14 +44,16 @@ public sealed class Squad : PairTask
         string trainPath = DataSetTable.Find(folder, "train-v2.0.json", "train-v1.1.json");
         TextPair[] Split(string path) => [.. Pairs(path, Read(path))];
         (TextPair[] train, TextPair[] validation) = HoldOutGroups(Split(trainPath), HeldOut);
-        return MakePairs(options, Labels, train, validation, Split(DataSetTable.Find(folder, trainPath.Contains("v2.0", StringComparison.Ordinal) ? "dev-v2.0.json" : "dev-v1.1.json")));
+        string dev = trainPath.Contains("v2.0", StringComparison.Ordinal) ? "dev-v2.0.json" : "dev-v1.1.json";
+        return MakePairs(options, Labels, train, validation, Split(DataSetTable.Find(folder, dev)));
     }
 
     private static IEnumerable<TextPair> Pairs(string path, Question[] questions)
     {
         if (questions.Length == 0) throw new PermafrostException($"{path} holds no question");
         bool decided = questions.Any(question => question.IsImpossible is not null);
-        Dictionary<string, string[]> paragraphs = questions.GroupBy(question => question.Title).ToDictionary(group => group.Key, group => group.Select(q => q.Context).Distinct().ToArray());
+        Dictionary<string, string[]> paragraphs = questions.GroupBy(question => question.Title)
+            .ToDictionary(article => article.Key, article => article.Select(question => question.Context).Distinct().ToArray());
         foreach ((int number, Question question) in questions.Index())
         {
             TextPair Pair(string context, int answered) => new(question.Text, context, answered, question.Title, question.Where);

@@ -24,7 +24,8 @@ public sealed class WikiToxic : ToxicText
         Output   fine or toxic.
         {MetricNotes}
         Splits   {HeldOut} % of the different training comments validate, the same for every run; the published 63,978 test (those of the test file that have labels).
-        Data     Jigsaw's train.csv, test.csv and test_labels.csv, or test.csv with the labels in it (as TensorFlow Datasets has it); or the short wikipedia-detox-250-line-data.tsv and wikipedia-detox-250-line-test.tsv; each plain or .gz
+        Data     Jigsaw's train.csv, test.csv and test_labels.csv, or test.csv with the labels in it (as TensorFlow Datasets has it); or the short
+                 wikipedia-detox-250-line-data.tsv and wikipedia-detox-250-line-test.tsv; each plain or .gz
         Baselines   majority class (which has 90 % of the published test); beside a run a linear model of n-grams and a linear probe of the same body
         Source   Wulczyn, Thain and Dixon 2017, Ex machina; Tay et al. 2021, arXiv 2105.03322
         """;
@@ -42,15 +43,15 @@ public sealed class WikiToxic : ToxicText
         return Toxic(options, train, validation, test);
     }
 
-    private static LabelledText[] Comments(string path) =>
-        [.. DataSetTable.Named(path, [["comment_text"], ["toxic"]]).Select(row => Labelled(row.Where, row.Fields[0], row.Fields[1]))];
+    private static LabelledText[] Comments(string path, Func<(string Where, string[] Fields), bool>? counts = null) =>
+        [.. DataSetTable.Named(path, [["comment_text"], ["toxic"]]).Where(counts ?? (_ => true)).Select(row => Labelled(row.Where, row.Fields[0], row.Fields[1]))];
 
     // -1 stands for comments that were in the file to keep people from labelling them by hand.
     private static LabelledText[] Scored(string folder)
     {
         string test = DataSetTable.Find(folder, "test.csv");
         if (DataSetTable.Rows(test).First().Fields.Contains("toxic"))
-            return [.. DataSetTable.Named(test, [["comment_text"], ["toxic"]]).Where(row => row.Fields[1] != "-1").Select(row => Labelled(row.Where, row.Fields[0], row.Fields[1]))];
+            return [.. Comments(test, row => row.Fields[1] != "-1")];
         string labelsPath = DataSetTable.Find(folder, "test_labels.csv");
         var labels = new Dictionary<string, string>();
         foreach ((string where, string[] fields) in DataSetTable.Named(labelsPath, [["id"], ["toxic"]]))

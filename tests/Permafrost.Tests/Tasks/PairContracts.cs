@@ -1,5 +1,6 @@
 using System.Text.Json;
 using Permafrost.Data;
+using Permafrost.Kernels;
 using Permafrost.Tasks;
 using Permafrost.Tests.Tokenizers;
 
@@ -25,9 +26,9 @@ public class MultiNliContract : PairContract
 
     protected override string MakeData()
     {
-        Write("multinli_1.0_train.jsonl", Lines(0, 150));
-        Write("multinli_1.0_dev_matched.jsonl", Lines(300, 40));
-        Write("multinli_1.0_dev_mismatched.jsonl", Lines(500, 40));
+        Write("multinli_1.0_train.jsonl", Lines(0, 700));
+        Write("multinli_1.0_dev_matched.jsonl", Lines(800, 40));
+        Write("multinli_1.0_dev_mismatched.jsonl", Lines(900, 40));
         return Folder["data"];
     }
 
@@ -48,8 +49,8 @@ public class MultiNliMismatchedContract : MultiNliContract
     {
         static IEnumerable<string> Table(int first, int count) => Words(first, count).Select((text, i) => $"{new[] { "entailment", "neutral", "contradiction", "-" }[i * i % 11 % 4]}\tparse\t{text}\tso {text[..2]}")
             .Prepend("gold_label\tsentence1_parse\tsentence1\tsentence2");
-        Write("multinli_1.0_train.txt", Table(0, 150));
-        Write("multinli_1.0_dev_mismatched.txt", Table(500, 40));
+        Write("multinli_1.0_train.txt", Table(0, 700));
+        Write("multinli_1.0_dev_mismatched.txt", Table(900, 40));
         return Folder["data"];
     }
 }
@@ -63,7 +64,7 @@ public class SquadContract : PairContract
 
     protected override string MakeData()
     {
-        Folder.Write(Path.Combine("data", $"train-{Version}.json"), Articles(0, 60));
+        Folder.Write(Path.Combine("data", $"train-{Version}.json"), Articles(0, 160));
         Folder.Write(Path.Combine("data", $"dev-{Version}.json"), Articles(500, 20));
         return Folder["data"];
     }

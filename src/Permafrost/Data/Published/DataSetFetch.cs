@@ -115,7 +115,8 @@ internal sealed class DataSetFetch(PublishedDataSet set, string folder, string? 
         if (record.Source(file.Name) is { } before && before != hash)
         {
             throw new PermafrostException(
-                $"{address} is not what was fetched first (its SHA-256 is {hash}, and {Path.Combine(folder, FetchRecord.FileName)} has recorded {before}); {Other}, or delete that record");
+                $"{address} is not what was fetched first (its SHA-256 is {hash}, and {Path.Combine(folder, FetchRecord.FileName)} has recorded {before}); {Other}, or delete " +
+                "that record");
         }
         if (file.Parts is not { } parts)
         {
