@@ -97,8 +97,7 @@ public sealed class JsonlTask : TextTask
     {
         OwnExample<Line> parsed = ParseLine(where, line, options, labelled: true);
         CheckKind(where, parsed.Input.Kind, Kind.Text);
-        return MultiLabels.IsList(parsed.Answer) ? throw new PermafrostException($"{where}: a list of labels; say task_options.answer {MultiLabels.Answer} where there are several")
-            : (parsed.Input.Text!, parsed.Answer);
+        return (parsed.Input.Text!, parsed.Answer);
     }
 
     private enum Kind { Text, Tokens, Values }
@@ -189,6 +188,8 @@ public sealed class JsonlTask : TextTask
             if (input is null) throw new PermafrostException($"{where}: the line has none of `{textKey}`, `tokens` and `values`");
             if (!labelled) return new OwnExample<Line>(input, "", where);
             if (!json.RootElement.TryGetProperty(labelKey, out JsonElement label)) throw new PermafrostException($"{where}: the line has no `{labelKey}`");
+            if (label.ValueKind == JsonValueKind.Array && MultiLabels.Of(options) is null)
+                throw new PermafrostException($"{where}: `{labelKey}` is a list, no text, number, true or false; say task_options.answer {MultiLabels.Answer} for several labels");
             return new OwnExample<Line>(input, Label(where, labelKey, label), where);
         }
         catch (Exception error) when (error is JsonException or InvalidOperationException)

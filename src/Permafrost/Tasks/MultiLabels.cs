@@ -26,11 +26,8 @@ internal sealed record MultiLabels(string Separator)
     /// <summary>A list of labels as one answer.</summary>
     public static string List(IEnumerable<string> labels) => string.Concat(labels.Select(label => ListMark + label).DefaultIfEmpty($"{ListMark}"));
 
-    /// <summary>Whether an answer is a list.</summary>
-    public static bool IsList(string answer) => answer.Length > 0 && answer[0] == ListMark;
-
     /// <summary>The labels of an answer; there may be none.</summary>
-    public string[] Split(string answer) => IsList(answer) ? answer.Split(ListMark, StringSplitOptions.RemoveEmptyEntries)
+    public string[] Split(string answer) => answer.Length > 0 && answer[0] == ListMark ? answer.Split(ListMark, StringSplitOptions.RemoveEmptyEntries)
         : answer.Split(Separator, StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
 
     /// <summary>All labels of some answers, in the order of their characters.</summary>

@@ -74,8 +74,6 @@ internal sealed record OwnSplits<T>(OutputSpec Output, OwnExample<T>[] Train, Ow
 
     private double Answer(OwnExample<T> example)
     {
-        if (MultiLabels.IsList(example.Answer))
-            throw new PermafrostException($"{example.Where}: a list of labels; say task_options.answer {MultiLabels.Answer} where there are several");
         if (Output is ClassOutput classes)
         {
             int at = Index(classes.Labels, example.Answer);

@@ -4,6 +4,7 @@ using Permafrost.Tokenizers;
 namespace Permafrost.Tasks;
 
 /// <summary>JSON lines of texts that are larger than memory: one pass finds where lines begin and which classes they have; texts are read again when they are asked for.</summary>
+/// <param name="options">The run's.</param>
 /// <param name="parse">The text and the label of a line, given its name for errors.</param>
 internal sealed class StreamedJsonl(TaskOptions options, Func<string, string, (string Text, string Label)> parse)
 {

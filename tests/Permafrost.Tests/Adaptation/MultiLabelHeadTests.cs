@@ -71,11 +71,10 @@ public sealed class MultiLabelHeadTests : IDisposable
         using AdaptedModel model = Bodies.Adapt("gpt2-tiny", spec);
         var options = new TrainerOptions
         {
-            BatchSize = 32,
-            Schedule = new ScheduleOptions { MaxSteps = 150 },
+            Schedule = new ScheduleOptions { MaxSteps = 150, PerDeviceTrainBatchSize = 32 },
             Optimizer = new OptimizerOptions { LearningRate = 1e-2 },
         };
-        Trainer.Fit(model, new TrainingData(new Occurring(0), new Occurring(1)), options);
+        Trainer.Fit(model, new TrainingData(new Occurring(0), new Occurring(1)), options, cancellation: TestContext.Current.CancellationToken);
         Scores scores = Evaluator.Evaluate(model, new Occurring(2), 64, torch.CPU);
         Assert.InRange(scores["micro_f1"], 0.9, 1);
         Assert.InRange(scores["macro_f1"], 0.9, 1);

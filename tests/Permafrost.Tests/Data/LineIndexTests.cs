@@ -63,7 +63,7 @@ public sealed class LineIndexTests : IDisposable
     {
         string path = folder.Write("lines", "one\ntwo\n");
         using var index = LineIndex.Of(path, (_, _) => { });
-        using (FileStream file = File.OpenWrite(path)) file.SetLength(5);
+        using (var file = new FileStream(path, FileMode.Open, FileAccess.Write, FileShare.ReadWrite)) file.SetLength(5);
         Assert.Contains("shorter", Assert.Throws<PermafrostException>(() => index.Line(1)).Message, StringComparison.Ordinal);
     }
 }

@@ -105,7 +105,7 @@ public abstract class Metric
         {
             using var scope = torch.NewDisposeScope();
             Tensor given = answers.eq(1.Hold()).logical_and(counted), wanted = targets.eq(1.Hold()).logical_and(counted);
-            double[] Columns(Tensor flags) => flags.sum(0).to(ScalarType.Float64).ToArray<double>();
+            double[] Columns(Tensor flags) => flags.to(ScalarType.Float64).sum(dim: 0).ToArray<double>();
             double[] own = Columns(given.logical_and(wanted)), both = [.. Columns(given).Zip(Columns(wanted), (one, other) => one + other)];
             right = right.Length == 0 ? own : [.. right.Zip(own, (before, now) => before + now)];
             all = all.Length == 0 ? both : [.. all.Zip(both, (before, now) => before + now)];
