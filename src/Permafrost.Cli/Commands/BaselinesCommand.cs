@@ -26,9 +26,12 @@ internal static class BaselinesCommand
             Description = "train strong baselines too: n-grams for texts and ids, boosted trees for numbers, nearest neighbours and random convolutions for series",
         };
         var seed = new Option<long>("--seed") { Description = "seed of what a baseline draws, and of generated examples", HelpName = "N" };
+        var perClass = new Option<int?>("--train-per-class") { Description = "train on so many examples of every class, drawn by --seed; nothing is chosen by validation examples then", HelpName = "N" };
+        var split = new Option<string>("--split") { Description = "what is scored: test, or validation, by which nothing is chosen then", DefaultValueFactory = _ => "test" };
         Option<bool> json = CommonOptions.Json();
+        split.AcceptOnlyFromAmong("test", "validation");
         command.Add(task);
-        foreach (Option option in new Option[] { data, validation, test, text, label, set, strong, seed, json }) command.Add(option);
+        foreach (Option option in new Option[] { data, validation, test, text, label, set, strong, seed, perClass, split, json }) command.Add(option);
         command.SetAction((parsed, cancellation) => Task.FromResult(Run(
             new DataOptions
             {
@@ -39,8 +42,9 @@ internal static class BaselinesCommand
                 TextColumn = parsed.GetValue(text),
                 LabelColumn = parsed.GetValue(label),
                 TaskOptions = Settings(parsed.GetValue(set) ?? []),
+                TrainPerClass = parsed.GetValue(perClass),
             },
-            parsed.GetValue(strong) ? StrongBaselines.All : [], parsed.GetValue(seed), parsed.GetValue(json), cancellation)));
+            parsed.GetValue(strong) ? StrongBaselines.All : [], parsed.GetValue(seed), parsed.GetRequiredValue(split), parsed.GetValue(json), cancellation)));
         return command;
     }
 
@@ -57,9 +61,9 @@ internal static class BaselinesCommand
         return options;
     }
 
-    private static int Run(DataOptions data, IReadOnlyList<IStrongBaseline> strong, long seed, bool json, CancellationToken cancellation)
+    private static int Run(DataOptions data, IReadOnlyList<IStrongBaseline> strong, long seed, string split, bool json, CancellationToken cancellation)
     {
-        var baselines = TaskBaselines.Measure(data, strong, seed, cancellation);
+        var baselines = TaskBaselines.Measure(data, strong, seed, cancellation, split);
         if (json)
         {
             static JsonObject Named<T>(IEnumerable<KeyValuePair<string, T>> pairs) =>

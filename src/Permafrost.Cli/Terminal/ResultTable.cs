@@ -23,15 +23,17 @@ internal static class ResultTable
         {
             string loss = scores.Loss.ToString("F4", CultureInfo.InvariantCulture);
             string count = scores.Count.ToString("N0", CultureInfo.InvariantCulture);
-            table.AddRow(Row(split, name => Value(scores, name), loss, count));
+            table.AddRow(Row(Words(split), name => Value(scores, name) + (name == main[0] ? Around(result, split) : ""), loss, count));
         }
         foreach ((string split, Scores scores) in result.Metrics)
             foreach (string metric in more.Where(scores.Values.ContainsKey))
-                table.AddRow(Row($"{split}, {Words(metric)}", name => name == main[0] ? Value(scores, metric) : "", "", ""));
+                table.AddRow(Row($"{Words(split)}, {Words(metric)}", name => name == main[0] ? Value(scores, metric) : "", "", ""));
         foreach ((string rule, double score) in result.Baselines.Trivial.Concat(result.Baselines.Strong))
             table.AddRow(Row($"baseline: {Markup.Escape(BaselineNames.Of(rule))}", name => name == main[0] ? Number(name, score) : "", "", ""));
         Output.Line($"{result.Task} on {result.Backbone} ({result.Init}), policy {result.Policy}, seed {result.Seed}");
         Output.Write(table);
+        if (result.Intervals is not null) Output.Line("in brackets: the 95 % interval of the score, by the number of examples (Wilson)");
+        if (result.Choice is { } choice) Output.Line(Chosen(choice));
         RunParameters parameters = result.Parameters;
         Output.Line(string.Create(CultureInfo.InvariantCulture,
             $"trained {parameters.Trained:N0} of {parameters.Total:N0} parameters ({parameters.TrainedPercent:F2} %), {result.Steps:N0} steps in {result.Seconds:F0} s, " +
@@ -39,6 +41,18 @@ internal static class ResultTable
         Output.Line("frozen weights: bit-identical before and after");
         Output.Line($"run folder: {folder}");
         if (File.Exists(ReportFile.In(folder))) Output.Line($"report: {ReportFile.In(folder)}");
+    }
+
+    private static string Around(RunResult result, string split) => result.Intervals?.GetValueOrDefault(split) is { } bounds ? $" ({Bounds(bounds)})" : "";
+
+    /// <summary>An interval's bounds, in percent.</summary>
+    public static string Bounds(ScoreInterval bounds) => FormattableString.Invariant($"{100 * bounds.Low:F1} to {100 * bounds.High:F1}");
+
+    private static string Chosen(RunChoice choice)
+    {
+        string how = choice.Steps is null ? "on the validation examples" : FormattableString.Invariant($"in {choice.Folds} folds: each of {choice.Rows:N0} rows held out {choice.Rounds} time(s)");
+        string rate = FormattableString.Invariant($"learning rate {choice.LearningRate}{(choice.Candidates.Count > 1 ? $" of {choice.Candidates.Count}" : "")}");
+        return $"chosen {how}: {rate}" + (choice.Steps is { } steps ? FormattableString.Invariant($", {steps:N0} steps") : "");
     }
 
     private static string Words(string metric) => metric == "masked_accuracy" ? "masked bits only" : Markup.Escape(metric.Replace('_', ' '));

@@ -41,6 +41,16 @@ public sealed partial class AdaptedModel
     // A table of the task's own has a row more than the answers have tokens: what a decoder starts from.
     private int AnswerStart => decoderTable is null ? Backbone.Traits.DecoderStart!.Value : ((SequenceOutput)Spec.Output).Vocabulary;
 
+    // Labels in the body's own tokens: what it was pretrained to write them with is the better start than chance, where it is the token table.
+    private void StartFromOwnHead(bool ownTokens)
+    {
+        if (!ownTokens || Spec.Output is not SequenceOutput { Labels.Count: > 0 } output || Backbone.TiedHeadScale is not { } scale) return;
+        using var noGrad = torch.no_grad();
+        using DisposeScope scope = torch.NewDisposeScope();
+        Device device = Head.NamedParameters().First().Parameter.Value.device;
+        ((SequenceHead)Head).StartFrom(Backbone.EmbedTokens(Scalars.Range(0, output.Vocabulary, device).view(1, output.Vocabulary)).squeeze(0), scale);
+    }
+
     private Tensor EmbedAnswers(Tensor ids) => decoderTable is null ? Backbone.EmbedTokens(ids) : decoderTable.Forward(ids);
 
     // What stands behind an answer's end is neither scored nor seen by what is; any token will do.

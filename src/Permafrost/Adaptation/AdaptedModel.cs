@@ -87,6 +87,7 @@ public sealed partial class AdaptedModel : Module
             if (!Parameters.Any(parameter => parameter.Trained))
                 throw new UsageException($"`policy` '{Policy}' trains nothing here: no parameter that this run uses is in its groups; try fpt");
             using (torch.no_grad()) foreach (AdaptedParameter parameter in Parameters.Where(IsNew)) Draw(parameter, options.Seed, device);
+            StartFromOwnHead(ownTokens);
         }
         catch
         {
@@ -133,13 +134,20 @@ public sealed partial class AdaptedModel : Module
     /// <summary>The parameters that must not change.</summary>
     public IEnumerable<AdaptedParameter> Frozen => Parameters.Where(parameter => !parameter.Trained);
 
+    /// <summary>Whether, of the parameters that train, the output layer's alone learn from here on: the others have learnt before, in a stage of their own.</summary>
+    internal bool OutputOnly { get; set; }
+
+    /// <summary>The parameters that learn at this stage.</summary>
+    internal IEnumerable<AdaptedParameter> Learning => OutputOnly ? Trained.Where(parameter => parameter.Group == GroupName.Output) : Trained;
+
     /// <summary>Numbers of weights.</summary>
     public ParameterCounts Counts =>
         new(Parameters.Sum(p => p.Parameter.Elements), Trained.Sum(p => p.Parameter.Elements), Parameters.Where(p => p.Unused).Sum(p => p.Parameter.Elements));
 
     /// <summary>Whether <see cref="Read"/> gives the same at every step: nothing below the output layer trains, and nothing is dropped at random.</summary>
     public bool ReadsConstants =>
-        DropoutProbability == 0 && Readout.Kind != ReadoutKind.All && Use.Decoder != DecoderUse.Sequence && Trained.All(parameter => parameter.Group == GroupName.Output);
+        (DropoutProbability == 0 || OutputOnly) && Readout.Kind != ReadoutKind.All && Use.Decoder != DecoderUse.Sequence
+        && Learning.All(parameter => parameter.Group == GroupName.Output);
 
     /// <summary>What dropout's masks follow from.</summary>
     public DropoutKeys DropoutKeys { get; } = new();

@@ -50,8 +50,14 @@ public sealed record LabelsPrediction(
 /// <param name="Names">The names of tokens; empty when they are just numbers.</param>
 public sealed record SequencePrediction(long Index, IReadOnlyList<long> Tokens, bool Ended, IReadOnlyList<long>? Targets, IReadOnlyList<string> Names) : Prediction(Index)
 {
-    /// <summary>The tokens' names, or numbers, with blanks between.</summary>
-    public override string ToString() => string.Join(' ', Tokens.Select(token => Names.Count > 0 ? Names[(int)token] : FormattableString.Invariant($"{token}")));
+    /// <summary>The label that was written, where answers are labels; null where it is none of them, or answers are no labels.</summary>
+    public string? Label { get; init; }
+
+    /// <summary>The right label, where answers are labels; null where it is not known.</summary>
+    public string? TargetLabel { get; init; }
+
+    /// <summary>The label, or the tokens' names, or numbers, with blanks between.</summary>
+    public override string ToString() => Label ?? string.Join(' ', Tokens.Select(token => Names.Count > 0 ? Names[(int)token] : FormattableString.Invariant($"{token}")));
 }
 
 /// <summary>Answers that are numbers.</summary>

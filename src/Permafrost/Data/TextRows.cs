@@ -40,6 +40,18 @@ public sealed class TextRows : IDataset
         }
     }
 
+    private TextRows(TextRows source, long[] rows)
+    {
+        (MaxLength, Vocabulary, pad) = (source.MaxLength, source.Vocabulary, source.pad);
+        Texts = [.. rows.Select(row => source.Texts[(int)row])];
+        Targets = [.. rows.Select(row => source.Targets[(int)row])];
+        ids = [.. rows.Select(row => source.ids[row])];
+    }
+
+    /// <summary>Some of the texts, in a given order; what was counted of all of them is not counted again.</summary>
+    /// <param name="rows">Their numbers.</param>
+    internal TextRows Choose(long[] rows) => new(this, rows);
+
     /// <summary>The texts themselves.</summary>
     public IReadOnlyList<string> Texts { get; }
 

@@ -83,6 +83,9 @@ public abstract class Backbone : Module
     /// <summary>The table whose rows <see cref="EmbedTokens"/> gives as they are; null where it does more, or there is none.</summary>
     internal virtual string? TokenTable => null;
 
+    /// <summary>What the token table, as <see cref="EmbedTokens"/> gives it, is multiplied by to be the language model's head; null where that is a table of its own.</summary>
+    internal virtual double? TiedHeadScale => null;
+
     /// <summary>The vectors to compute on: those given, or the table's for the ids.</summary>
     /// <exception cref="ArgumentException">Neither was given.</exception>
     /// <exception cref="PermafrostException">Their width is not the model's.</exception>

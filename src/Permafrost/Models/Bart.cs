@@ -354,6 +354,9 @@ public sealed class BartModel : EncoderDecoder
     internal override string? TokenTable => config.EmbeddingScale == 1 ? "shared.weight" : null;
 
     /// <inheritdoc/>
+    internal override double? TiedHeadScale => 1 / config.EmbeddingScale;
+
+    /// <inheritdoc/>
     public override Tensor EmbedTokens(Tensor ids)
     {
         Tensor vectors = tokens.Forward(ids);

@@ -435,6 +435,9 @@ public sealed class T5Model : EncoderDecoder
     internal override string? TokenTable => "shared.weight";
 
     /// <inheritdoc/>
+    internal override double? TiedHeadScale => config.TiedHead ? Math.Pow(config.Width, -0.5) : null;
+
+    /// <inheritdoc/>
     public override Tensor EmbedTokens(Tensor ids) => tokens.Forward(ids);
 
     /// <inheritdoc/>

@@ -30,7 +30,11 @@ public sealed record AdapterConfig(string? BackboneSha256, string? Backbone, Tas
             // The first version wrote none.
             var preprocessing = new OrderedDictionary<string, string>();
             foreach ((string fact, JsonNode? said) in json["preprocessing"]?.AsObject() ?? []) preprocessing[fact] = (string?)said ?? throw new FormatException("no text");
-            return new AdapterConfig(json["backbone_sha256"]?.ToString(), BackboneOf(json), spec with { Readout = readout, Preprocessing = preprocessing });
+            TaskSpec? source = json["source"] is not JsonObject own ? null
+                : SpecFrom(JsonFile.Given(own, "shape"), [.. JsonFile.Given(own, "labels").AsArray().Select(label => (string?)label ?? throw new FormatException("no label"))])
+                    with
+                { Readout = (string)JsonFile.Given(own, "readout")!, Preprocessing = preprocessing };
+            return new AdapterConfig(json["backbone_sha256"]?.ToString(), BackboneOf(json), spec with { Readout = readout, Preprocessing = preprocessing, Source = source });
         }
         catch (Exception error) when (error is InvalidOperationException or FormatException or JsonException or UsageException)
         {
@@ -45,7 +49,7 @@ public sealed record AdapterConfig(string? BackboneSha256, string? Backbone, Tas
     {
         RunOptions options = run.Options;
         TaskSpec spec = run.Model.Spec;
-        return new JsonObject
+        var json = new JsonObject
         {
             ["permafrost_version"] = EnvironmentInfo.Version,
             ["step"] = step,
@@ -64,6 +68,14 @@ public sealed record AdapterConfig(string? BackboneSha256, string? Backbone, Tas
             ["labels"] = new JsonArray([.. Labels(spec.Output).Select(label => (JsonNode)label)]),
             ["preprocessing"] = new JsonObject(spec.Preprocessing.Select(fact => KeyValuePair.Create(fact.Key, (JsonNode?)fact.Value))),
         };
+        if (spec.Source is { } source)
+            json["source"] = new JsonObject
+            {
+                ["shape"] = Shape(source),
+                ["labels"] = new JsonArray([.. Labels(source.Output).Select(label => (JsonNode)label)]),
+                ["readout"] = source.Readout,
+            };
+        return json;
     }
 
     private static string? BackboneOf(JsonObject json)
@@ -94,7 +106,16 @@ public sealed record AdapterConfig(string? BackboneSha256, string? Backbone, Tas
         if (spec.Output is MultiLabelOutput many) shape["multi_label"] = many.Classes;
         if (spec.Output is NumberOutput numbers) shape["numbers"] = numbers.Count;
         if (spec.Output is SequenceOutput sequence)
-            shape["sequence"] = new JsonObject { ["vocabulary"] = sequence.Vocabulary, ["length"] = sequence.Length, ["end"] = sequence.End };
+        {
+            var json = new JsonObject { ["vocabulary"] = sequence.Vocabulary, ["length"] = sequence.Length, ["end"] = sequence.End };
+            if (sequence.Labels.Count > 0)
+                json["labels"] = new JsonArray([.. sequence.Labels.Select(label => new JsonObject
+                {
+                    ["text"] = label.Text,
+                    ["tokens"] = new JsonArray([.. label.Tokens.Select(token => (JsonNode)token)]),
+                })]);
+            shape["sequence"] = json;
+        }
         shape["metrics"] = new JsonArray([.. spec.Metrics.Select(metric => new JsonObject
         {
             ["name"] = metric.Name,
@@ -134,7 +155,10 @@ public sealed record AdapterConfig(string? BackboneSha256, string? Backbone, Tas
 
     private static SequenceOutput SequenceFrom(JsonNode json, string[] tokens)
     {
-        var output = new SequenceOutput((int)JsonFile.Given(json, "vocabulary"), (int)JsonFile.Given(json, "length"), (int)JsonFile.Given(json, "end")) { Tokens = tokens };
+        WrittenLabel[] labels = [.. (json["labels"] as JsonArray ?? []).Select(label => new WrittenLabel(
+            (string)JsonFile.Given(label!, "text")!, [.. JsonFile.Given(label!, "tokens").AsArray().Select(token => (long)token!)]))];
+        var output = new SequenceOutput((int)JsonFile.Given(json, "vocabulary"), (int)JsonFile.Given(json, "length"), (int)JsonFile.Given(json, "end"))
+        { Tokens = tokens, Labels = labels };
         return output is { Vocabulary: > 0, Length: > 0, End: >= 0 } && output.End < output.Vocabulary ? output : throw new FormatException("no such sequence");
     }
 

@@ -12,16 +12,14 @@ using Permafrost.Training;
 namespace Permafrost.Runs;
 
 /// <summary>One training as a thing on disk that can stop and go on: options to data, body and model, and from there to scores.</summary>
-public sealed class Finetuning : IDisposable
+public sealed partial class Finetuning : IDisposable
 {
-    // Enough that inputs of about the same length find each other.
-    private const int PartBatches = 50;
-
     private readonly Lazy<string> dataSha256;
     private readonly FrozenFeatures features;
     private readonly bool ownsWeights;
     private readonly string? ambiguity;
     private readonly string[] stillDrawn = [];  // of the new layers, what an adapter to start from does not hold
+    private readonly TaskSpec spec;
     private bool trained;
 
     private Finetuning(RunOptions options, TaskSpec? knownSpec, bool withData, FrozenWeights? weights)
@@ -42,7 +40,7 @@ public sealed class Finetuning : IDisposable
         {
             Tokenizer = () => Weights!.LoadTokenizer(),
             LongestInput = () => Weights!.LongestInput,
-            Trained = knownSpec,
+            Trained = knownSpec is null ? null : Casting.Source(knownSpec),
         };
         TaskOptions.CheckTables(Task);
         dataSha256 = new(() => DataHash.Of(Data!));
@@ -52,27 +50,23 @@ public sealed class Finetuning : IDisposable
         ownsWeights = weights is null;
         try
         {
-            if (withData) Data = Task.Load(TaskOptions);
+            if (withData) LoadData(knownSpec is null);
+            if (withData) Cast(knownSpec);
             if (isTold && Data is not null) Data = Data with { Notes = [AutoTask.Note(told.Path, Task.Name), .. Data.Notes] };
             if (Data is not null && knownSpec is null)
             {
-                Trainer.CheckEarlyStopping(TrainerOptions(), Data.Validation is not null);  // a finished run may be scored on any data
+                Trainer.CheckEarlyStopping(TrainerOptions(), ChoosingValidation is not null || toMake == ChoiceToMake.ByFolds);  // a finished run may be scored on any data
                 Trainer.CreateSampler(TrainerOptions(), Data.Train);
                 _ = Steps;
             }
-            TaskSpec spec = SpecFor(knownSpec ?? Data!.Spec, knownSpec is null, start);
-            Model = new AdaptedModel(Weights, spec, new AdaptationOptions
-            {
-                Policy = Policy.Parse(chosen.Policy),
-                Readout = Readout.Parse(chosen.Readout ?? spec.Readout),
-                PretrainedEmbedding = FeedsOwnTokens(spec),
-                Dropout = options.Model.Dropout!.Value,
-                Seed = options.Seed,
-                Device = Device,
-                FrozenType = chosen.FrozenDtype switch { "bfloat16" => ScalarType.BFloat16, "float32" => ScalarType.Float32, _ => null },
-            });
-            Model.Backbone.GradientCheckpointing = chosen.GradientCheckpointing;
-            features = new FrozenFeatures(Model, Device, chosen.FeatureCache != "none", chosen.FeatureCache == "disk" ? new RunFeatureCache(this) : null);
+            spec = SpecFor(knownSpec ?? Data!.Spec, knownSpec is null, start);
+            if (options.Data.Casting == "text" && !FeedsOwnTokens(spec))
+                throw new UsageException("`casting` text writes labels with the backbone's own tokens, which `input_layer` pretrained-embedding feeds; give that too");
+            Model = Adapt();
+            if (options.Pairs.Pairs) PairTraining.Check(Model);
+            Model.OutputOnly = options.Pairs.Pairs;
+            bool keeps = chosen.FeatureCache == "disk" && !options.Pairs.Pairs;  // what pairs have changed is no other run's
+            features = new FrozenFeatures(Model, Device, chosen.FeatureCache != "none", keeps ? new RunFeatureCache(this) : null);
             if (start is not null) stillDrawn = LoadStart(start, chosen.InitAdapter!);
         }
         catch
@@ -84,16 +78,16 @@ public sealed class Finetuning : IDisposable
     }
 
     /// <summary>The options, as they were resolved.</summary>
-    public RunOptions Options { get; }
+    public RunOptions Options { get; private set; }
 
     /// <summary>The task.</summary>
     public TaskDefinition Task { get; }
 
     /// <summary>The task's options.</summary>
-    public TaskOptions TaskOptions { get; }
+    public TaskOptions TaskOptions { get; private set; }
 
     /// <summary>The data; null when only predictions are wanted.</summary>
-    public TaskData? Data { get; }
+    public TaskData? Data { get; private set; }
 
     /// <summary>The body.</summary>
     public FrozenWeights Weights { get; }
@@ -225,7 +219,7 @@ public sealed class Finetuning : IDisposable
             using (var log = new MetricsLog(folder.Metrics, Checkpoint.All(folder) is [.., var last] ? Checkpoint.LogBytes(last) : long.MaxValue))
                 if (run.Data!.Test is not null) metrics["test"] = run.ScoreTest(folder, result.ScoredStep ?? result.Steps, log, null, cancellation);
             run.StrongBaselines = strong ?? [];
-            result = result with { Metrics = metrics, Baselines = run.MeasureBaselines(null, cancellation) };
+            result = result with { Metrics = metrics, Intervals = run.Intervals(metrics), Baselines = run.MeasureBaselines(null, cancellation) };
             result.Write(folder);
         }
         RunDescription.Rewrite(folder, scored);
@@ -249,6 +243,7 @@ public sealed class Finetuning : IDisposable
         trained = true;
         clock ??= TimeProvider.System;
         AtomicFile.RemoveLeftovers(folder.Path);
+        Choose(folder, progress, stop, clock);
         if (checkpoint is null) RunDescription.Write(folder, Options, command);
         // Before the first step: a stop must not have to wait for it.
         if (!Data.IsGenerated && !dataSha256.IsValueCreated) progress?.Report(new PhaseStarted("reading the data once, to know it again"));
@@ -260,7 +255,8 @@ public sealed class Finetuning : IDisposable
         using ITimer? timer = StartTimer(stop, clock);
         try
         {
-            TrainingOutcome outcome = Trainer.Fit(Model, new TrainingData(Data.Train, Data.Validation), TrainerOptions(), recorder, recorder, clock, stop.Token);
+            if (checkpoint is null) TrainOnPairs(progress, stop);
+            TrainingOutcome outcome = Trainer.Fit(Model, new TrainingData(Data.Train, ChoosingValidation), TrainerOptions(), recorder, recorder, clock, stop.Token);
             return Finish(folder, outcome, recorder, progress, stop);
         }
         catch (OperationCanceledException error) when (recorder.Outcome is null)
@@ -272,46 +268,6 @@ public sealed class Finetuning : IDisposable
         {
             throw new StoppedException("stopped while scoring, after the last step", stop.Reason, folder.Path);
         }
-    }
-
-    /// <summary>A split's scores, from this run's model as it is.</summary>
-    /// <param name="split"><c>validation</c> or <c>test</c>.</param>
-    /// <param name="batchSize">Examples scored at a time; less where memory is short.</param>
-    /// <param name="cancellation">Ends the scoring.</param>
-    /// <returns>Null when the data has no such split.</returns>
-    public Scores? Score(string split, int batchSize, CancellationToken cancellation)
-    {
-        EvalBatchSize = batchSize;
-        FitScoring();
-        if (Data!.Split(split) is not { } examples) return null;
-        return Evaluator.Evaluate(Model, features.Of(split, examples, null, cancellation), EvalBatchSize, Device, cancellation: cancellation);
-    }
-
-    /// <summary>Answers new inputs, in their order, as they are read.</summary>
-    /// <param name="path">A file in the task's format; <c>-</c> for standard input, where that is text.</param>
-    /// <param name="batchSize">Examples computed together.</param>
-    /// <param name="progress">Told at the end how many texts were cut, or hold nothing that is known; null for nobody.</param>
-    /// <param name="cancellation">Ends the answering.</param>
-    /// <exception cref="PermafrostException">The file is missing, damaged or of another shape.</exception>
-    public IEnumerable<Prediction> Predict(string path, int batchSize, IProgress<TrainingEvent>? progress = null, CancellationToken cancellation = default)
-    {
-        long first = 0;
-        TextFlaws flaws = default;
-        foreach (IDataset part in Task.ReadInputs(path, Model.Spec, TaskOptions, PartBatches * batchSize))
-        {
-            try
-            {
-                foreach (Prediction prediction in Evaluator.Predict(Model, part, batchSize, Device, cancellation))
-                    yield return prediction with { Index = first + prediction.Index };
-                first += part.Count!.Value;
-                if (part is TextRows texts) flaws += texts.Flaws;
-            }
-            finally
-            {
-                (part as IDisposable)?.Dispose();
-            }
-        }
-        foreach (string note in flaws.Notes("input text", Model.Spec.Input.Length)) progress?.Report(new TrainingNote(note));
     }
 
     /// <summary>What this run is, for its checkpoints: options, backbone, data and versions.</summary>
@@ -393,6 +349,23 @@ public sealed class Finetuning : IDisposable
         Features = features,
     };
 
+    private AdaptedModel Adapt()
+    {
+        ModelOptions chosen = Options.Model;
+        var model = new AdaptedModel(Weights, spec, new AdaptationOptions
+        {
+            Policy = Policy.Parse(chosen.Policy),
+            Readout = Readout.Parse(chosen.Readout ?? spec.Readout),
+            PretrainedEmbedding = FeedsOwnTokens(spec),
+            Dropout = chosen.Dropout!.Value,
+            Seed = Options.Seed,
+            Device = Device,
+            FrozenType = chosen.FrozenDtype switch { "bfloat16" => ScalarType.BFloat16, "float32" => ScalarType.Float32, _ => null },
+        });
+        model.Backbone.GradientCheckpointing = chosen.GradientCheckpointing;
+        return model;
+    }
+
     private RunResult Finish(RunFolder folder, TrainingOutcome outcome, RunRecorder recorder, IProgress<TrainingEvent>? progress, StopRequest stop)
     {
         recorder.Outcome = outcome;
@@ -400,6 +373,7 @@ public sealed class Finetuning : IDisposable
         folder.CheckStillThere();
         AdapterFolder.Write(folder.Adapter, AdapterConfig.Of(this, step), Model.Adapter());
         var metrics = new OrderedDictionary<string, Scores>();
+        if (heldOut is not null) metrics["cross_validation"] = heldOut;
         if (Data!.Validation is not null)
         {
             metrics["validation"] = Evaluator.Evaluate(Model, features.Of("validation", Data.Validation, progress, stop.Token), EvalBatchSize, Device, cancellation: stop.Token);
@@ -422,6 +396,8 @@ public sealed class Finetuning : IDisposable
             MicroBatchSize = MicroBatchSize,
             Parameters = ParameterCounts(),
             Metrics = metrics,
+            Intervals = Intervals(metrics),
+            Choice = Choice,
             Baselines = Options.Evaluation is { Baselines: true, ScoreTest: true } ? MeasureBaselines(progress, stop.Token) : RunBaselines.None,
             FrozenUnchanged = true,
             Seconds = Math.Round(state.Seconds, 3),
@@ -434,7 +410,7 @@ public sealed class Finetuning : IDisposable
     }
 
     private RunBaselines MeasureBaselines(IProgress<TrainingEvent>? progress, CancellationToken cancellation) =>
-        RunBaselines.Measure(Model, Data!, Task, StrongBaselines, TrainerOptions(), progress, cancellation);
+        RunBaselines.Measure(Model, BaselineData, Task, StrongBaselines, TrainerOptions(), progress, cancellation);
 
     private Scores ScoreTest(RunFolder folder, long step, MetricsLog log, IProgress<TrainingEvent>? progress, CancellationToken cancellation)
     {
@@ -479,14 +455,6 @@ public sealed class Finetuning : IDisposable
     {
         MicroBatchSize = Trainer.FitBatch(Model, Data!.Train, TrainerOptions(), Device);
         FitScoring();
-    }
-
-    // Only where it could be short at all is it measured.
-    private void FitScoring()
-    {
-        long available = ProcessMemory.Available;
-        if (!Device.IsCpu() || features.Active || available > 8L << 30 || Data is null) return;
-        EvalBatchSize = MemoryTrial.Fit(EvalBatchSize, MeasureMemory().ScoringBytes, available);
     }
 
     private ITimer? StartTimer(StopRequest stop, TimeProvider clock) => Options.Checkpoints.MaxDuration is { } limit && limit < TimeSpan.FromDays(30)

@@ -54,6 +54,8 @@ public static class PredictionJson
     {
         JsonArray Tokens(IReadOnlyList<long> tokens) => new([.. tokens.Select(token => prediction.Names.Count > 0 ? (JsonNode)prediction.Names[(int)token] : token)]);
         var json = new JsonObject { ["index"] = prediction.Index, ["tokens"] = Tokens(prediction.Tokens), ["ended"] = prediction.Ended };
+        if (prediction.Label is not null) json["label"] = prediction.Label;
+        if (prediction.TargetLabel is not null) json["target_label"] = prediction.TargetLabel;
         if (prediction.Targets is { } targets) json["target"] = Tokens(targets);
         return json;
     }

@@ -27,8 +27,8 @@ public sealed record ModelOptions
     [Option("what trains: fpt, output, *, or groups such as input,output,ln,attn[-1] (`permafrost ls policies`)")]
     public string Policy { get; init; } = "fpt";
 
-    /// <summary><c>new</c> or <c>pretrained-embedding</c>; null for the latter where texts are fed, else for the former.</summary>
-    [Option("new: a new input layer; pretrained-embedding: the backbone's own token table; default: pretrained-embedding for texts, else new")]
+    /// <summary><c>new</c>, <c>pretrained-embedding</c> or <c>fresh-embedding</c>; null for the second where texts are fed, else for the first.</summary>
+    [Option("new; pretrained-embedding: any task as text, through the backbone's token table; fresh-embedding: a new table; default: the second for texts, else new")]
     public string? InputLayer { get; init; }
 
     /// <summary>As <see cref="Adaptation.Readout.Parse"/> reads it; null for the task's own.</summary>
@@ -69,7 +69,7 @@ public sealed record ModelOptions
     internal void Validate()
     {
         if (Backbone.Length == 0) throw new UsageException("`backbone` is missing; give a model folder, or a preset with `init` random, such as gpt2-mini");
-        if (InputLayer is not null) OptionCheck.OneOf("input_layer", InputLayer, "new", "pretrained-embedding");
+        if (InputLayer is not null) OptionCheck.OneOf("input_layer", InputLayer, "new", "pretrained-embedding", "fresh-embedding");
         OptionCheck.OneOf("frozen_dtype", FrozenDtype, "auto", "float32", "bfloat16");
         OptionCheck.OneOf("feature_cache", FeatureCache, "disk", "memory", "none");
         OptionCheck.Between("dropout", Dropout ?? 0, 0, 0.999);
@@ -126,6 +126,14 @@ public sealed record DataOptions
     [Option("share of the data held out for the test, likewise")]
     public double? TestFraction { get; init; }
 
+    /// <summary><c>class</c>, or <c>text</c>: an encoder-decoder writes the class's label.</summary>
+    [Option("class: an output layer with a number for each class; text: an encoder-decoder writes the class's label with its own tokens")]
+    public string Casting { get; init; } = "class";
+
+    /// <summary>Training examples of every class, drawn by the run's seed; null for all.</summary>
+    [Option("train on so many examples of every class, drawn by `seed`; validation examples are then scored, and nothing is chosen by them")]
+    public int? TrainPerClass { get; init; }
+
     /// <summary>The options as the task takes them.</summary>
     /// <param name="reading">The part of the task's name after the <c>@</c>.</param>
     /// <param name="seed">Of generated examples.</param>
@@ -153,6 +161,8 @@ public sealed record DataOptions
         if (ValidationFraction + TestFraction >= 0.99) throw new UsageException("`validation_fraction` and `test_fraction` leave nothing to train on; lower one");
         OptionCheck.Between("num_classes", NumClasses ?? 2, 2, 1 << 24);
         OptionCheck.Between("max_length", MaxLength ?? 3, 3, 1 << 20);
+        OptionCheck.OneOf("casting", Casting, "class", "text");
+        OptionCheck.Between("train_per_class", TrainPerClass ?? 1, 1, 1 << 24);
     }
 }
 
@@ -170,6 +180,9 @@ public sealed record RunOptions
 
     /// <summary>What becomes of gradients.</summary>
     public OptimizerOptions Optimizer { get; init; } = new();
+
+    /// <summary>What is trained on pairs of examples first.</summary>
+    public PairOptions Pairs { get; init; } = new();
 
     /// <summary>How long it trains, on what in which order, and how the learning rate goes.</summary>
     public ScheduleOptions Schedule { get; init; } = new();
@@ -191,6 +204,7 @@ public sealed record RunOptions
         Data.Validate();
         Model.Validate();
         Optimizer.Validate();
+        Pairs.Validate();
         Schedule.Validate();
         Evaluation.Validate();
         Checkpoints.Validate();

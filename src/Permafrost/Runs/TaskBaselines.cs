@@ -21,16 +21,20 @@ public sealed record TaskBaselines(string Task, int TaskVersion, MetricInfo Metr
     /// <param name="strong">The strong baselines to measure, where they apply.</param>
     /// <param name="seed">Of generated training examples, and of what a baseline draws.</param>
     /// <param name="cancellation">Ends it.</param>
+    /// <param name="split">The split that is scored: <c>test</c>, or <c>validation</c>, by which nothing is chosen then.</param>
     /// <exception cref="PermafrostException">The data is missing or damaged.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
-    public static TaskBaselines Measure(DataOptions options, IReadOnlyList<IStrongBaseline> strong, long seed = 0, CancellationToken cancellation = default)
+    public static TaskBaselines Measure(DataOptions options, IReadOnlyList<IStrongBaseline> strong, long seed = 0, CancellationToken cancellation = default, string split = "test")
     {
         options = options.Told();
         options.Validate();
         (TaskDefinition task, string reading) = TaskRegistry.Find(options.Task);
         TaskOptions how = options.ForTask(reading, seed, held: 0.1) with { Tokenizer = () => new WordPiece(NoWords) };
         how.CheckTables(task);
-        using TaskData data = task.Load(how);
+        using TaskData loaded = task.Load(how);
+        TaskData data = options.TrainPerClass is { } perClass ? FewExamples.Draw(loaded, perClass, seed) with { Validation = null, Test = loaded.Test ?? loaded.Validation } : loaded;
+        if (split == "validation")
+            data = data with { Validation = null, Test = loaded.Validation ?? throw new UsageException($"the data of {options.Task} has no validation split to score") };
         IReadOnlyDictionary<string, double> trivial = TrivialBaselines.Measure(data, task);
         BaselineScore?[] scores = [.. strong.Where(baseline => baseline.AppliesTo(data.Spec)).Select(baseline => baseline.Score(data, seed, cancellation))];
         return new TaskBaselines(options.Task, task.Version, data.Spec.Metrics[0], trivial, [.. scores.OfType<BaselineScore>()]);

@@ -40,6 +40,9 @@ public sealed class FastaTask : TaskDefinition
     public override string InputFormat => "text: a file called .fasta or .fa, or in any other file a sequence a line";
 
     /// <inheritdoc/>
+    public override IReadOnlyList<string>? Words(TaskSpec spec) => ["", .. Letters.Select(letter => $"{letter}")];
+
+    /// <inheritdoc/>
     public override TaskData Load(TaskOptions options)
     {
         options.CheckSettings(Name, "answer", MultiLabels.Setting, "labels");

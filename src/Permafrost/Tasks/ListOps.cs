@@ -91,6 +91,9 @@ public sealed class ListOps : TaskDefinition
     }
 
     /// <inheritdoc/>
+    public override IReadOnlyList<string>? Words(TaskSpec spec) => [.. AllTokens[..((IdInput)spec.Input).Vocabulary].Select(token => token == Padding ? "" : token)];
+
+    /// <inheritdoc/>
     public override IReadOnlyDictionary<string, double> OwnBaselines(TaskData data)
     {
         // The rule first_operator: the most frequent value among training expressions that begin with the same operator.

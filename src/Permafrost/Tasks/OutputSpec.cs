@@ -69,12 +69,20 @@ public sealed record SequenceOutput(int Vocabulary, int Length, int End) : Outpu
     /// <summary>The tokens' names; empty when they are just numbers.</summary>
     public IReadOnlyList<string> Tokens { get; init; } = [];
 
+    /// <summary>The answers that can be right, in the order of their classes, where answers are labels that the body writes with its own tokens; else empty.</summary>
+    public IReadOnlyList<WrittenLabel> Labels { get; init; } = [];
+
     /// <inheritdoc/>
     public override int Answers => 0;
 
     /// <inheritdoc/>
     public override IReadOnlyList<MetricInfo> Metrics => [MetricInfo.ExactMatch, MetricInfo.Accuracy with { Name = "token_accuracy" }];
 }
+
+/// <summary>A label as a decoder writes it.</summary>
+/// <param name="Text">The label.</param>
+/// <param name="Tokens">Its tokens, without the end.</param>
+public sealed record WrittenLabel(string Text, IReadOnlyList<long> Tokens);
 
 /// <summary>Real numbers (regression). Targets are (B, P) float32; NaN does not count.</summary>
 /// <param name="Count">P, the number of numbers for an example.</param>

@@ -90,6 +90,13 @@ public sealed class RemoteHomology : TaskDefinition
     }
 
     /// <inheritdoc/>
+    public override IReadOnlyList<string>? Words(TaskSpec spec)
+    {
+        string[] letters = [.. Letters.Select(letter => $"{letter}")];
+        return ((IdInput)spec.Input).Vocabulary == 30 ? ["", "", "", "", "X", .. letters] : ["", .. letters];
+    }
+
+    /// <inheritdoc/>
     public override IReadOnlyDictionary<string, double> OwnBaselines(TaskData data)
     {
         var train = (Proteins)data.Train;

@@ -114,6 +114,10 @@ public abstract class TaskDefinition
     /// <summary>What <see cref="ReadInputs"/> accepts, for <c>permafrost predict --help</c> and errors.</summary>
     public virtual string InputFormat => "nothing: it answers no new inputs";
 
+    /// <summary>The words of a task's ids, for a body that reads them as text; an empty word is not written. Null where its inputs are no ids, or have no words.</summary>
+    /// <param name="spec">What the task feeds.</param>
+    public virtual IReadOnlyList<string>? Words(TaskSpec spec) => null;
+
     /// <summary>Loads or prepares the data.</summary>
     /// <exception cref="PermafrostException">The data is missing or damaged.</exception>
     public abstract TaskData Load(TaskOptions options);

@@ -19,6 +19,9 @@ public sealed record TaskSpec(InputSpec Input, OutputSpec Output)
         init => metrics = value;
     }
 
+    /// <summary>What the task itself feeds and asks for, where a run writes its examples as texts or its classes as labels; else null.</summary>
+    public TaskSpec? Source { get; init; }
+
     /// <summary>How raw inputs become tokens, for whoever feeds the adapter from other software; written into its configuration.</summary>
     public IReadOnlyDictionary<string, string> Preprocessing { get; init; } = new Dictionary<string, string>();
 

@@ -30,11 +30,11 @@ public static class TrainStep
             optimizer.ZeroGrad();
             return computed;
         }
-        if (checkGradients && model.Trained.FirstOrDefault(parameter => parameter.Parameter.Value.grad is null) is { } idle)
+        if (checkGradients && model.Learning.FirstOrDefault(parameter => parameter.Parameter.Value.grad is null) is { } idle)
             throw new PermafrostException(
                 $"the trained tensor '{idle.Name}' got no gradient: nothing that the loss reads depends on it; " +
                 $"leave its group out of `policy` {model.Policy}, or declare it unused in the backbone");
-        double norm = GradientClipping.ClipNorm(model.Trained.Select(parameter => parameter.Parameter.Value), maxNorm > 0 ? maxNorm : double.PositiveInfinity);
+        double norm = GradientClipping.ClipNorm(model.Learning.Select(parameter => parameter.Parameter.Value), maxNorm > 0 ? maxNorm : double.PositiveInfinity);
         if (double.IsFinite(norm)) optimizer.Step(learningRate);
         optimizer.ZeroGrad();
         return computed with { GradientNorm = norm };

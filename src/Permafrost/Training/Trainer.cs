@@ -72,8 +72,8 @@ public sealed class Trainer : IDisposable
         steps = schedule.Steps(data.Train.Count);
         warmup = schedule.WarmupSteps > 0 ? schedule.WarmupSteps : (long)Math.Ceiling(schedule.WarmupRatio * steps);
         sampler = CreateSampler(options, data.Train);
-        startHashes = model.Trained.ToDictionary(p => p.Name, Hash);
-        movesUntilNoticed = model.Trained.Any(p => p.Parameter.Shape.Length > 1 && IsZero(p.Parameter.Value)) ? BehindZeros : 1;
+        startHashes = model.Learning.ToDictionary(p => p.Name, Hash);
+        movesUntilNoticed = model.Learning.Any(p => p.Parameter.Shape.Length > 1 && IsZero(p.Parameter.Value)) ? BehindZeros : 1;
         microBatch = options.MicroBatchSize ?? FitBatch(model, data.Train, options, device);
         (model.DropoutKeys.Seed, model.DropoutKeys.CountsForwards) = (options.Seed, false);
         features = options.Features ?? new FrozenFeatures(model, device);
@@ -259,7 +259,7 @@ public sealed class Trainer : IDisposable
         state.Tokens += batches.Sum(model.CountTokens);
         if (result.GradientNorm == 0) return waited;  // no answer counted, or none depends on anything yet
         state.Moves++;
-        state.RateSum += factor * model.Trained.Max(parameter => options.Optimizer.RateOf(parameter.Group));
+        state.RateSum += factor * model.Learning.Max(parameter => options.Optimizer.RateOf(parameter.Group));
         return waited;
     }
 
@@ -318,7 +318,7 @@ public sealed class Trainer : IDisposable
     {
         bool shouldHave = state.Moves >= movesUntilNoticed && state.RateSum >= Noticeable;
         if (!shouldHave && (state.Moves > 0 || state.Step < movesUntilNoticed)) return;
-        AdaptedParameter? stuck = model.Trained.FirstOrDefault(p => options.Optimizer.RateOf(p.Group) > 0 && Hash(p) == startHashes[p.Name]);
+        AdaptedParameter? stuck = model.Learning.FirstOrDefault(p => options.Optimizer.RateOf(p.Group) > 0 && Hash(p) == startHashes[p.Name]);
         if (stuck is null) return;
         throw new PermafrostException(
             $"the trained tensor '{stuck.Name}' did not change in {state.Step} updates: nothing the loss reads depends on it, or its learning rate is too small to matter; " +

@@ -36,7 +36,7 @@ public sealed record TrainerOptions
     {
         ParameterGroup[] groups =
         [
-            .. model.Trained.GroupBy(parameter => parameter.Group)
+            .. model.Learning.GroupBy(parameter => parameter.Group)
                 .Select(group => new ParameterGroup([.. group.Select(parameter => (parameter.Name, parameter.Parameter.Value))], Optimizer.RateOf(group.Key))),
         ];
         return Optimizer.Optim == "sgd"

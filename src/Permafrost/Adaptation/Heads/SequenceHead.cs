@@ -8,6 +8,15 @@ internal sealed class SequenceHead(SequenceOutput output, int width) : Head(widt
 {
     public override bool Generates => true;
 
+    /// <summary>Sets the output layer to the language model's own head.</summary>
+    /// <param name="table">(V, C): the token table.</param>
+    /// <param name="scale">What it is multiplied by.</param>
+    public void StartFrom(Tensor table, double scale)
+    {
+        Output.Weight.Value.copy_(table.Times(scale));
+        Output.Bias!.Value.zero_();
+    }
+
     public override Tensor Forward(Tensor read) => Output.Forward(read);
 
     public override Tensor Loss(Tensor outputs, Tensor targets) => CrossEntropy(outputs, targets, output.Vocabulary);
@@ -26,10 +35,14 @@ internal sealed class SequenceHead(SequenceOutput output, int width) : Head(widt
         for (int row = 0; row < numbers.Length; row++)
         {
             long[] tokens = BeforeEnd(answers[row]);
-            predictions.Add(new SequencePrediction(numbers[row], tokens, tokens.Length < answers[row].Length, wanted is null ? null : BeforeEnd(wanted[row]), output.Tokens));
+            bool ended = tokens.Length < answers[row].Length;
+            long[]? right = wanted is null ? null : BeforeEnd(wanted[row]);
+            predictions.Add(new SequencePrediction(numbers[row], tokens, ended, right, output.Tokens) { Label = ended ? LabelOf(tokens) : null, TargetLabel = LabelOf(right) });
         }
         return predictions;
     }
+
+    private string? LabelOf(long[]? tokens) => tokens is null ? null : output.Labels.FirstOrDefault(label => label.Tokens.SequenceEqual(tokens))?.Text;
 
     private static long[][] Rows(Tensor tokens) => [.. tokens.ToArray<long>().Chunk((int)tokens.size(1))];
 

@@ -10,6 +10,10 @@ public sealed record OptimizerOptions
     [Option("learning rate")]
     public double LearningRate { get; init; } = 1e-3;
 
+    /// <summary>Whether the learning rate is chosen on validation, among multiples of <see cref="LearningRate"/>.</summary>
+    [Option("choose the learning rate on validation: 0.3, 1 and 3 times `learning_rate`, or 1, 3, 10 and 30 times where the output layer alone learns")]
+    public bool Tune { get; init; }
+
     /// <summary>By group, in lower case; a group that is not named has <see cref="LearningRate"/>.</summary>
     [Option("learning rate of a group, as learning_rates.ln=1e-4; the schedule applies to it too")]
     public IReadOnlyDictionary<string, string> LearningRates { get; init; } = new Dictionary<string, string>();
