@@ -33,7 +33,7 @@ public static unsafe partial class LinearKernel
         {
             Tensor dense = Elementwise.As(x, ScalarType.BFloat16), packed = Packed(table, transposed: true);
             if (wantsX) dx = Workspace.Empty(x.shape);
-            if (wantsTable) dTable = torch.zeros(table.shape);
+            if (wantsTable) dTable = torch.zeros(width, vocabulary);
             if (wantsBias) dBias = torch.zeros(bias!.shape);
             long chunk = Math.Max(32, LogitElements / vocabulary / 32 * 32);
             for (long from = 0; from < rows; from += chunk)
@@ -49,10 +49,12 @@ public static unsafe partial class LinearKernel
                     Tensor back = Product(slope, packed, null, width, vocabulary, transposed: true, FusedActivation.None, [some, width], ScalarType.Float32, null);
                     dx.narrow(0, from, some).copy_(back);
                 }
-                if (wantsTable) Elementwise.AddTo(dTable, WeightGradient(slope, part));
+                // Turned round: what is transposed for it is the part, not the far larger slope.
+                if (wantsTable) Elementwise.AddTo(dTable, WeightGradient(part, slope));
                 if (wantsBias) Elementwise.AddTo(dBias, ColumnSums(slope));
             }
         }
+        if (wantsTable) dTable = Turned(dTable);
         Tensor loss = torch.tensor((float)(count == 0 ? 0 : total / count));
         if (!(wantsX || wantsTable || wantsBias)) return loss;
         if (wantsX) tape!.Own(dx);
@@ -70,6 +72,12 @@ public static unsafe partial class LinearKernel
             if (wantsBias) tape.Give(bias!, Scaled(dBias));
         });
         return loss;
+    }
+
+    private static Tensor Turned(Tensor matrix)
+    {
+        using var noGrad = torch.no_grad();
+        using (matrix) return matrix.transpose(0, 1).contiguous();
     }
 
     // The sum of the rows' cross entropies; slope becomes their gradient times a factor. A row's sum is in float32, in the order of its columns.
