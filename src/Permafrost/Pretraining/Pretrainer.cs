@@ -120,6 +120,8 @@ public sealed class Pretrainer : IDisposable
             new([.. all.Where(pair => pair.Tensor.dim() > 1)]),
             new([.. all.Where(pair => pair.Tensor.dim() <= 1)], WeightDecay: 0),
         ];
+        // T5's own: the schedule's rate in units of each parameter's size.
+        if (options.Optim == "adafactor") return new Adafactor(groups, AdafactorSettings.Mesh with { WeightDecay = options.WeightDecay });
         return new Adam(groups, options.AdamBeta1, options.AdamBeta2, 1e-8, options.WeightDecay, decoupled: options.Optim == "adamw");
     }
 }

@@ -50,12 +50,12 @@ public static class PretrainingConfig
         json["vocab_size"] = tokenizer.VocabularySize;
         if (family.Positions is not null) json[family.Positions] = options.Context;
         ObjectiveTokens tokens = Tokens(options, tokenizer);
-        foreach ((string key, long? id) in family.ModelType switch
+        foreach ((string key, long id) in family.ModelType switch
         {
-            "gpt2" => new (string, long?)[] { ("bos_token_id", tokens.Separator), ("eos_token_id", tokens.Separator) },
+            "gpt2" => new (string, long)[] { ("bos_token_id", tokens.Separator), ("eos_token_id", tokens.Separator) },
             "t5" => [("pad_token_id", tokens.Padding), ("eos_token_id", tokens.Separator), ("decoder_start_token_id", tokens.Padding)],
             _ => [("pad_token_id", tokens.Padding)],
-        }) json[key] = id;
+        }) json[key] = (int)id;
         return new HfConfig(json, $"preset {name}");
     }
 
@@ -72,7 +72,7 @@ public static class PretrainingConfig
         while (ids.ContainsKey(TokenizerStyle.Sentinel(sentinels))) sentinels++;
         string[] special = ["<|endoftext|>", "</s>", "<s>", "<pad>", "<unk>", "<mask>", "[SEP]", "[CLS]", "[PAD]", "[UNK]", "[MASK]"];
         return new ObjectiveTokens(tokenizer.VocabularySize, separator, Id("<pad>", "[PAD]") ?? separator, Id("[MASK]", "<mask>"),
-            sentinels > 0 ? ids[TokenizerStyle.Sentinel(0)] : null, sentinels, special.Where(ids.ContainsKey).Select(name => ids[name]).ToHashSet());
+            sentinels > 0 ? ids[TokenizerStyle.Sentinel(0)] : null, sentinels, Id("[CLS]", "<s>"), special.Where(ids.ContainsKey).Select(name => ids[name]).ToHashSet());
     }
 
     /// <summary>The objective.</summary>

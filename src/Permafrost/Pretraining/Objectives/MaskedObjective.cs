@@ -17,7 +17,7 @@ public sealed class MaskedObjective(int context, ObjectiveTokens tokens, double 
     public override string Name => "masked";
 
     /// <inheritdoc/>
-    public override int Window => context;
+    public override int Window => tokens.Begin is null ? context : context - 2;
 
     /// <inheritdoc/>
     public override int TokensPerWindow => context;
@@ -32,14 +32,17 @@ public sealed class MaskedObjective(int context, ObjectiveTokens tokens, double 
         for (int row = 0; row < windows.Length; row++)
         {
             CounterRandom draw = random(row);
-            inputs[row] = [.. windows[row].Select(id => id < 0 ? tokens.Padding : id)];
-            masks[row] = [.. windows[row].Select(id => id < 0 ? 0L : 1)];
+            // As the model is fed later on: [CLS] text [SEP].
+            long[] window = windows[row], filled = [.. window.TakeWhile(id => id >= 0)];
+            long[] text = tokens.Begin is { } begin ? [begin, .. filled, tokens.Separator, .. window[filled.Length..]] : window;
+            inputs[row] = [.. text.Select(id => id < 0 ? tokens.Padding : id)];
+            masks[row] = [.. text.Select(id => id < 0 ? 0L : 1)];
             // Special tokens are never asked for; in a short window fewer are, and what is read beside them does not count.
-            long[] able = [.. draw.Permutation(context).Where(at => windows[row][at] is >= 0 and var id && tokens.Special?.Contains(id) != true)];
+            long[] able = [.. draw.Permutation(context).Where(at => text[at] is >= 0 and var id && tokens.Special?.Contains(id) != true)];
             int count = Math.Min(Asked, able.Length);
             long[] asked = [.. able.Take(count).Order()];
             read[row] = [.. asked, .. Enumerable.Repeat(0L, Asked - count)];
-            answers[row] = [.. asked.Select(at => windows[row][at]), .. Enumerable.Repeat(-100L, Asked - count)];
+            answers[row] = [.. asked.Select(at => text[at]), .. Enumerable.Repeat(-100L, Asked - count)];
             foreach (long at in asked)
             {
                 double lot = draw.NextDouble();

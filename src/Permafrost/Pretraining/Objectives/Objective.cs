@@ -19,9 +19,11 @@ public sealed record LanguageExample(long[][] Inputs, long[][] Answers, long[][]
 /// <param name="Mask">Stands for a masked token; null where there is none.</param>
 /// <param name="FirstSentinel">Span corruption's first sentinel, from which the others go downwards; null where there are none.</param>
 /// <param name="Sentinels">How many of them.</param>
+/// <param name="Begin">Begins every sequence of the masked objective, which the separator ends; null where there is none.</param>
 /// <param name="Special">Ids that no random replacement takes.</param>
 public sealed record ObjectiveTokens(
-    int Vocabulary, long Separator, long Padding, long? Mask = null, long? FirstSentinel = null, int Sentinels = 0, IReadOnlySet<long>? Special = null);
+    int Vocabulary, long Separator, long Padding, long? Mask = null, long? FirstSentinel = null, int Sentinels = 0, long? Begin = null,
+    IReadOnlySet<long>? Special = null);
 
 /// <summary>What a model learns from text alone.</summary>
 public abstract class Objective
