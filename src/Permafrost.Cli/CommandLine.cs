@@ -82,7 +82,7 @@ internal static partial class CommandLine
         }
         catch (StoppedException stopped)
         {
-            string how = stopped.Folder is { } folder ? $"; go on with: permafrost finetune --resume-from-checkpoint {ShellWord.Quoted(folder)}" : "";
+            string how = stopped.Folder is { } folder ? $"; go on with: permafrost {verb?.Name ?? "finetune"} --resume-from-checkpoint {ShellWord.Quoted(folder)}" : "";
             return Fail(OptionWords.AsFlags(stopped.Message) + how, stopped.ExitCode);
         }
         catch (PermafrostException error)

@@ -47,7 +47,10 @@ internal static class PretrainCommand
     {
         string help = OptionWords.AsFlags(field.Help), fallback = field.Format(new PretrainingOptions());
         if (field.IsSwitch)
-            return new Option<bool?>($"--{field.Dashed}") { Description = $"{help} [default: {(fallback == "true" ? $"on; --{field.Dashed} false turns it off" : "off")}]", Arity = ArgumentArity.ZeroOrOne };
+        {
+            string state = fallback == "true" ? $"on; --{field.Dashed} false turns it off" : "off";
+            return new Option<bool?>($"--{field.Dashed}") { Description = $"{help} [default: {state}]", Arity = ArgumentArity.ZeroOrOne };
+        }
         string description = fallback.Length > 0 ? $"{help} [default: {fallback}]" : help;
         return Lists.Contains(field.Key)
             ? new Option<string[]>($"--{field.Dashed}") { Description = description, AllowMultipleArgumentsPerToken = true, HelpName = field.Key == "data" ? "PATH" : "NAME" }

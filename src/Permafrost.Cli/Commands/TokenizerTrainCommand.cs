@@ -12,9 +12,17 @@ internal static class TokenizerTrainCommand
         {
             Description = "text files or folders with them: .txt or .jsonl, packed by gzip or not", AllowMultipleArgumentsPerToken = true, Required = true, HelpName = "PATH",
         };
-        var output = new Option<string>("--output-dir") { Description = "the folder to write tokenizer.json, vocab.json, merges.txt and tokenizer_config.json to", Required = true, HelpName = "DIR" };
+        var output = new Option<string>("--output-dir")
+        {
+            Description = "the folder to write tokenizer.json, vocab.json, merges.txt and tokenizer_config.json to",
+            Required = true,
+            HelpName = "DIR",
+        };
         var size = new Option<int>("--vocabulary-size") { Description = "tokens, special ones included", DefaultValueFactory = _ => 8192 };
-        var style = new Option<string>("--style") { Description = "the models it is for, which decides the special tokens: gpt2, bert, or t5 with its 100 sentinels", DefaultValueFactory = _ => "gpt2" };
+        var style = new Option<string>("--style")
+        {
+            Description = "the models it is for, which decides the special tokens: gpt2, bert, or t5 with its 100 sentinels", DefaultValueFactory = _ => "gpt2",
+        };
         var least = new Option<int>("--min-frequency") { Description = "pairs that are rarer are not merged", DefaultValueFactory = _ => 2 };
         var heldOut = new Option<string[]>("--held-out")
         {

@@ -6,8 +6,8 @@ public static unsafe partial class LinearKernel
     private const long LogitElements = 8L << 20;
 
     /// <summary>
-    /// The mean cross entropy of the logits x W^T + b against the right answers, without ever holding all logits: a few rows at a time are multiplied, turned into the gradient, and
-    /// multiplied back, as soon as they are there. Products in bfloat16 where the processor has them, sums in float32.
+    /// The mean cross entropy of the logits x W^T + b against the right answers, without ever holding all logits: a few rows at a time are multiplied, turned into the gradient,
+    /// and multiplied back, as soon as they are there. Products in bfloat16 where the processor has them, sums in float32.
     /// </summary>
     /// <param name="x">(N, C): what the table is multiplied by.</param>
     /// <param name="table">(V, C) float32.</param>

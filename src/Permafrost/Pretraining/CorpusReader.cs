@@ -19,8 +19,8 @@ public sealed record CorpusFile(string Path, string Name, string Sha256);
 internal sealed record CorpusPiece(string Document, bool First, string Text);
 
 /// <summary>
-/// Reads text for pretraining: <c>.txt</c> files, one document each, or several where lines <c>&lt;doc NAME&gt;</c> begin them (WikiExtractor's convention), and <c>.jsonl</c> files
-/// with an object a line, whose <c>text</c> is a document. Files packed by gzip are unpacked. A text is UTF-8; bytes that are none become U+FFFD, and are counted.
+/// Reads text for pretraining: <c>.txt</c> files, one document each, or several where lines <c>&lt;doc NAME&gt;</c> begin them (WikiExtractor's convention), and <c>.jsonl</c>
+/// files with an object a line, whose <c>text</c> is a document. Files packed by gzip are unpacked. A text is UTF-8; bytes that are none become U+FFFD, and are counted.
 /// </summary>
 internal sealed class CorpusReader(CorpusFile file, bool strict = false)
 {
@@ -134,7 +134,8 @@ internal sealed class CorpusReader(CorpusFile file, bool strict = false)
         using var reader = new StreamReader(bytes, encoding, detectEncodingFromByteOrderMarks: true, 1 << 16);
         for (int number = 1; Next(reader) is { } line; number++)
         {
-            if (strict && fallback.Count > 0) throw new PermafrostException($"{file.Path} line {number} or just behind it: bytes that are not UTF-8; mend the file, or let them be replaced");
+            if (strict && fallback.Count > 0)
+                throw new PermafrostException($"{file.Path} line {number} or just behind it: bytes that are not UTF-8; mend the file, or let them be replaced");
             yield return (line, number);
         }
     }

@@ -19,8 +19,8 @@ public sealed record HeldOutScore(double Loss, long Answers, double? BitsPerByte
     /// <param name="most">About how many tokens are scored, the same number from the beginning of each document; null for all.</param>
     /// <param name="cancellation">Ends it.</param>
     /// <remarks>
-    /// Where each token is told from those before it, windows overlap by half, and each token is scored once, where it has the most in front of it. Where only a document's beginning
-    /// is scored, its bytes are counted in proportion.
+    /// Where each token is told from those before it, windows overlap by half, and each token is scored once, where it has the most in front of it. Where only a document's
+    /// beginning is scored, its bytes are counted in proportion.
     /// </remarks>
     public static HeldOutScore Of(
         LanguageModel model, Objective objective, TokenStream documents, int context, long padding, int rows, long? most = null, CancellationToken cancellation = default)

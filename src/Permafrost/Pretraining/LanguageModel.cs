@@ -84,7 +84,8 @@ public sealed class LanguageModel : IDisposable
     {
         using var noGrad = torch.no_grad();
         IReadOnlyList<(string Name, Tensor Tensor)> own = Parameters;
-        if (tensors.Keys.Except(own.Select(pair => pair.Name)).FirstOrDefault() is { } extra) throw new PermafrostException($"{source} holds the tensor '{extra}', which is none of the model's");
+        if (tensors.Keys.Except(own.Select(pair => pair.Name)).FirstOrDefault() is { } extra)
+            throw new PermafrostException($"{source} holds the tensor '{extra}', which is none of the model's");
         foreach ((string name, Tensor tensor) in own)
         {
             if (!tensors.TryGetValue(name, out Tensor? saved)) throw new PermafrostException($"{source} lacks the tensor '{name}'");

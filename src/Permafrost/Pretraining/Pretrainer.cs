@@ -109,7 +109,7 @@ public sealed class Pretrainer : IDisposable
     {
         if (!stops) return what;
         Optimizer.ZeroGrad();
-        throw new DivergedException($"{what}; go on from the last checkpoint with a lower `learning_rate` or `max_grad_norm`, or pass over such updates with `on_non_finite` or `on_spike` skip");
+        throw new DivergedException($"{what}; pass over such updates with `on_non_finite` or `on_spike` skip, or begin again with a lower `learning_rate` or `max_grad_norm`");
     }
 
     private Optimizer CreateOptimizer()

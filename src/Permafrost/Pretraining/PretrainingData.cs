@@ -8,7 +8,8 @@ public sealed class PretrainingData : IDisposable
 {
     // Of a folder, what a tokenizer is read from; the first that is there counts.
     private static readonly string[] TokenizerNames =
-        ["tokenizer.json", "vocab.txt", "vocab.json", "merges.txt", "spiece.model", "tokenizer.model", "sentencepiece.bpe.model", "tokenizer_config.json", "added_tokens.json", "special_tokens_map.json"];
+        ["tokenizer.json", "vocab.txt", "vocab.json", "merges.txt", "spiece.model", "tokenizer.model", "sentencepiece.bpe.model", "tokenizer_config.json",
+         "added_tokens.json", "special_tokens_map.json"];
 
     private readonly List<TokenCache> caches;
 
@@ -20,8 +21,8 @@ public sealed class PretrainingData : IDisposable
                 throw new UsageException($"`held_out` {rule.Text} names no file and no document of the data");
         bool IsOut(TokenCache cache, CorpusDocument document) => rules.Any(rule => rule.Takes(cache.File, document));
         Train = new TokenStream(caches.SelectMany(cache => cache.Documents.Where(document => !IsOut(cache, document)).Select(document => (cache, document))), separator);
-        HeldOut = [.. caches.Select(cache => (cache.File.Name, new TokenStream(cache.Documents.Where(document => IsOut(cache, document)).Select(document => (cache, document)), separator)))
-            .Where(pair => pair.Item2.Count > 0)];
+        TokenStream Held(TokenCache cache) => new(cache.Documents.Where(document => IsOut(cache, document)).Select(document => (cache, document)), separator);
+        HeldOut = [.. caches.Select(cache => (cache.File.Name, Held(cache))).Where(pair => pair.Item2.Count > 0)];
     }
 
     /// <summary>What is trained on.</summary>

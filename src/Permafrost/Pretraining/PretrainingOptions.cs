@@ -59,7 +59,7 @@ public sealed record PretrainingOptions
     public bool CrossDocuments { get; init; } = true;
 
     /// <summary>Updates.</summary>
-    [Option("updates in all")]
+    [Option("updates in all", Affects.Length)]
     public long MaxSteps { get; init; } = 1000;
 
     /// <summary><c>adamw</c> or <c>adafactor</c>.</summary>
@@ -111,7 +111,7 @@ public sealed record PretrainingOptions
     public long Seed { get; init; }
 
     /// <summary><c>skip</c> or <c>stop</c>.</summary>
-    [Option("an update whose loss or gradient is not finite: skip it, or stop")]
+    [Option("an update whose loss or gradient is not finite: skip it, or stop", Affects.Nothing)]
     public string OnNonFinite { get; init; } = "stop";
 
     /// <summary><c>keep</c>, <c>skip</c> or <c>stop</c>.</summary>
@@ -179,6 +179,9 @@ public sealed record PretrainingOptions
     /// <exception cref="UsageException">It cannot be read.</exception>
     public TimeSpan? MaxDuration => new CheckpointOptions { MaxTime = MaxTime }.MaxDuration;
 
+    /// <summary>Whether the learning rate of a step depends on how many steps there are in all.</summary>
+    public bool RateDependsOnLength => LrSchedulerType is "linear" or "cosine" || RampDown > 0;
+
     /// <summary>Refuses values that cannot be.</summary>
     /// <exception cref="UsageException">One is out of range, or they do not go together.</exception>
     public void Validate()
@@ -186,7 +189,8 @@ public sealed record PretrainingOptions
         OptionCheck.OneOf("architecture", Architecture, [.. PretrainingConfig.Families.Select(family => family.ModelType)]);
         OptionCheck.OneOf("objective", ObjectiveName, "causal", "masked", "span-corruption", "mask-spans");
         string[] able = Architecture switch { "gpt2" => ["causal"], "bert" => ["masked"], _ => ["span-corruption", "mask-spans"] };
-        if (!able.Contains(ObjectiveName)) throw new UsageException($"`objective` {ObjectiveName} does not go with `architecture` {Architecture}, which learns by {string.Join(" or ", able)}");
+        if (!able.Contains(ObjectiveName))
+            throw new UsageException($"`objective` {ObjectiveName} does not go with `architecture` {Architecture}, which learns by {string.Join(" or ", able)}");
         if (Paths.Count == 0) throw new UsageException("`data` names no text: give files, or folders with them");
         if (Tokenizer.Length == 0) throw new UsageException("`tokenizer` names no folder; `permafrost tokenizer train` makes one");
         OptionCheck.OneOf("optim", Optim, "adamw", "adam", "adafactor");
@@ -222,7 +226,8 @@ public sealed record PretrainingOptions
 
     /// <summary>What the learning rate of a step is.</summary>
     /// <param name="step">Counted from 0.</param>
-    public double RateAt(long step) => LearningRate * LearningRateSchedule.Factor(LrSchedulerType, step, WarmupSteps, MaxSteps) * LearningRateSchedule.RampDown(step, MaxSteps, RampDown);
+    public double RateAt(long step) =>
+        LearningRate * LearningRateSchedule.Factor(LrSchedulerType, step, WarmupSteps, MaxSteps) * LearningRateSchedule.RampDown(step, MaxSteps, RampDown);
 
     private static string[] Listed(string text) => text.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
 }

@@ -135,7 +135,8 @@ public sealed class TokenCache : IDisposable
             {
                 foreach (CorpusPiece[] pieces in reader.Pieces().Chunk(Batch))
                 {
-                    IReadOnlyList<TokenizedText> tokens = tokenizer.EncodeBatch([.. pieces.Select(piece => piece.Text)], addSpecialTokens: false, splitSpecialTokens: true, cancellation: cancellation);
+                    string[] texts = [.. pieces.Select(piece => piece.Text)];
+                    IReadOnlyList<TokenizedText> tokens = tokenizer.EncodeBatch(texts, addSpecialTokens: false, splitSpecialTokens: true, cancellation: cancellation);
                     for (int i = 0; i < pieces.Length; i++) writer.Add(pieces[i], tokens[i].Ids);
                     cancellation.ThrowIfCancellationRequested();
                 }
@@ -147,7 +148,8 @@ public sealed class TokenCache : IDisposable
         catch (Exception error) when (AtomicFile.IsRefusal(error))
         {
             TryDelete(temporary);
-            throw new PermafrostException($"cannot write the token cache {place}: {AtomicFile.Reason(error)}; {(AtomicFile.IsFull(error) ? "free some space" : "put that right")}", error);
+            string remedy = AtomicFile.IsFull(error) ? "free some space" : "put that right";
+            throw new PermafrostException($"cannot write the token cache {place}: {AtomicFile.Reason(error)}; {remedy}", error);
         }
         catch
         {

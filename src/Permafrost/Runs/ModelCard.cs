@@ -21,11 +21,15 @@ internal static class ModelCard
         void Line(FormattableString line) => text.Append(line.ToString(CultureInfo.InvariantCulture)).Append('\n');
         Line($"# {options.Architecture}, pretrained by Permafrost");
         Line($"");
-        Line($"A {options.Architecture} of {results["parameters"]!.GetValue<long>():N0} parameters, trained from random weights with the objective `{options.ObjectiveName}`, on sequences of {options.Context} tokens.");
+        long Whole(string key) => results[key]!.GetValue<long>();
+        string files = string.Join(", ", options.Paths.Select(path => Path.GetFileName(path.TrimEnd('/'))));
+        Line($"A {options.Architecture} of {Whole("parameters"):N0} parameters, trained from random weights with the objective `{options.ObjectiveName}`,");
+        Line($"on sequences of {options.Context} tokens.");
         Line($"");
-        Line($"- {results["steps"]!.GetValue<long>():N0} steps of {options.BatchSize} sequences: {results["tokens"]!.GetValue<long>():N0} tokens, {results["seconds"]!.GetValue<double>() / 3600:F2} hours");
-        Line($"- text: {results["training_tokens"]!.GetValue<long>():N0} tokens, {results["training_bytes"]!.GetValue<long>():N0} bytes, from {string.Join(", ", options.Paths.Select(path => Path.GetFileName(path.TrimEnd('/'))))}");
-        Line($"- {options.Optim}, learning rate {options.LearningRate} ({options.LrSchedulerType}, {options.WarmupSteps} warm-up steps), weight decay {options.WeightDecay}, dropout {options.Dropout}, products in {options.Dtype}");
+        Line($"- {Whole("steps"):N0} steps of {options.BatchSize} sequences: {Whole("tokens"):N0} tokens, {results["seconds"]!.GetValue<double>() / 3600:F2} hours");
+        Line($"- text: {Whole("training_tokens"):N0} tokens, {Whole("training_bytes"):N0} bytes, from {files}");
+        Line($"- {options.Optim}, learning rate {options.LearningRate} ({options.LrSchedulerType}, {options.WarmupSteps} warm-up steps), weight decay {options.WeightDecay},");
+        Line($"  dropout {options.Dropout}, products in {options.Dtype}");
         Line($"");
         Line($"Made by:");
         Line($"");
@@ -38,7 +42,8 @@ internal static class ModelCard
         foreach ((string file, JsonNode? node) in (JsonObject)results["held_out"]!)
         {
             string bits = node!["bits_per_byte"] is { } value ? FormattableString.Invariant($"{value.GetValue<double>():F3} bits per byte, ") : "";
-            Line($"- `{file}`: {bits}loss {node["loss"]!.GetValue<double>():F4} over {node["answers"]!.GetValue<long>():N0} tokens");
+            string loss = node["loss"] is { } number ? FormattableString.Invariant($"loss {number.GetValue<double>():F4}") : "a loss that is not finite";
+            Line($"- `{file}`: {bits}{loss} over {node["answers"]!.GetValue<long>():N0} tokens");
             Line($"  (documents: {string.Join(", ", ((JsonArray)results["held_out_documents"]![file]!).Select(one => one!.ToString()))})");
         }
         Line($"");

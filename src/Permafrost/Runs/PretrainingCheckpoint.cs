@@ -24,7 +24,7 @@ internal static class PretrainingCheckpoint
     {
         var identity = new SortedDictionary<string, string>(StringComparer.Ordinal);
         foreach (PretrainingOptionField field in PretrainingOptionTable.All)
-            if (field.Affects is Affects.Result or Affects.Length) identity[field.Key] = field.Format(options);
+            if (field.Affects == Affects.Result || (field.Affects == Affects.Length && options.RateDependsOnLength)) identity[field.Key] = field.Format(options);
         identity["tokenizer_sha256"] = PretrainingData.TokenizerSha256(options.Tokenizer);
         foreach (CorpusFile file in data.Files) identity[$"data {file.Name}"] = file.Sha256;
         identity["training_tokens"] = FormattableString.Invariant($"{data.Train.Length}");
@@ -58,7 +58,8 @@ internal static class PretrainingCheckpoint
     public static void CheckSame(string path, IReadOnlyDictionary<string, string> identity)
     {
         JsonObject saved = JsonFile.Read(Path.Combine(path, IdentityFile));
-        string Then(string key) => saved[key]?.ToString() ?? "";
+        // An option that is younger than the checkpoint was at its default.
+        string Then(string key) => saved[key]?.ToString() ?? PretrainingOptionTable.All.FirstOrDefault(field => field.Key == key)?.Format(new PretrainingOptions()) ?? "";
         string Shown(string value) => value.Length == 0 ? "not there" : value.Length > 24 ? value[..12] + "..." : value;
         string[] differences = [.. identity.Keys.Union(saved.Select(pair => pair.Key)).Where(key => Then(key) != identity.GetValueOrDefault(key, ""))
             .Select(key => $"{key} was {Shown(Then(key))}, is {Shown(identity.GetValueOrDefault(key, ""))}")];

@@ -44,7 +44,8 @@ public sealed class PretrainingRun : IDisposable
     private readonly long logBytes;
     private readonly string command;
 
-    private PretrainingRun(PretrainingOptions options, RunFolder folder, RunLock held, bool resumes, string command, IProgress<PretrainingEvent>? progress, CancellationToken cancellation)
+    private PretrainingRun(
+        PretrainingOptions options, RunFolder folder, RunLock held, bool resumes, string command, IProgress<PretrainingEvent>? progress, CancellationToken cancellation)
     {
         (this.options, this.folder, this.held, this.command, this.progress) = (options, folder, held, command, progress);
         Tokenizer tokenizer = TokenizerFiles.Load(options.Tokenizer);
@@ -77,6 +78,13 @@ public sealed class PretrainingRun : IDisposable
 
     /// <summary>The run's folder.</summary>
     public string Path => folder.Path;
+
+    /// <summary>Whether a folder holds a pretraining, not a training on a task.</summary>
+    public static bool IsIn(string path)
+    {
+        string config = RunFolder.At(path).Config;
+        return File.Exists(config) && File.ReadLines(config).Take(64).Any(line => line.StartsWith("cross_documents:", StringComparison.Ordinal));
+    }
 
     /// <summary>The model's folder, in Hugging Face's layout.</summary>
     public string ModelPath => System.IO.Path.Combine(folder.Path, "model");
@@ -125,6 +133,7 @@ public sealed class PretrainingRun : IDisposable
         string path, Func<PretrainingOptions, PretrainingOptions> change, string command, IProgress<PretrainingEvent>? progress = null, CancellationToken cancellation = default)
     {
         RunFolder folder = RunFolder.Open(path);
+        if (!IsIn(path)) throw new PermafrostException($"{path} is no pretraining's folder");
         PretrainingOptions options = change(PretrainingOptionTable.Load(folder.Config, new PretrainingOptions())) with { OutputDir = path };
         options.Validate();
         var held = new RunLock(path);
@@ -152,11 +161,16 @@ public sealed class PretrainingRun : IDisposable
         TimeSpan? limit = options.MaxDuration;
         using var log = new MetricsLog(folder.Metrics, logBytes);
         Note(FormattableString.Invariant(
-            $"{model.ParameterCount:N0} parameters; {data.Train.Length:N0} tokens of {data.Train.Bytes:N0} bytes in {data.Train.Count:N0} documents; an epoch is {trainer.StepsPerEpoch:N0} steps"));
+            $"{model.ParameterCount:N0} parameters; {data.Train.Length:N0} tokens of {data.Train.Bytes:N0} bytes in {data.Train.Count:N0} documents; an epoch has ") +
+            FormattableString.Invariant($"{trainer.StepsPerEpoch:N0} steps"));
         if (data.Replaced > 0) Note($"{data.Replaced:N0} byte sequence(s) were not UTF-8, and stand as U+FFFD");
         foreach ((string file, TokenStream documents) in data.HeldOut)
-            Note($"held out of {file}: {string.Join(", ", documents.Documents.Take(8).Select(one => one.Document.Name))}{(documents.Count > 8 ? $" and {documents.Count - 8} more" : "")}");
+        {
+            string more = documents.Count > 8 ? $" and {documents.Count - 8} more" : "";
+            Note($"held out of {file}: {string.Join(", ", documents.Documents.Take(8).Select(one => one.Document.Name))}{more}");
+        }
         double loss = 0, norm = 0, waited = 0, rate = 0;
+        TimeSpan pause = TimeSpan.Zero;
         long reported = trainer.State.Step, counted = 0, since = began;
         while (trainer.State.Step < options.MaxSteps)
         {
@@ -170,14 +184,15 @@ public sealed class PretrainingRun : IDisposable
             bool last = step == options.MaxSteps;
             if (step % options.LoggingSteps == 0 || last)
             {
-                double seconds = Stopwatch.GetElapsedTime(since).TotalSeconds;
+                double seconds = (Stopwatch.GetElapsedTime(since) - pause).TotalSeconds;
                 double perSecond = (step - reported) * (double)options.BatchSize * objective.TokensPerWindow / seconds;
                 var report = new StepReport(step, options.MaxSteps, counted == 0 ? double.NaN : loss / counted, norm / Math.Max(1, counted), rate, perSecond, waited);
                 log.Write(report);
                 progress?.Report(new PretrainingReport(report, objective.Compresses ? report.Loss / Math.Log(2) * data.Train.Length / data.Train.Bytes : null));
-                (loss, norm, waited, counted, reported) = (0, 0, 0, 0, step);
+                (loss, norm, waited, counted, reported, pause) = (0, 0, 0, 0, step, TimeSpan.Zero);
                 since = Stopwatch.GetTimestamp();
             }
+            long paused = Stopwatch.GetTimestamp();
             bool due = (options.SaveSteps > 0 && step % options.SaveSteps == 0) || (options.SaveMinutes > 0 && Stopwatch.GetElapsedTime(saved).TotalMinutes >= options.SaveMinutes);
             if (options.EvalSteps > 0 && step % options.EvalSteps == 0 && !last) Evaluate(log, options.EvalTokens, stop.Token);
             if (due || last)
@@ -185,7 +200,8 @@ public sealed class PretrainingRun : IDisposable
                 Save(log);
                 saved = Stopwatch.GetTimestamp();
             }
-            if (due || last || (options.EvalSteps > 0 && step % options.EvalSteps == 0)) (since, reported, loss, norm, waited, counted) = (Stopwatch.GetTimestamp(), step, 0, 0, 0, 0);
+            // What evaluations and checkpoints take is none of the rate; what was counted since the last report stays in the next one's means.
+            if (due || (options.EvalSteps > 0 && step % options.EvalSteps == 0)) pause += Stopwatch.GetElapsedTime(paused);
         }
         return Finish(log, stop);
     }
@@ -212,8 +228,7 @@ public sealed class PretrainingRun : IDisposable
     private void Stop(StopRequest stop, MetricsLog log)
     {
         Save(log);
-        throw new StoppedException(FormattableString.Invariant(
-            $"stopped by {stop.Why} at step {trainer.State.Step} of {options.MaxSteps}; go on with `permafrost pretrain` and `resume_from_checkpoint` {ShellWord.Quoted(folder.Path)}"), stop.Reason);
+        throw new StoppedException(FormattableString.Invariant($"stopped by {stop.Why} at step {trainer.State.Step} of {options.MaxSteps}"), stop.Reason, folder.Path);
     }
 
     private JsonObject Evaluate(MetricsLog log, long? most, CancellationToken cancellation)
@@ -235,7 +250,9 @@ public sealed class PretrainingRun : IDisposable
             (string, double)[] compressed = score.BitsPerByte is { } bits ? [($"eval/{name}/bits_per_byte", bits)] : [];
             log.Write(trainer.State.Step, [($"eval/{name}/loss", score.Loss), .. compressed]);
             progress?.Report(new PretrainingScored(trainer.State.Step, file, score));
-            scores[file] = new JsonObject { ["loss"] = score.Loss, ["answers"] = score.Answers, ["bits_per_byte"] = score.BitsPerByte };
+            // What is no number, as of weights that have grown beyond all bounds, JSON has no word for.
+            double? Finite(double? number) => number is { } value && double.IsFinite(value) ? value : null;
+            scores[file] = new JsonObject { ["loss"] = Finite(score.Loss), ["answers"] = score.Answers, ["bits_per_byte"] = Finite(score.BitsPerByte) };
         }
         return scores;
     }
@@ -250,7 +267,9 @@ public sealed class PretrainingRun : IDisposable
         var results = new JsonObject
         {
             ["architecture"] = options.Architecture, ["objective"] = objective.Name, ["parameters"] = model.ParameterCount, ["steps"] = state.Step, ["tokens"] = state.Tokens,
-            ["skipped"] = state.Skipped, ["training_tokens"] = data.Train.Length, ["training_bytes"] = data.Train.Bytes, ["replaced"] = data.Replaced, ["seconds"] = Math.Round(state.Seconds, 1),
+            ["skipped"] = state.Skipped,
+            ["training_tokens"] = data.Train.Length, ["training_bytes"] = data.Train.Bytes, ["replaced"] = data.Replaced,
+            ["seconds"] = Math.Round(state.Seconds, 1),
             ["tokens_per_second"] = Math.Round(state.Tokens / Math.Max(1e-9, state.Seconds), 1), ["peak_memory_bytes"] = ProcessMemory.Peak, ["held_out"] = scores,
             ["held_out_documents"] = new JsonObject(data.HeldOut.Select(pair => KeyValuePair.Create(
                 pair.File, (JsonNode?)new JsonArray([.. pair.Documents.Documents.Select(one => (JsonNode?)one.Document.Name)])))),

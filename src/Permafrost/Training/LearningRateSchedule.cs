@@ -28,7 +28,9 @@ public static class LearningRateSchedule
         };
     }
 
-    /// <summary>A factor beside <see cref="Factor"/>: 1, and over the last steps down to 0 in a straight line, as Mesh TensorFlow's linear decay does beside its inverse square root.</summary>
+    /// <summary>
+    /// A factor beside <see cref="Factor"/>: 1, and over the last steps down to 0 in a straight line, as Mesh TensorFlow's linear decay does beside its inverse square root.
+    /// </summary>
     /// <param name="step">Optimiser step, counted from 0.</param>
     /// <param name="total">Steps of the whole run.</param>
     /// <param name="share">The share of them over which it falls; 0 for none.</param>

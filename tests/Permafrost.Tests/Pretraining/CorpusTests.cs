@@ -65,7 +65,12 @@ public sealed class CorpusTests : IDisposable
         Refusal.Of("same content", () => CorpusReader.Files([folder["a.txt"], folder.Write("b.txt", "same\n")]));
         Refusal.Of("line 2", () => Read(folder.Write("bad.jsonl", "{\"text\": \"a\"}\n{\"words\": 1}\n")));
         Refusal.Of("line 1", () => Read(folder.Write("worse.jsonl", "no json\n")));
-        Refusal.Of("damaged", () => Read(folder.Write("torn.txt.gz", [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 1, 2, 3])));
+        using var packed = new MemoryStream();
+        using (var gzip = new GZipStream(packed, CompressionMode.Compress, leaveOpen: true)) gzip.Write(Encoding.UTF8.GetBytes(SmallCorpus.Text(3, 50)));
+        byte[] torn = packed.ToArray();
+        Refusal.Of("damaged", () => Read(folder.Write("torn.txt.gz", torn[..(torn.Length / 2)])));
+        for (int i = torn.Length / 2; i < torn.Length / 2 + 40; i++) torn[i] ^= 0x55;
+        Refusal.Of("damaged", () => Read(folder.Write("other.txt.gz", torn)));
     }
 
     [Fact]

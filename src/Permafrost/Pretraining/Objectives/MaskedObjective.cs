@@ -3,15 +3,16 @@ using Permafrost.Data;
 namespace Permafrost.Pretraining.Objectives;
 
 /// <summary>
-/// Masked language modelling (Devlin et al. 2019, section 3.1): a share of the tokens is asked for; of those, 80 % are replaced by the mask, 10 % by another token, 10 % stay. As in
-/// the paper's own code (create_pretraining_data.py), the number is the same in every window, so that the last layer and the head compute nothing else.
+/// Masked language modelling (Devlin et al. 2019, section 3.1): a share of the tokens is asked for; of those, 80 % are replaced by the mask, 10 % by another token, 10 % stay.
+/// As in the paper's own code (create_pretraining_data.py), the number is the same in every window, so that the last layer and the head compute nothing else.
 /// </summary>
 /// <param name="context">T, the tokens of a window.</param>
 /// <param name="tokens">The vocabulary's special tokens, the mask among them.</param>
 /// <param name="share">Of the tokens that are asked for.</param>
 public sealed class MaskedObjective(int context, ObjectiveTokens tokens, double share = 0.15) : Objective
 {
-    private readonly long mask = tokens.Mask ?? throw new PermafrostException("the vocabulary has no mask token, such as [MASK], which the masked objective needs; train a tokenizer in the style bert");
+    private readonly long mask = tokens.Mask 
+        ?? throw new PermafrostException("the vocabulary has no mask token, such as [MASK], which the masked objective needs; train a tokenizer in the style bert");
 
     /// <inheritdoc/>
     public override string Name => "masked";

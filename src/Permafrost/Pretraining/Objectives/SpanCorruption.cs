@@ -6,8 +6,8 @@ using Permafrost.Data;
 namespace Permafrost.Pretraining.Objectives;
 
 /// <summary>
-/// Spans of text are cut out, each leaving a sentinel of its own, and the decoder tells what was there, each span behind its sentinel: T5's objective exactly. Without sentinels, every
-/// span leaves the same mask token, and the decoder tells their tokens one after the other (the plain form that Tay et al. 2021 describe).
+/// Spans of text are cut out, each leaving a sentinel of its own, and the decoder tells what was there, each span behind its sentinel: T5's objective exactly. Without sentinels,
+/// every span leaves the same mask token, and the decoder tells their tokens one after the other (the plain form that Tay et al. 2021 describe).
 /// </summary>
 public sealed class SpanCorruption : Objective
 {
