@@ -72,7 +72,7 @@ internal static class LsCommand
         foreach (string path in Directory.EnumerateDirectories(folder).Order(StringComparer.Ordinal))
         {
             RunFolder? run = File.Exists(Path.Combine(path, "config.yaml")) || File.Exists(Path.Combine(path, "results.json")) ? RunFolder.At(path) : null;
-            if (run is not null) rows.Add(Row(run));
+            if (run is not null && !PretrainingRun.IsIn(path)) rows.Add(Row(run));
         }
         return rows;
     }
