@@ -12,8 +12,8 @@ namespace Permafrost.Cli.Bench;
 
 /// <summary>
 /// How much text a core tokenises a second, in turns with Hugging Face's own core (Tokenizers.DotNet) in a process of its own, both from the same tokenizer.json, to the same ids.
-/// With <c>tokenizers</c> and <c>text</c> in PERMAFROST_DATA: GPT-2's byte-level BPE and T5's pieces on English novels. Else vocabularies made of MiniLM's words, on made-up texts in
-/// which far more words are rare than in prose, accents and Chinese among them.
+/// With <c>tokenizers</c> and <c>text</c> in PERMAFROST_DATA: GPT-2's byte-level BPE and T5's pieces on English novels. Else vocabularies made of MiniLM's words, on made-up texts
+/// in which far more words are rare than in prose, accents and Chinese among them.
 /// </summary>
 internal static class TokenizerBenchmark
 {
@@ -45,14 +45,15 @@ internal static class TokenizerBenchmark
             double seconds = Stopwatch.GetElapsedTime(start).TotalSeconds;
             if (round % 2 != 0) answer = peer.Ask((JsonObject)command.DeepClone());
             if (tokens != (long)answer["tokens"]! || sum != (long)answer["sum"]!)
-                throw new PermafrostException($"{kind}: {tokens:N0} tokens here and {(long)answer["tokens"]!:N0} by Tokenizers.DotNet, or others; a race between different results says nothing");
+                throw new PermafrostException(
+                    $"{kind}: {tokens:N0} tokens here and {(long)answer["tokens"]!:N0} by Tokenizers.DotNet, or others; a race between different results says nothing");
             if (round < 0) continue;
             ours.Add(seconds);
             theirs.Add((double)answer["seconds"]!);
         }
         double median = PairedRatio.MedianOf(ours), ratio = PairedRatio.MedianOf([.. theirs.Zip(ours, (their, own) => their / own)]);
-        Output.Note(FormattableString.Invariant(
-            $"{kind}: {bytes / 1e6:N1} MB of {what}, {tokens:N0} tokens, one core: {bytes / 1e6 / median:N1} MB/s, {ratio:N1} times as fast as Tokenizers.DotNet, {rounds} rounds"));
+        string rate = FormattableString.Invariant($"{bytes / 1e6 / median:N1} MB/s, {ratio:N1} times as fast as Tokenizers.DotNet");
+        Output.Note(FormattableString.Invariant($"{kind}: {bytes / 1e6:N1} MB of {what}, {tokens:N0} tokens, one core: {rate}, {rounds} rounds"));
         return new JsonObject
         {
             ["case"] = kind,
@@ -90,15 +91,17 @@ internal static class TokenizerBenchmark
 
     private static JsonObject Pairs(Tokenizer words)
     {
-        (JsonObject vocabulary, IEnumerable<string> merges) = Given("gpt2") is { } gpt2
-            ? (JsonNode.Parse(File.ReadAllText(Path.Combine(gpt2, "vocab.json")))!.AsObject(), File.ReadLines(Path.Combine(gpt2, "merges.txt")).Skip(1).Where(line => line.Length > 0))
-            : Pairs([.. All(words).Where(IsWord)]);
+        (JsonObject vocabulary, IEnumerable<string> merges) = Given("gpt2") is { } gpt2 ? Published(gpt2) : Pairs([.. All(words).Where(IsWord)]);
         return new JsonObject
         {
             ["pre_tokenizer"] = new JsonObject { ["type"] = "ByteLevel", ["add_prefix_space"] = false, ["trim_offsets"] = false, ["use_regex"] = true },
             ["model"] = new JsonObject { ["type"] = "BPE", ["vocab"] = vocabulary, ["merges"] = new JsonArray([.. merges.Select(merge => JsonValue.Create(merge))]) },
         };
     }
+
+    private static (JsonObject Vocabulary, IEnumerable<string> Merges) Published(string folder) => (
+        JsonNode.Parse(File.ReadAllText(Path.Combine(folder, "vocab.json")))!.AsObject(),
+        File.ReadLines(Path.Combine(folder, "merges.txt")).Skip(1).Where(line => line.Length > 0));
 
     // Each word is merged letter by letter, with its blank; the commonest come first.
     private static (JsonObject Vocabulary, IEnumerable<string> Merges) Pairs(string[] words)
