@@ -38,10 +38,16 @@ internal static class LsCommand
         "tasks" => (["task", "summary"], [.. TaskRegistry.All.SelectMany(Readings)]),
         "policies" => (["policy", "selectors", "summary"], [.. Policy.Named.Select(policy => new[] { policy.Name, policy.Selectors, policy.Summary })]),
         "inits" => (["init", "summary"], [.. BackboneInit.All.Select(init => new[] { init.Name, init.Summary })]),
-        "studies" => (["name", "reproduces", "title"], [.. StudyCatalog.Names.Select(StudyCatalog.Find).Select(study => new[] { study.Name, string.Join(" ", study.Reproduces), study.Title })]),
+        "studies" => (["name", "reproduces", "title"], [.. StudyCatalog.Names.Select(Study)]),
         "backbones" => (["backbone", "summary"], [.. Bundled(), .. Presets(), .. Cached()]),
         _ => (["run", "task", "backbone", "policy", "seed", "steps", "test score"], Runs(runs)),
     };
+
+    private static string[] Study(string name)
+    {
+        StudyFile study = StudyCatalog.Find(name);
+        return [study.Name, string.Join(' ', study.Reproduces), study.Title];
+    }
 
     private static IEnumerable<string[]> Readings(TaskDefinition task) =>
         TaskRegistry.Names(task).Select(name => new[] { name, name == task.Name ? task.Summary : $"another reading of {task.Name}" });

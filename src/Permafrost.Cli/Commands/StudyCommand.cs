@@ -21,7 +21,11 @@ internal static class StudyCommand
         RunCommand(stop), Report(), Script(), Collect(),
     };
 
-    private static Option<string> Scale() => new("--scale") { Description = "smoke (seconds), small (hours on a laptop) or paper (real checkpoints, a GPU)", DefaultValueFactory = _ => "small" };
+    private static Option<string> Scale() => new("--scale")
+    {
+        Description = "smoke (seconds), small (hours on a laptop) or paper (real checkpoints, a GPU)",
+        DefaultValueFactory = _ => "small",
+    };
 
     private static Command RunCommand(StopRequest stop)
     {

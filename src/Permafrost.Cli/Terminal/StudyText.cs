@@ -14,8 +14,8 @@ internal static class StudyText
     public static string Plan(StudyPlan plan, string root, int part, int parts)
     {
         string share = parts > 1 ? $"; this is part {part} of {parts}" : "";
-        return FormattableString.Invariant(
-            $"{plan.Study.Title}, {plan.Scale}: {plan.Cells.Count} scores, {plan.Runs} runs, {plan.Updates:N0} updates at most, on {string.Join(", ", plan.Bodies)}, in {root}{share}");
+        string bodies = string.Join(", ", plan.Bodies);
+        return FormattableString.Invariant($"{plan.Study.Title}, {plan.Scale}: {plan.Cells.Count} scores, {plan.Runs} runs, {plan.Updates:N0} updates at most, on {bodies}, in {root}{share}");
     }
 
     public static IReadOnlyList<StudyFailure> Run(StudyPlan plan, string root, StopRequest stop, int part, int parts)

@@ -9,8 +9,8 @@ public sealed record Estimate(double Mean, double StandardError, int Count)
     // Student's t, two-sided 95 %, for 1 to 30 degrees of freedom; the normal value beyond.
     private static readonly double[] T95 =
     [
-        12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060,
-        2.056, 2.052, 2.048, 2.045, 2.042,
+        12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074,
+        2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
     ];
 
     /// <summary>Half the width of the 95 % interval: Student's t over the values, or the normal one where the error is of a share over examples.</summary>

@@ -8,9 +8,13 @@ public static class StudyCatalog
     /// <summary>The names of those that come with it.</summary>
     public static IReadOnlyList<string> Names { get; } =
     [
-        .. typeof(StudyCatalog).Assembly.GetManifestResourceNames().Where(name => name.StartsWith(Prefix, StringComparison.Ordinal) && name.EndsWith(Ending, StringComparison.Ordinal))
+        .. typeof(StudyCatalog).Assembly.GetManifestResourceNames()
+            .Where(name => name.StartsWith(Prefix, StringComparison.Ordinal) && name.EndsWith(Ending, StringComparison.Ordinal))
             .Select(name => name[Prefix.Length..^Ending.Length]).Order(StringComparer.Ordinal),
     ];
+
+    /// <summary>How a study is named on the command line: one that comes with the program by its name, another by its file.</summary>
+    public static string NameOf(StudyFile study) => study.Source.StartsWith("studies/", StringComparison.Ordinal) ? study.Name : study.Source;
 
     /// <summary>A study by its name, or from a YAML file.</summary>
     /// <exception cref="UsageException">There is no such study, or its file is wrong; the message names file and line.</exception>

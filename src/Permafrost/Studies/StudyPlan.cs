@@ -54,7 +54,8 @@ public sealed record StudyPlan(StudyFile Study, string Scale, IReadOnlyList<Stud
         if (cell.Missing is not null) return cell;
         StudyChanges[] changes =
         [
-            study.Options, chosen.Options, task.Options, task.AtScale.GetValueOrDefault(scale, StudyChanges.None), arm.Options, chosen.Arms.GetValueOrDefault(arm.Name, StudyChanges.None),
+            study.Options, chosen.Options, task.Options, task.AtScale.GetValueOrDefault(scale, StudyChanges.None),
+            arm.Options, chosen.Arms.GetValueOrDefault(arm.Name, StudyChanges.None),
         ];
         RunOptions options = changes.Aggregate(new RunOptions(), (current, change) => change.Apply(current));
         options = options with { Data = options.Data with { Task = task.Task } };

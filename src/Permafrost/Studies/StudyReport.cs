@@ -18,7 +18,7 @@ public sealed class StudyReport(StudyTable table)
     public IReadOnlyList<string> Runs => [.. table.Scores.SelectMany(score => score.Runs).Select(run => run.Run.Folder).Distinct()];
 
     /// <summary>The command that runs it.</summary>
-    public string Command => $"permafrost study run {ShellWord.Quoted(plan.Study.Source.StartsWith("studies/", StringComparison.Ordinal) ? plan.Study.Name : plan.Study.Source)} --scale {plan.Scale}";
+    public string Command => $"permafrost study run {ShellWord.Quoted(StudyCatalog.NameOf(plan.Study))} --scale {plan.Scale}";
 
     /// <summary>What the page of a report opens with.</summary>
     public ReportLead Lead => new(
@@ -31,12 +31,13 @@ public sealed class StudyReport(StudyTable table)
     public string Markdown()
     {
         var text = new StringBuilder($"# {plan.Study.Title}\n\n{plan.Study.Question}\n\n`{Command}` reproduces {string.Join(", ", plan.Study.Reproduces)}.\n\n");
-        text.Append($"| task | {string.Join(" | ", plan.Study.Arms.Select(arm => arm.Name))} | beside it |\n|{string.Concat(Enumerable.Repeat(" --- |", plan.Study.Arms.Count + 2))}\n");
+        text.Append($"| task | {string.Join(" | ", plan.Study.Arms.Select(arm => arm.Name))} | beside it |\n");
+        text.Append($"|{string.Concat(Enumerable.Repeat(" --- |", plan.Study.Arms.Count + 2))}\n");
         foreach (StudyTask task in Tasks)
         {
             IEnumerable<string> cells = plan.Study.Arms.Select(arm => Cell(table.Of(task.Name, arm.Name)));
-            string beside = string.Join(", ", table.Baselines(task.Name).Take(3).Select(one => $"{QuickstartText.Short(one.Name)} {Shown(one.Score, isShare: one.Score is >= 0 and <= 1)}"));
-            text.Append($"| {task.Name} | {string.Join(" | ", cells)} | {beside} |\n");
+            IEnumerable<string> beside = table.Baselines(task.Name).Take(3).Select(one => $"{QuickstartText.Short(one.Name)} {Shown(one.Score, one.Score is >= 0 and <= 1)}");
+            text.Append($"| {task.Name} | {string.Join(" | ", cells)} | {string.Join(", ", beside)} |\n");
         }
         text.Append('\n');
         foreach (ClaimVerdict verdict in ClaimVerdict.Of(table)) text.Append($"- {Sentence(verdict)}\n");
@@ -51,13 +52,14 @@ public sealed class StudyReport(StudyTable table)
     public string Csv()
     {
         var text = new StringBuilder($"# {Command}\ntask,arm,seed,learning_rate,split,metric,score,count,steps,trained_percent,backbone,init,policy,run\n");
-        void Line(params object?[] fields) => text.Append(string.Join(',', fields.Select(field => Quoted(Convert.ToString(field, CultureInfo.InvariantCulture) ?? "")))).Append('\n');
+        static string Field(object? value) => Quoted(Convert.ToString(value, CultureInfo.InvariantCulture) ?? "");
+        void Line(params object?[] fields) => text.AppendJoin(',', fields.Select(Field)).Append('\n');
         foreach (StudyScore score in table.Scores)
         {
-            (string task, string arm) = (score.Cell.Task.Name, score.Cell.Arm.Name);
+            (string task, string arm, ModelOptions model) = (score.Cell.Task.Name, score.Cell.Arm.Name, score.Cell.Options.Model);
             if (score.Cell.Missing is { } why) Line(task, arm, null, null, "missing", why, null, null, null, null, null, null, null, null);
             foreach ((double rate, double? value) in score.Validation)
-                Line(task, arm, score.Cell.Seeds[0], rate, "validation", score.Metric, value, null, null, null, score.Cell.Options.Model.Backbone, score.Cell.Options.Model.Init, null, null);
+                Line(task, arm, score.Cell.Seeds[0], rate, "validation", score.Metric, value, null, null, null, model.Backbone, model.Init, model.Policy, null);
             foreach ((long seed, StudyRun run) in score.Runs)
             {
                 RunResult result = run.Result;
@@ -73,14 +75,16 @@ public sealed class StudyReport(StudyTable table)
         get
         {
             StudyScale scale = plan.Study.Scales[plan.Scale];
-            yield return $"Each arm has its own learning rate, the best of {string.Join(", ", scale.Rates.Select(rate => FormattableString.Invariant($"{rate}")))} on validation with seed {scale.Seeds[0]}; "
+            string rates = string.Join(", ", scale.Rates.Select(rate => FormattableString.Invariant($"{rate}")));
+            yield return $"Each arm has its own learning rate, {(scale.Rates.Count > 1 ? "the best of " : "")}{rates} on validation with seed {scale.Seeds[0]}; "
                 + (scale.Seeds.Count > 1 ? $"scores are means over {scale.Seeds.Count} seeds with their standard error." : "one seed; the error is of the test examples' choice.");
             string[] edges = [.. table.Scores.Where(score => score.AtEdge).Select(score => $"{score.Cell.Name} ({score.Rate!.Value.ToString(CultureInfo.InvariantCulture)})")];
             if (edges.Length > 0) yield return $"At the edge of the rates that were tried, so that a better one may lie beyond: {string.Join(", ", edges)}.";
             foreach (StudyScore score in table.Scores.Where(score => score.Cell.Missing is not null).DistinctBy(score => score.Cell.Arm.Name))
                 yield return $"{score.Cell.Arm.Name} is missing at this scale: {score.Cell.Missing}.";
             string[] sources = [.. plan.Study.Published.Select(one => $"{one.Source} ({one.How})").Distinct()];
-            if (sources.Length > 0) yield return $"Published: {string.Join("; ", sources)}. They are of other bodies, budgets and often other splits: the order of the arms can be compared, not the numbers.";
+            const string Compare = "Published numbers are of other bodies, budgets and often other splits: the order of the arms can be compared, not the numbers.";
+            if (sources.Length > 0) yield return $"Published: {string.Join("; ", sources)}. {Compare}";
         }
     }
 

@@ -12,7 +12,8 @@ public static class StudyScript
     /// <param name="program">The command that starts this program there.</param>
     public static string Slurm(StudyPlan plan, int parts, string root, string program) => $$"""
         #!/usr/bin/env bash
-        # {{plan.Study.Name}} at the scale {{plan.Scale}}: {{plan.Runs}} runs in {{parts}} jobs. Start with: sbatch THIS_FILE; afterwards: permafrost study report {{plan.Study.Name}} --scale {{plan.Scale}}
+        # {{plan.Study.Name}} at the scale {{plan.Scale}}: {{plan.Runs}} runs in {{parts}} jobs. Start with: sbatch THIS_FILE
+        # Afterwards: permafrost study report {{Name(plan)}} --scale {{plan.Scale}} --output-dir {{ShellWord.Quoted(root)}}
         #SBATCH --job-name={{plan.Study.Name}}-{{plan.Scale}}
         #SBATCH --array=1-{{parts}}
         #SBATCH --ntasks=1
@@ -64,5 +65,5 @@ public static class StudyScript
 
         """;
 
-    private static string Name(StudyPlan plan) => ShellWord.Quoted(plan.Study.Source.StartsWith("studies/", StringComparison.Ordinal) ? plan.Study.Name : plan.Study.Source);
+    private static string Name(StudyPlan plan) => ShellWord.Quoted(StudyCatalog.NameOf(plan.Study));
 }

@@ -5,7 +5,8 @@ namespace Permafrost.Studies;
 /// <summary>A map of a YAML file that knows where it stands.</summary>
 internal sealed class YamlMap(YamlMappingNode node, string source)
 {
-    private readonly Dictionary<string, (YamlNode Value, long Line)> entries = node.Children.ToDictionary(pair => Scalar(pair.Key, source), pair => (pair.Value, pair.Key.Start.Line));
+    private readonly Dictionary<string, (YamlNode Value, long Line)> entries =
+        node.Children.ToDictionary(pair => Scalar(pair.Key, source), pair => (pair.Value, pair.Key.Start.Line));
 
     public string Where => $"{source}:{node.Start.Line}";
 
