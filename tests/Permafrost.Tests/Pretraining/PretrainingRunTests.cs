@@ -151,8 +151,9 @@ public sealed class PretrainingRunTests : IDisposable
             HeldOutScore.Of(model, objective, data.HeldOut[0].Documents, options.Context, tokens.Padding, 4);
             return Engine.LiveTensors;
         }
+        // Handles that the garbage collector has not come to yet may be fewer later, never more.
         long before = After(3);
-        Assert.Equal(before, After(10));
+        Assert.InRange(After(10), 0, before);
     }
 
     [Fact]
