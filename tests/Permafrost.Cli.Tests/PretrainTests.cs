@@ -19,7 +19,7 @@ public class PretrainTests
         for (int i = 0; i < 1000; i++) text.Append($"The people of village {i % 97} sang about the old bridge over the river {i % 13}.\n");
         scratch.Write("train.txt", text.ToString());
         scratch.Write("test.txt", "The people of village 5 sang about the old bridge over the river 7.\n");
-        InProcess.Run("tokenizer", "train", "--data", scratch["train.txt"], "--vocabulary-size", "400", "--output-dir", scratch["tokenizer"]).Succeeded();
+        InProcess.Run("tokenizer", "train", "--data", scratch["train.txt"], "--vocabulary-size", "400", "--output-dir", scratch["tokenizer"], "--json").Succeeded();
     }
 
     [Theory]
@@ -55,7 +55,22 @@ public class PretrainTests
         InProcess.Run("show", "backbone", model).Succeeded();
         InProcess.Run("generate", "--backbone", model, "--prompt", "The people", "--max-new-tokens", "4").Succeeded();
         InProcess.Run("finetune", "--task", "bit-xor", "--backbone", model, "--max-steps", "3", "--no-baselines", "--output-dir", scratch["tuned"]).Succeeded();
-        Assert.DoesNotContain(scratch["run"], InProcess.Run("ls", "runs", "--runs-dir", scratch.Path).Output, StringComparison.Ordinal);
+        JsonNode row = Assert.Single(JsonNode.Parse(InProcess.Run("ls", "runs", "--runs-dir", scratch.Path, "--json").Succeeded().Output)!.AsArray())!;
+        Assert.Equal(scratch["tuned"], (string?)row["run"]);
+    }
+
+    [Fact]
+    public void A_disk_that_is_full_ends_it_in_a_sentence_and_leaves_nothing_half_written()
+    {
+        using var scratch = new Scratch();
+        Furnish(scratch);
+        var settings = new CliSettings { WorkingDirectory = scratch.Path, Environment = new Dictionary<string, string?> { ["PERMAFROST_HOME"] = scratch["home"], ["DOTNET_EnableWriteXorExecute"] = "0" } };
+        // Files may grow to 150 KiB: the weights do, the optimiser's state does not.
+        string command = string.Join(' ', Training(scratch, "run"));
+        Cli.Shell(settings, $"trap '' XFSZ; ulimit -f 150; permafrost {command} --save-steps 5 --max-steps 20").Failed(1, "checkpoint-5", "free some space");
+        Assert.DoesNotContain(Scratch.Files(scratch["run"]), path => path.Contains(".tmp", StringComparison.Ordinal) || path.Contains("checkpoint-5", StringComparison.Ordinal));
+        // There is room again.
+        Cli.Shell(settings, $"permafrost pretrain --resume-from-checkpoint run").Succeeded();
     }
 
     [Fact]

@@ -116,7 +116,7 @@ public sealed class TokenizerCommandTests : IDisposable
         Cli.Run("tokenizer", "encode", "--tokenizer", "gpt2", "--input", "-").Failed(1, "gpt2 is a preset, and has no tokenizer");
         Cli.Run("tokenizer", "encode", "--tokenizer", "nowhere", "--input", "-").Failed(1, "'nowhere' is no backbone");
         Cli.Run("tokenizer", "encode", "--tokenizer", scratch.Path, "--input", "-").Failed(1, "holds no tokenizer");
-        Cli.Run("tokenizer").Failed(2, "needs one of encode, decode");
+        Cli.Run("tokenizer").Failed(2, "needs one of train, encode, decode");
     }
 
     [Fact]

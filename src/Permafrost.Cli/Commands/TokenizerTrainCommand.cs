@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Text.Json.Nodes;
 using Permafrost.Cli.Terminal;
 using Permafrost.Pretraining;
 
@@ -29,14 +30,16 @@ internal static class TokenizerTrainCommand
             Description = "files or documents that are not read, as for pretrain: names with * and ?, or NAME:5%", AllowMultipleArgumentsPerToken = true, HelpName = "NAME",
         };
         var command = new Command("train", "learn a byte-level BPE vocabulary from text, and write it as Hugging Face does");
-        foreach (Option option in new Option[] { data, output, size, style, least, heldOut }) command.Add(option);
+        Option<bool> json = CommonOptions.Json();
+        foreach (Option option in new Option[] { data, output, size, style, least, heldOut, json }) command.Add(option);
         command.SetAction((parsed, cancellation) =>
         {
             var corpus = new TokenizerCorpus(parsed.GetRequiredValue(data), parsed.GetValue(heldOut) ?? []);
             int tokens = corpus.Train(parsed.GetValue(size), parsed.GetValue(style)!, parsed.GetRequiredValue(output), parsed.GetValue(least), Output.Note, cancellation);
             if (corpus.Replaced > 0) Output.Note($"{corpus.Replaced} byte sequence(s) were not UTF-8, and were read as U+FFFD");
             if (tokens < parsed.GetValue(size)) Output.Note($"the text has no more pairs: {tokens} tokens, not {parsed.GetValue(size)}");
-            Output.Line($"{tokens} tokens in {parsed.GetRequiredValue(output)}");
+            if (parsed.GetValue(json)) Output.Json(new JsonObject { ["tokens"] = tokens, ["replaced"] = corpus.Replaced, ["folder"] = parsed.GetRequiredValue(output) });
+            else Output.Line($"{tokens} tokens in {parsed.GetRequiredValue(output)}");
             return Task.FromResult(0);
         });
         return command;

@@ -63,7 +63,7 @@ public sealed class Packing(TokenStream stream, int window, int batch, long seed
         if (document < 0) document = ~document - 1;
         // A document without tokens has no window: the last of those that begin at the same number has.
         while (perDocument[document + 1] == number) document++;
-        (_, CorpusDocument what, long start) = stream.Documents.ElementAt(document);
+        (CorpusDocument what, long start) = stream.At(document);
         long at = (number - perDocument[document]) * window, count = Math.Min(window, what.Tokens + 1 - at);
         stream.Read(start + at, tokens.AsSpan(0, (int)count));
         tokens.AsSpan((int)count).Fill(-1);

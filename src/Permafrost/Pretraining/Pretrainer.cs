@@ -60,6 +60,7 @@ public sealed class Pretrainer : IDisposable
     /// <exception cref="DivergedException">Loss or gradient are not finite, or the loss is a spike, and that is to stop it.</exception>
     public PretrainingUpdate Step()
     {
+        using DisposeScope scope = torch.NewDisposeScope();
         long began = Stopwatch.GetTimestamp(), step = State.Step;
         LanguageExample[] parts = Parts(step);
         double waited = Stopwatch.GetElapsedTime(began).TotalSeconds, rate = options.RateAt(step), loss = 0;

@@ -31,6 +31,9 @@ public sealed class TokenStream
     public IEnumerable<(CorpusFile File, CorpusDocument Document, long Start)> Documents =>
         documents.Select((one, i) => (one.Cache.File, one.Document, starts[i]));
 
+    /// <summary>A document by its number, and where it begins in the stream.</summary>
+    internal (CorpusDocument Document, long Start) At(int number) => (documents[number].Document, starts[number]);
+
     /// <summary>Copies tokens from a place on.</summary>
     /// <exception cref="ArgumentOutOfRangeException">They are not in the stream.</exception>
     public void Read(long start, Span<long> into)

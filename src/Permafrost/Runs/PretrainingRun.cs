@@ -2,7 +2,6 @@ using System.Diagnostics;
 using System.Text.Json.Nodes;
 using Permafrost.Formats;
 using Permafrost.Kernels;
-using Permafrost.Models;
 using Permafrost.Pretraining;
 using Permafrost.Pretraining.Objectives;
 using Permafrost.Tokenizers;
