@@ -141,8 +141,11 @@ public sealed record AdapterConfig(string? BackboneSha256, string? Backbone, Tas
             : new ClassOutput((int)JsonFile.Given(shape, "classes")) { Labels = labels, Count = (int)JsonFile.Given(shape, "targets") };
         int classes = output switch
         {
-            ClassOutput of => of.Classes, TokenClassOutput of => of.Classes, MultiLabelOutput of => of.Classes,
-            SequenceOutput of => of.Vocabulary, _ => 1,
+            ClassOutput of => of.Classes,
+            TokenClassOutput of => of.Classes,
+            MultiLabelOutput of => of.Classes,
+            SequenceOutput of => of.Vocabulary,
+            _ => 1,
         };
         bool fits = length > 0 && input.Length == length && classes > 0 && output.Answers >= (output is TokenClassOutput or SequenceOutput ? 0 : 1)
             && input is not (VectorInput { Size: < 1 } or IdInput { Vocabulary: < 1 } or TextInput { Vocabulary: < 1 })

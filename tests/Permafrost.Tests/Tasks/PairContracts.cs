@@ -1,7 +1,6 @@
 using System.Text.Json;
 using Permafrost.Data;
 using Permafrost.Kernels;
-using Permafrost.Tasks;
 using Permafrost.Tests.Tokenizers;
 
 namespace Permafrost.Tests.Tasks;
