@@ -92,6 +92,43 @@ void heads_of(const pf_attention_args& a, int64_t heads, double work, F&& body) 
 
 bool shares_heads(const pf_attention_args& a) { return a.key_heads > 0 && a.heads % a.key_heads == 0; }
 
+bool fits(const pf_convolution_args& a) {
+    return is_type(a.type) && a.batch > 0 && a.inputs > 0 && a.outputs > 0 && a.taps > 0 && a.heads > 0 && a.width > 0 && a.width % a.heads == 0;
+}
+
+double convolution_work(const pf_convolution_args& a) { return 2.0 * a.batch * a.outputs * a.width * a.taps; }
+
+// (taps, width); null where each output has taps of its own.
+std::unique_ptr<float[]> shared_taps(const pf_convolution_args& a) {
+    if (a.each != 0) return nullptr;
+    std::unique_ptr<float[]> rows(new float[a.taps * a.width]);
+    for (int64_t tap = 0; tap < a.taps; tap++) active().convolution_spread(a, a.weights, tap, rows.get() + tap * a.width);
+    return rows;
+}
+
+// Outputs whose share of the taps' gradient is one sum; the sums are added up in order, first within a sequence.
+constexpr int64_t kOutputs = 128;
+
+void taps_gradient(const pf_convolution_args& a) {
+    if (a.each != 0) {
+        pieces(a.batch * a.outputs, kTokens, convolution_work(a), [&](int64_t begin, int64_t end) { active().convolution_taps(a, nullptr, begin, end); });
+        return;
+    }
+    const int64_t per_row = ceiling(a.outputs, kOutputs), chunks = a.batch * per_row, width = a.taps * a.width;
+    const std::unique_ptr<float[]> partial(new float[chunks * width]()), total(new float[width + a.heads]);
+    parallel(chunks, convolution_work(a), [&](int64_t chunk) {
+        const int64_t first = chunk / per_row * a.outputs + chunk % per_row * kOutputs;
+        active().convolution_taps(a, partial.get() + chunk * width, first, std::min(first + kOutputs, (chunk / per_row + 1) * a.outputs));
+    });
+    const pf_column_sums_args sums{sizeof sums, chunks, width, partial.get(), PF_FLOAT32, total.get()};
+    pieces(width, 256, static_cast<double>(chunks * width), [&](int64_t begin, int64_t end) { active().column_sums(sums, begin, end); });
+    float* heads = total.get() + width;
+    for (int64_t tap = 0; tap < a.taps; tap++) {
+        active().convolution_gather(a, total.get() + tap * a.width, heads);
+        for (int64_t h = 0; h < a.heads; h++) a.d_weights[h * a.taps + tap] = heads[h];
+    }
+}
+
 // Panels of columns are shared out, and rows too where there are fewer panels than threads.
 template <typename F>
 void products(int64_t panels, int64_t rows, double work, F&& body) {
@@ -154,6 +191,27 @@ int pf_attention_backward(const pf_attention_args* args) {
     return guarded(args, "attention's gradient", [](const pf_attention_args& a) {
         if (!is_type(a.type) || !shares_heads(a)) return fail("attention's gradient: an unknown type, or heads that do not share");
         heads_of(a, a.key_heads, 10.0, [&](int64_t begin, int64_t end) { active().attention_backward(a, begin, end); });
+        return 0;
+    });
+}
+
+int pf_convolution_forward(const pf_convolution_args* args) {
+    return guarded(args, "convolution", [](const pf_convolution_args& a) {
+        if (!fits(a)) return fail("convolution: an unknown type, or sizes that do not belong together");
+        const std::unique_ptr<float[]> rows = shared_taps(a);
+        pieces(a.batch * a.outputs, kTokens, convolution_work(a), [&](int64_t begin, int64_t end) { active().convolution_forward(a, rows.get(), begin, end); });
+        return 0;
+    });
+}
+
+int pf_convolution_backward(const pf_convolution_args* args) {
+    return guarded(args, "convolution's gradient", [](const pf_convolution_args& a) {
+        if (!fits(a)) return fail("convolution's gradient: an unknown type, or sizes that do not belong together");
+        if (a.d_x != nullptr) {
+            const std::unique_ptr<float[]> rows = shared_taps(a);
+            pieces(a.batch * a.inputs, kTokens, convolution_work(a), [&](int64_t begin, int64_t end) { active().convolution_inputs(a, rows.get(), begin, end); });
+        }
+        if (a.d_weights != nullptr) taps_gradient(a);
         return 0;
     });
 }

@@ -13,6 +13,7 @@ namespace permafrost::kernels {
     namespace isa { \
     void add_rows(Kernels&); \
     void add_attention(Kernels&); \
+    void add_convolution(Kernels&); \
     void add_matmul(Kernels&); \
     void add_product(Kernels&); \
     }
@@ -51,6 +52,7 @@ struct Sets {
             Kernels& set = add("avx512-amx");
             avx512_amx::add_rows(set);
             avx512_amx::add_attention(set);
+            avx512_amx::add_convolution(set);
             avx512_amx::add_matmul(set);
             avx512_amx::add_product(set);
         }
@@ -58,6 +60,7 @@ struct Sets {
             Kernels& set = add("avx512-bf16");
             avx512_bf16::add_rows(set);
             avx512_bf16::add_attention(set);
+            avx512_bf16::add_convolution(set);
             avx512_bf16::add_matmul(set);
             avx512_bf16::add_product(set);
         }
@@ -65,18 +68,21 @@ struct Sets {
             Kernels& set = add("avx512");
             avx512::add_rows(set);
             avx512::add_attention(set);
+            avx512::add_convolution(set);
             avx512::add_matmul(set);
         }
         if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
             Kernels& set = add("avx2");
             avx2::add_rows(set);
             avx2::add_attention(set);
+            avx2::add_convolution(set);
             avx2::add_matmul(set);
         }
 #endif
         Kernels& set = add("portable");
         portable::add_rows(set);
         portable::add_attention(set);
+        portable::add_convolution(set);
         portable::add_matmul(set);
         chosen = list[0];
     }

@@ -43,6 +43,14 @@ struct Kernels {
     void (*adam)(float* p, const float* g, float* m, float* v, const double* settings, int64_t begin, int64_t end);
     void (*attention_forward)(const pf_attention_args&, int64_t begin, int64_t end);
     void (*attention_backward)(const pf_attention_args&, int64_t begin, int64_t end);
+    // One tap's number for every channel, from taps (heads, taps); and, the other way round, the sums over the channels of each head.
+    void (*convolution_spread)(const pf_convolution_args&, const float* taps, int64_t tap, float* row);
+    void (*convolution_gather)(const pf_convolution_args&, const float* row, float* sums);
+    // Outputs, inputs or outputs [begin, end). `rows` (taps, width): what all outputs share; null where each has its own. Gradients of shared taps are added to `partial`
+    // (taps, width), which is null where each output has its own.
+    void (*convolution_forward)(const pf_convolution_args&, const float* rows, int64_t begin, int64_t end);
+    void (*convolution_inputs)(const pf_convolution_args&, const float* rows, int64_t begin, int64_t end);
+    void (*convolution_taps)(const pf_convolution_args&, float* partial, int64_t begin, int64_t end);
     // Panels [begin, end) of the result's columns, rows [first, last).
     void (*matmul)(const pf_matmul_args&, int64_t begin, int64_t end, int64_t first, int64_t last);
     // Columns of one of matmul's panels.

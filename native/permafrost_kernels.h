@@ -16,7 +16,7 @@ extern "C" {
 #define PF_API __attribute__((visibility("default")))
 
 /* Raised whenever anything below changes; C# refuses a library with another number. */
-#define PF_ABI_VERSION 8
+#define PF_ABI_VERSION 9
 
 enum { PF_FLOAT32 = 0, PF_BFLOAT16 = 1 };
 enum { PF_NONE = 0, PF_GELU_TANH = 1, PF_GELU = 2, PF_RELU = 3, PF_SILU = 4, PF_QUICK_GELU = 5, PF_SIGMOID = 6, PF_TANH = 7, PF_MISH = 8, PF_RELU6 = 9, PF_GELU_10 = 10 };
@@ -106,6 +106,27 @@ typedef struct {
 } pf_attention_args;
 PF_API int pf_attention_forward(const pf_attention_args* args);
 PF_API int pf_attention_backward(const pf_attention_args* args);
+
+/* Convolution along time, each channel by itself: y[b, t, c] = bias[c] + sum over taps j of w[j, c] x[b, t - left + j * dilation, c], where inputs that are not
+ * there, or are hidden, count as 0. A row of taps belongs to width / heads channels: neighbours, or, alternating, channels c with the same c mod heads. */
+typedef struct {
+    int64_t size;
+    int64_t batch, inputs, outputs, width, heads, taps;
+    int64_t left, dilation, alternating;
+    int64_t each; /* 0: weights are (heads, taps) for all outputs; 1: (batch, outputs, heads, taps) */
+    const void* x; /* (batch, inputs, width), contiguous, as all others */
+    int64_t type;  /* of x, y and their gradients */
+    const float* weights;
+    const float* bias;   /* (width); may be null */
+    const uint8_t* mask; /* (batch, inputs), 0 hides an input; may be null */
+    void* y;             /* (batch, outputs, width) */
+    /* Backward only; a null d_x or d_weights is not computed. */
+    const void* d_y;
+    void* d_x;
+    float* d_weights;
+} pf_convolution_args;
+PF_API int pf_convolution_forward(const pf_convolution_args* args);
+PF_API int pf_convolution_backward(const pf_convolution_args* args);
 
 /* bfloat16 products with a packed weight of (inputs x outputs): y = activation(x W + b), or, transposed, y = x W^T. The packed weight may be a run of whole
  * panels of a larger one. */

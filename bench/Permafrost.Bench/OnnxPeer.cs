@@ -16,6 +16,7 @@ namespace Permafrost.Bench;
 internal sealed class OnnxPeer : IDisposable
 {
     private readonly RunOptions options = new();
+    private readonly TokenizerPeer tokenizers = new();
     private InferenceSession? session;
     private Tokenizer? tokenizer;
     private EmbedTexts? texts;
@@ -25,6 +26,7 @@ internal sealed class OnnxPeer : IDisposable
 
     public JsonObject Answer(JsonObject command) => (string?)command["cmd"] switch
     {
+        "tokenize" => tokenizers.Tokenize(command),
         "extract" => Extract((string)command["file"]!),
         "setup" => Setup(command),
         "run" => Run((int?)command["steps"] ?? 1),

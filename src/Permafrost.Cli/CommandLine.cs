@@ -30,12 +30,14 @@ internal static partial class CommandLine
         var root = new Command("permafrost", "Freeze a sequence model, train a sliver of it, and compute on anything.") { new HelpOption { Action = help }, new VersionOption() };
         root.Add(QuickstartCommand.Create(stop));
         root.Add(FinetuneCommand.Create(stop));
+        root.Add(PretrainCommand.Create(stop));
         root.Add(EvaluateCommand.Create());
         root.Add(PredictCommand.Create());
         root.Add(GenerateCommand.Create());
         root.Add(ForwardCommand.Create());
         root.Add(TokenizerCommand.Create());
         root.Add(BaselinesCommand.Create());
+        root.Add(StudyCommand.Create(stop));
         root.Add(CompareCommand.Create());
         root.Add(ReportCommand.Create());
         root.Add(ExportCommand.Create());
@@ -76,12 +78,12 @@ internal static partial class CommandLine
             verb = parsed.CommandResult.Command;
             if (parsed.Errors.Count > 0) return Fail(Sentence(parsed, arguments), 2);
             if (Empty(parsed) is { } empty) return Fail($"{empty} is empty; see `permafrost {Verb(parsed)}--help`", 2);
-            Volatile.Write(ref cleansUp, parsed.CommandResult.Command.Name is "finetune" or "quickstart" or "bench");
+            Volatile.Write(ref cleansUp, parsed.CommandResult.Command.Name is "finetune" or "pretrain" or "quickstart" or "bench" or "run");
             return parsed.InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null }, stop.Token).GetAwaiter().GetResult();
         }
         catch (StoppedException stopped)
         {
-            string how = stopped.Folder is { } folder ? $"; go on with: permafrost finetune --resume-from-checkpoint {ShellWord.Quoted(folder)}" : "";
+            string how = stopped.Folder is { } folder ? $"; go on with: permafrost {verb?.Name ?? "finetune"} --resume-from-checkpoint {ShellWord.Quoted(folder)}" : "";
             return Fail(OptionWords.AsFlags(stopped.Message) + how, stopped.ExitCode);
         }
         catch (PermafrostException error)

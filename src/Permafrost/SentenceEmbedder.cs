@@ -156,18 +156,13 @@ public sealed partial class SentenceEmbedder : IEmbeddingGenerator<string, Embed
     {
         using var noGrad = torch.no_grad();
         using DisposeScope scope = torch.NewDisposeScope();
-        (int B, int T) = (rows.Length, rows[0].Length);
-        (var inputs, var present) = (new long[B * T], new long[B * T]);
-        if (tokenizer.PadId is { } pad) Array.Fill(inputs, pad);
-        for (int row = 0; row < B; row++)
-        {
-            for (int i = 0; i < rows[row].Length; i++) (inputs[row * T + i], present[row * T + i]) = (rows[row][i], 1);
-        }
-        Tensor? mask = rows[^1].Length < T ? Tensors.From(present, B, T) : null;
+        PaddedTokens padded = tokenizer.Pad(rows);
+        (int B, int T) = (padded.Rows, padded.Length);
+        Tensor? mask = padded.IsPadded ? Tensors.From(padded.Mask, B, T) : null;
         try
         {
-            ModelInputs given = tokenRows is { } table ? new ModelInputs(InputsEmbeds: table.Read(inputs).view(B, T, Dimensions), AttentionMask: mask)
-                : new ModelInputs(InputIds: Tensors.From(inputs, B, T), AttentionMask: mask);
+            ModelInputs given = tokenRows is { } table ? new ModelInputs(InputsEmbeds: table.Read(padded.Ids).view(B, T, Dimensions), AttentionMask: mask)
+                : new ModelInputs(InputIds: Tensors.From(padded.Ids, B, T), AttentionMask: mask);
             Tensor hidden = backbone.Forward(given).LastHiddenState;
             Tensor mean = new Readout(ReadoutKind.Mean).Read(hidden, mask).squeeze(1);  // (B, C)
             return torch.nn.functional.normalize(mean, 2, 1).ToArray<float>();

@@ -165,6 +165,35 @@ public class DataTests
         Assert.Equal([MnistFiles.TestImages, MnistFiles.TestLabels], good.Requests);
     }
 
+    [Fact]
+    public void All_about_one_set_is_told()
+    {
+        using var scratch = new Scratch();
+        JsonObject json = Cli.Run(Home(scratch), "data", "ls", "ag-news", "--json").Succeeded().Json;
+        Assert.Equal("ag_news", (string?)json["name"]);
+        Assert.NotNull(json["licence"]);
+        JsonObject[] files = [.. json["files"]!.AsArray().Select(file => file!.AsObject())];
+        Assert.Equal(["train.csv", "test.csv"], files.Select(file => (string?)file["name"]));
+        Assert.Equal((null, "published"), ((string?)files[0]["sha256_from"], (string?)files[1]["sha256_from"]));
+        Assert.StartsWith("https://", (string?)files[0]["address"], StringComparison.Ordinal);
+        Assert.Contains("none is known; that of the first download is recorded", Cli.Run(Home(scratch), "data", "ls", "imdb").Succeeded().Output, StringComparison.Ordinal);
+        Cli.Run("data", "ls", "no-such-set").Refused(2, "no-such-set", "mnist");
+    }
+
+    [Fact]
+    public void A_set_without_checksums_is_recorded_and_read_by_its_task()
+    {
+        using var scratch = new Scratch();
+        using var server = new FileServer(name => FileServer.Ok(System.Text.Encoding.UTF8.GetBytes(string.Concat(Enumerable.Range(0, 40).Select(i => $"{(i % 2 == 0 ? "NUM:date" : "LOC:city")} Question {name} {i} ?\n")))));
+        Cli.Run(Home(scratch), "finetune", "--task", "trec", "--backbone", "gpt2-tiny", "--init", "random", "--dry-run").Refused(1, "permafrost data fetch trec");
+        Assert.Equal([scratch["data", "trec"]], Cli.Run(Home(scratch), "data", "fetch", "trec", "--from", server.Address).Succeeded().Lines);
+        Assert.Equal(["TREC_10.label", "train_5500.label"], server.Requests.Order(StringComparer.Ordinal));
+        Assert.All(Cli.Run(Home(scratch), "data", "verify", "trec").Succeeded().Lines, line => Assert.StartsWith("unchanged", line, StringComparison.Ordinal));
+        Assert.Equal("first download", (string?)Cli.Run(Home(scratch), "data", "ls", "trec", "--json").Succeeded().Json["files"]![0]!["sha256_from"]);
+        File.AppendAllText(scratch["data", "trec", "TREC_10.label"], "x");
+        Cli.Run(Home(scratch), "data", "verify", "trec").Failed(1, "permafrost data fetch trec");
+    }
+
     [Theory]
     [InlineData("http://127.0.0.1:1/nobody", 1)]
     [InlineData("no address", 2)]

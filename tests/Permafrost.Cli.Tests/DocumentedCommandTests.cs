@@ -30,11 +30,15 @@ public partial class DocumentedCommandTests
         (@"^(.*permafrost bench) \[CASE\.\.\.\]$", "$1 door --rounds 1"),
         (@"^(.*permafrost bench) fpt-step B16 .*$", "$1 door --rounds 1"),
         (@"^(.*permafrost bench) embed .*$", "$1 door --rounds 1"),  // ONNX Runtime's program is built by hand
+        (@"^(.*permafrost study run .*)$", "$1 --dry-run"),
+        (@"^permafrost study (script|report) NAME(.*)$", "permafrost study $1 lu-statistics --scale smoke$2"),
+        (@"^permafrost study collect .*$", "permafrost study collect --help"),
         (@"^(.*permafrost quickstart) --sweep.*$", "$1 --help"),  // an hour
         (@"\b(TASK|mytask)\b", "bit-xor"),
         (@"\bANOTHER\b", "runs/another"),
+        (@"^(.*permafrost pretrain --architecture.*)$", "$1 --preset gpt2-tiny --context 64 --batch-size 4"),
         // A verb that cannot go without arguments is mentioned, not shown.
-        (@"^permafrost (forward|predict|report|tokenizer encode)$", "$0 --help"),
+        (@"^permafrost (forward|predict|report|pretrain|tokenizer encode|tokenizer train)$", "$0 --help"),
     ];
 
     [Fact]
@@ -87,6 +91,9 @@ public partial class DocumentedCommandTests
             Directory.CreateDirectory(scratch["cache", "backbones"]);
             Directory.CreateSymbolicLink(scratch["cache", "backbones", "all-MiniLM-L6-v2"], body);
         }
+        Directory.CreateDirectory(scratch["texts"]);
+        scratch.Write("texts/train.txt", string.Concat(Enumerable.Range(0, 2000).Select(i => $"The people of village {i % 97} sang about the old bridge over the river {i % 13}.\n")));
+        scratch.Write("texts/test.txt", "The people sang about the river.\n");
         Directory.CreateDirectory(scratch["samples", "ClassifyTexts"]);
         File.Copy(Path.Combine(Repository.Root, "samples", "ClassifyTexts", "messages.csv"), scratch["samples", "ClassifyTexts", "messages.csv"]);
         string mnist = Directory.CreateDirectory(scratch["cache", "data", "mnist"]).FullName;

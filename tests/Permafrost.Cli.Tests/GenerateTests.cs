@@ -34,6 +34,20 @@ public sealed class GenerateTests : IDisposable
     }
 
     [Fact]
+    public void The_ends_of_generation_config_go_before_those_of_config()
+    {
+        string body = Body("gpt2");
+        int[] Ids() => [.. Cli.Run("generate", "--backbone", body, "--prompt", "the film is", "--max-new-tokens", "9", "--json").Succeeded().Json["ids"]!.AsArray().Select(id => (int)id!)];
+        int[] ids = Ids();
+        int end = ids[1], first = Array.IndexOf(ids, end);
+        string path = Path.Combine(body, "generation_config.json");
+        File.WriteAllText(path, $$"""{"eos_token_id": [{{end}}, 261], "temperature": 0.7, "transformers_version": "4.40.0"}""");
+        Assert.Equal(ids[..(first + 1)], Ids());
+        File.WriteAllText(path, "{\"eos_token_id\": ");
+        Cli.Run("generate", "--backbone", body, "--prompt", "a").Failed(1, "generation_config.json is not valid JSON");
+    }
+
+    [Fact]
     public void What_is_drawn_follows_from_the_seed_and_beams_are_followed()
     {
         string body = Body("gpt2");

@@ -50,7 +50,7 @@ internal sealed class BenchProcess : IDisposable
         string path = Path.GetFullPath(Path.Combine(AppContext.BaseDirectory, "..", "..", "Permafrost.Bench", "release", "Permafrost.Bench.dll"));
         return File.Exists(path)
             ? path
-            : throw new PermafrostException($"{path} is not there, the program that runs ONNX Runtime; build it with `dotnet build -c Release bench/Permafrost.Bench`");
+            : throw new PermafrostException($"{path} is not there, the program that runs ONNX Runtime and Tokenizers.DotNet; build it with `dotnet build -c Release bench/Permafrost.Bench`");
     }
 
     /// <summary>Seconds from starting a program to its end; what it prints is thrown away.</summary>

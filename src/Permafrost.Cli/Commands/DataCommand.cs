@@ -2,10 +2,10 @@ using System.CommandLine;
 using System.Text.Json.Nodes;
 using Permafrost.Cli.Terminal;
 using Permafrost.Data;
+using Permafrost.Data.Published;
 using Permafrost.Formats;
 using Permafrost.Formats.Hub;
 using Permafrost.Formats.Web;
-using Spectre.Console;
 
 namespace Permafrost.Cli.Commands;
 
@@ -16,11 +16,13 @@ internal static class DataCommand
         var command = new Command("data", "data sets, and backbones of Hugging Face: which there are, where they are looked for, fetching and checking them");
         Option<bool> json = CommonOptions.Json();
 
-        var list = new Command("ls", "list the data sets and whether they are here (backbones: `permafrost ls backbones`)") { json };
-        list.SetAction(parsed => List(parsed.GetValue(json)));
+        var one = new Argument<string?>("NAME") { Description = "a data set, of which address, licence, size and checksums are wanted", Arity = ArgumentArity.ZeroOrOne };
+        var list = new Command("ls", "list the data sets and whether they are here, or all about one (backbones: `permafrost ls backbones`)") { one, json };
+        list.SetAction(parsed => List(parsed.GetValue(one), parsed.GetValue(json)));
         command.Add(list);
 
-        var name = new Argument<string>("NAME") { Description = "a data set (`permafrost data ls`), or a backbone's name at Hugging Face, such as gpt2 or facebook/bart-base" };
+        var name = new Argument<string>("NAME")
+        { Description = "a data set (`permafrost data ls`), ucr/NAME of the UCR and UEA archive, or a backbone of Hugging Face's, such as gpt2" };
         var revision = new Option<string?>("--revision") { Description = "a backbone's branch, tag or commit; default: main", HelpName = "REV" };
         var where = new Command("where", "print the folder of a data set, or of a backbone in the Hugging Face cache") { name, revision };
         where.SetAction(parsed => { Output.Line(Folder(parsed.GetRequiredValue(name), null, parsed.GetValue(revision))); return 0; });
@@ -40,7 +42,7 @@ internal static class DataCommand
 
     private static PublishedDataSet? Known(string name, string? revision = null)
     {
-        PublishedDataSet? set = PublishedDataSets.All.FirstOrDefault(set => set.Name == name);
+        PublishedDataSet? set = PublishedDataSets.Find(name);
         return set is null || revision is null ? set : throw new UsageException($"--revision is for backbones, and {name} is a data set, of which there is one");
     }
 
@@ -51,17 +53,13 @@ internal static class DataCommand
         ?? throw new UsageException(
             $"'{name}' is no data set (there are {DataSets}) and not in the Hugging Face cache ({HubCache.Folder}); `permafrost data fetch {name}` looks at Hugging Face");
 
-    private static int List(bool json)
+    private static int List(string? name, bool json)
     {
-        var rows = PublishedDataSets.All.Select(set => (set.Name, set.Summary, Folder: DataHome.Candidates(set.Name).FirstOrDefault(Directory.Exists))).ToList();
-        if (json)
-        {
-            Output.Json(new JsonArray([.. rows.Select(row => (JsonNode)new JsonObject { ["name"] = row.Name, ["summary"] = row.Summary, ["folder"] = row.Folder })]));
-            return 0;
-        }
-        Table table = Output.Table("data set", "summary", "here");
-        foreach ((string name, string summary, string? folder) in rows) table.AddRow(name, Markup.Escape(summary), Markup.Escape(folder ?? $"no: permafrost data fetch {name}"));
-        Output.Write(table);
+        PublishedDataSet? one = name is null ? null : Known(name) ?? throw new UsageException($"'{name}' is no data set; there are {DataSets}, and ucr/NAME");
+        if (one is null && json) Output.Json(new JsonArray([.. PublishedDataSets.All.Select(set => (JsonNode)DataSetLines.Json(set))]));
+        else if (one is null) DataSetLines.Print(PublishedDataSets.All);
+        else if (json) Output.Json(DataSetLines.Json(one));
+        else DataSetLines.PrintOne(one);
         return 0;
     }
 
@@ -70,7 +68,8 @@ internal static class DataCommand
         if (given is not null && Known(name) is null) throw new UsageException($"--data is for data sets ({DataSets}), and '{name}' is none");
         string folder = Folder(name, given, revision);
         IReadOnlyList<(string File, string Verdict)> verdicts = Known(name)?.Verify(folder) ?? HubDownload.Verify(folder);
-        bool sound = verdicts.All(verdict => verdict.Verdict == "ok");
+        // Of a backbone everything has a checksum; of a data set some files have none that anybody published.
+        bool sound = verdicts.All(verdict => Known(name) is null ? verdict.Verdict == "ok" : !PublishedDataSet.IsWrong(verdict.Verdict));
         if (json)
         {
             var files = new JsonObject(verdicts.Select(v => KeyValuePair.Create(v.File, (JsonNode?)v.Verdict)));

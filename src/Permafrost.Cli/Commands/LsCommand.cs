@@ -4,6 +4,7 @@ using Permafrost.Adaptation;
 using Permafrost.Cli.Terminal;
 using Permafrost.Models;
 using Permafrost.Runs;
+using Permafrost.Studies;
 using Permafrost.Tasks;
 using Spectre.Console;
 
@@ -14,8 +15,8 @@ internal static class LsCommand
     public static Command Create()
     {
         var command = new Command("ls", "list what there is");
-        var what = new Argument<string>("WHAT") { Description = "backbones, tasks, policies, inits or runs" };
-        what.AcceptOnlyFromAmong("backbones", "tasks", "policies", "inits", "runs");
+        var what = new Argument<string>("WHAT") { Description = "backbones, tasks, policies, inits, studies or runs" };
+        what.AcceptOnlyFromAmong("backbones", "tasks", "policies", "inits", "studies", "runs");
         var folder = new Option<string>("--runs-dir") { Description = "where `ls runs` looks", DefaultValueFactory = _ => "runs" };
         Option<bool> json = CommonOptions.Json();
         command.Add(what);
@@ -37,6 +38,7 @@ internal static class LsCommand
         "tasks" => (["task", "summary"], [.. TaskRegistry.All.SelectMany(Readings)]),
         "policies" => (["policy", "selectors", "summary"], [.. Policy.Named.Select(policy => new[] { policy.Name, policy.Selectors, policy.Summary })]),
         "inits" => (["init", "summary"], [.. BackboneInit.All.Select(init => new[] { init.Name, init.Summary })]),
+        "studies" => (["name", "reproduces", "title"], [.. StudyCatalog.Names.Select(StudyCatalog.Find).Select(study => new[] { study.Name, string.Join(" ", study.Reproduces), study.Title })]),
         "backbones" => (["backbone", "summary"], [.. Bundled(), .. Presets(), .. Cached()]),
         _ => (["run", "task", "backbone", "policy", "seed", "steps", "test score"], Runs(runs)),
     };
@@ -70,7 +72,7 @@ internal static class LsCommand
         foreach (string path in Directory.EnumerateDirectories(folder).Order(StringComparer.Ordinal))
         {
             RunFolder? run = File.Exists(Path.Combine(path, "config.yaml")) || File.Exists(Path.Combine(path, "results.json")) ? RunFolder.At(path) : null;
-            if (run is not null) rows.Add(Row(run));
+            if (run is not null && !PretrainingRun.IsIn(path)) rows.Add(Row(run));
         }
         return rows;
     }
@@ -91,7 +93,8 @@ internal static class LsCommand
     }
 
     private static JsonNode Json(string[] columns, string[] row) =>
-        new JsonObject(columns.Select((column, i) => KeyValuePair.Create(column, (JsonNode?)row[i])));
+        new JsonObject(columns.Select((column, i) => KeyValuePair.Create(
+            column, column == "reproduces" ? new JsonArray([.. row[i].Split(' ').Select(id => (JsonNode)id)]) : (JsonNode?)row[i])));
 
     private static void Print(string[] columns, List<string[]> rows)
     {

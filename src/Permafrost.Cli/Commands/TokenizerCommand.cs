@@ -10,6 +10,7 @@ internal static class TokenizerCommand
     public static Command Create()
     {
         var command = new Command("tokenizer", "a model's tokenizer by itself: texts to tokens, and back");
+        command.Add(TokenizerTrainCommand.Create());
         command.Add(Encode());
         command.Add(Decode());
         return command;

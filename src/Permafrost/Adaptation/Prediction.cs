@@ -26,6 +26,22 @@ public sealed record ClassPrediction(
     public override string ToString() => FormattableString.Invariant($"{Label} ({Probability:P1})");
 }
 
+/// <summary>An answer of any number of labels.</summary>
+/// <param name="Index">The example's number in its split or file.</param>
+/// <param name="Given">The labels' numbers, in order: those whose probability is above one half.</param>
+/// <param name="Probabilities">Of every label, each by itself: they need not add up to 1.</param>
+/// <param name="Targets">The right labels' numbers; null when they are not known.</param>
+/// <param name="Labels">The labels' names; empty when they are just numbers.</param>
+public sealed record LabelsPrediction(
+    long Index, IReadOnlyList<long> Given, IReadOnlyList<float> Probabilities, IReadOnlyList<long>? Targets, IReadOnlyList<string> Labels) : Prediction(Index)
+{
+    /// <summary>A label's name; its number where it has none.</summary>
+    public string NameOf(long number) => Labels.Count > 0 ? Labels[(int)number] : FormattableString.Invariant($"{number}");
+
+    /// <inheritdoc/>
+    public override string ToString() => string.Join(", ", Given.Select(NameOf));
+}
+
 /// <summary>An answer that is a sequence.</summary>
 /// <param name="Index">The example's number in its split or file.</param>
 /// <param name="Tokens">The tokens that were generated, without the end.</param>

@@ -1,3 +1,4 @@
+using Permafrost.Data.Published;
 using Permafrost.Formats;
 
 namespace Permafrost.Data;
@@ -23,8 +24,7 @@ public static class DataHome
     {
         if (given is not null) return Directory.Exists(given) ? given : throw new PermafrostException($"`data` {given}: there is no such folder");
         IReadOnlyList<string> places = Candidates(name);
-        bool canFetch = PublishedDataSets.All.Any(set => set.Name == name);
-        string how = canFetch ? $"run `permafrost data fetch {name}`, or give" : "fetching it is not there yet; put its files there, or give";
+        string how = PublishedDataSets.Find(name) is null ? "put its files there, or give" : $"run `permafrost data fetch {name}`, or give";
         return places.FirstOrDefault(Directory.Exists)
             ?? throw new PermafrostException($"the data set {name} is not here: it was looked for in {string.Join(" and ", places)}; {how} its folder with `data`");
     }

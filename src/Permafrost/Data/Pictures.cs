@@ -42,20 +42,13 @@ internal sealed record PictureEncoding(float[] Means, float[] Deviations, int Pa
         (int height, int width, int channels) = (train[0].Height, train[0].Width, train[0].Channels);
         int side = patch ?? 1;
         while (patch is null && side < Math.Min(height, width) && height / side * (width / side) > mostTokens) side++;
-        (var sums, var squares) = (new double[channels], new double[channels]);
+        var sums = new ChannelSums(channels);
         foreach (Picture picture in train)
         {
             byte[] bytes = picture.Pixels;
-            for (int i = 0; i < bytes.Length; i++)
-            {
-                double value = bytes[i] / 255.0;
-                sums[i % channels] += value;
-                squares[i % channels] += value * value;
-            }
+            for (int i = 0; i < bytes.Length; i++) sums.Add(i % channels, bytes[i]);
         }
-        double count = (double)train.Count * height * width;
-        float[] means = [.. sums.Select(sum => (float)Math.Round(sum / count, 4))];
-        float[] deviations = [.. squares.Select((square, c) => (float)Math.Max(1e-4, Math.Round(Math.Sqrt(Math.Max(0, square / count - sums[c] / count * (sums[c] / count))), 4)))];
+        float[] means = [.. sums.Means.Select(mean => (float)mean)], deviations = [.. sums.Deviations.Select(deviation => (float)deviation)];
         return new PictureEncoding(means, deviations, side, height, width);
     }
 

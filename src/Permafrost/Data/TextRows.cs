@@ -85,19 +85,12 @@ public sealed class TextRows : IDataset
     /// <inheritdoc/>
     public Batch Get(ReadOnlySpan<long> indices)
     {
-        int longest = 1;
-        foreach (long index in indices) longest = Math.Max(longest, ids[index].Length);
-        (var inputs, var mask, var answers) = (new long[indices.Length * longest], new long[indices.Length * longest], new long[indices.Length]);
-        bool padded = false;
-        for (int row = 0; row < indices.Length; row++)
-        {
-            int[] text = ids[indices[row]];
-            int start = row * longest;
-            for (int i = 0; i < longest; i++) (inputs[start + i], mask[start + i]) = i < text.Length ? (text[i], 1) : (pad, 0);
-            answers[row] = Targets[(int)indices[row]];
-            padded |= text.Length < longest;
-        }
-        return new Batch(Tensors.From(inputs, indices.Length, longest), Tensors.From(answers, indices.Length, 1), padded ? Tensors.From(mask, indices.Length, longest) : null);
+        (var texts, var answers) = (new int[indices.Length][], new long[indices.Length]);
+        for (int row = 0; row < indices.Length; row++) (texts[row], answers[row]) = (ids[indices[row]], Targets[(int)indices[row]]);
+        // A text without any token is a row of padding.
+        PaddedTokens padded = PaddedTokens.Of(texts, pad, Math.Max(1, texts.Max(text => text.Length)));
+        Tensor? mask = padded.IsPadded ? Tensors.From(padded.Mask, padded.Rows, padded.Length) : null;
+        return new Batch(Tensors.From(padded.Ids, padded.Rows, padded.Length), Tensors.From(answers, indices.Length, 1), mask);
     }
 
     /// <summary>What is not as a user may expect.</summary>

@@ -6,6 +6,8 @@ namespace Permafrost.Formats;
 /// <summary>A Hugging Face <c>config.json</c>: keys verbatim, defaults given by the model that reads them.</summary>
 public sealed class HfConfig
 {
+    private static readonly string[] GenerationTokens = ["bos_token_id", "eos_token_id", "forced_bos_token_id", "forced_eos_token_id", "decoder_start_token_id"];
+
     private readonly JsonObject json;
 
     /// <summary>A configuration from JSON; <paramref name="source"/> names it in errors.</summary>
@@ -50,6 +52,20 @@ public sealed class HfConfig
             throw new PermafrostException($"{folder} holds an adapter (adapter_config.json), not a model; give the model that the adapter was trained on");
         if (!File.Exists(path)) throw new PermafrostException($"{path} does not exist; a model folder holds config.json and model.safetensors, pytorch_model.bin or model.onnx");
         return new HfConfig(JsonFile.Read(path), path);
+    }
+
+    /// <summary>
+    /// This configuration with the tokens that begin and end texts as <c>generation_config.json</c> beside it gives them, which goes before <c>config.json</c> (Hugging Face's
+    /// GenerationConfig); itself where there is no such file. Sampling settings that stand there are left alone: how tokens are drawn is the caller's to say.
+    /// </summary>
+    /// <exception cref="PermafrostException">The file is not a JSON object.</exception>
+    internal HfConfig WithGenerationTokens(string folder)
+    {
+        string path = Path.Combine(folder, "generation_config.json");
+        if (!File.Exists(path)) return this;
+        JsonObject given = JsonFile.Read(path), merged = (JsonObject)json.DeepClone();
+        foreach (string key in GenerationTokens.Where(key => given[key] is not null)) merged[key] = given[key]!.DeepClone();
+        return new HfConfig(merged, Source);
     }
 
     /// <summary>A whole number; where <paramref name="alias"/>, Hugging Face's common name of it, is given in the file, that one.</summary>

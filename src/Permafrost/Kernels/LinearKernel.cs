@@ -6,7 +6,7 @@ namespace Permafrost.Kernels;
 /// activation(x W + b) with a frozen bfloat16 weight in packed form, or any float32 weight. Keeps for the gradient only what a trained parameter needs: nothing for a frozen map,
 /// the derivative for an activation, x where W itself trains.
 /// </summary>
-public static unsafe class LinearKernel
+public static unsafe partial class LinearKernel
 {
     /// <summary>A float32 weight (inputs, outputs), or transposed (outputs, inputs), as bfloat16 in the order in which <see cref="FusedLinear"/> reads it.</summary>
     /// <exception cref="ArgumentException">The weight is not a float32 matrix on the CPU.</exception>

@@ -367,7 +367,7 @@ public sealed class BertModel : BertEncoder
     /// <summary>Configurations that were published, and small ones.</summary>
     public static IReadOnlyList<Preset> Presets { get; } =
     [
-        Preset("bert-base", 12, 768, 12), Preset("bert-large", 24, 1024, 16),
+        Preset("bert-mini", 4, 256, 4), Preset("bert-base", 12, 768, 12), Preset("bert-large", 24, 1024, 16),
     ];
 
     /// <summary>The groups of BERT and RoBERTa, whose parameters have the same names.</summary>

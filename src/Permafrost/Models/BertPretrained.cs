@@ -34,6 +34,8 @@ internal sealed class BertPredictions : Module
 
     public Tensor Forward(Tensor hidden, Embedding tokens) =>
         torch.nn.functional.linear(norm.Forward(dense.Forward(hidden, config.Activation)), (decoder?.Weight ?? tokens.Weight).Value, bias.Value);
+
+    public LanguageHead Head(Embedding tokens) => new(decoder?.Weight ?? tokens.Weight, bias, hidden => norm.Forward(dense.Forward(hidden, config.Activation)));
 }
 
 /// <summary>What the classes of BERT and its relatives share: inputs, states and losses under Hugging Face's names.</summary>
@@ -104,6 +106,8 @@ public sealed class BertPretrained : BertEncoderPretrained
 
     /// <inheritdoc/>
     public override string Prefix => head == BertHead.None ? "" : "bert.";
+
+    internal override LanguageHead? LanguageHead => predictions?.Head(model.Tokens);
 
     /// <inheritdoc/>
     public override IReadOnlyCollection<string> InputNames =>

@@ -84,7 +84,7 @@ public abstract class EncoderDecoderPretrained : PretrainedModel
         {
             MaxNewTokens = newTokens,
             PadId = PadId,
-            EndId = Id("eos_token_id", DefaultEnd),
+            EndId = !config.Holds("eos_token_id") ? DefaultEnd : config.TokenIds("eos_token_id") is [var end, ..] ? end : null,
             ForcedStartId = Id("forced_bos_token_id", null),
             ForcedEndId = Id("forced_eos_token_id", DefaultForcedEnd),
         };

@@ -330,6 +330,8 @@ public sealed class Gpt2Pretrained : DecoderPretrained
     /// <inheritdoc/>
     public override string Prefix => HasHead ? "transformer." : "";
 
+    internal override LanguageHead? LanguageHead => HasHead ? new LanguageHead(untiedHead?.Weight ?? model.Tokens.Weight, null, hidden => hidden) : null;
+
     /// <inheritdoc/>
     protected override bool HasHead { get; }
 

@@ -51,7 +51,7 @@ public static class ModelRegistry
     public static IReadOnlyList<Architecture> Architectures { get; } =
     [
         Gpt2Model.Architecture, BertModel.Architecture, RobertaModel.Architecture, DistilBertModel.Architecture, VitModel.Architecture,
-        T5Model.Architecture, BartModel.Architecture, LongformerModel.Architecture, .. LlamaModel.Architectures, LinformerModel.Architecture,
+        T5Model.Architecture, ConvSeq2SeqModel.Architecture, BartModel.Architecture, LongformerModel.Architecture, .. LlamaModel.Architectures, LinformerModel.Architecture,
         LstmModel.Architecture, LnLstmModel.Architecture, IdentityModel.Architecture, AttentionOnlyModel.Architecture,
     ];
 
@@ -59,7 +59,7 @@ public static class ModelRegistry
     public static IReadOnlyList<Preset> Presets { get; } =
     [
         .. Gpt2Model.Presets, .. BertModel.Presets, .. RobertaModel.Presets, .. DistilBertModel.Presets, .. VitModel.Presets,
-        .. T5Model.Presets, .. BartModel.Presets, .. LongformerModel.Presets, .. LlamaModel.Presets, .. LinformerModel.Presets,
+        .. T5Model.Presets, .. ConvSeq2SeqModel.Presets, .. BartModel.Presets, .. LongformerModel.Presets, .. LlamaModel.Presets, .. LinformerModel.Presets,
         .. LstmModel.Presets, .. LnLstmModel.Presets, .. IdentityModel.Presets, .. AttentionOnlyModel.Presets,
     ];
 

@@ -16,6 +16,9 @@ public abstract class PretrainedModel : Module
     /// <summary>The backbone's parameters' prefix in this class's state dictionary, such as <c>transformer.</c>; empty for the headless class.</summary>
     public abstract string Prefix { get; }
 
+    /// <summary>The language-model head, for a loss that never holds all logits; null where the class has none.</summary>
+    internal virtual LanguageHead? LanguageHead => null;
+
     /// <summary>The names of the arguments it understands.</summary>
     public abstract IReadOnlyCollection<string> InputNames { get; }
 

@@ -349,7 +349,7 @@ public sealed class T5Model : EncoderDecoder
     /// <summary>Configurations that were published, and a small one.</summary>
     public static IReadOnlyList<Preset> Presets { get; } =
     [
-        Preset("t5-tiny", 2, 128, 2, 512, "relu"),
+        Preset("t5-tiny", 2, 128, 2, 512, "relu"), Preset("t5-mini", 4, 256, 4, 1024, "relu"),
         Preset("t5-small", 6, 512, 8, 2048, "relu"), Preset("t5-base", 12, 768, 12, 3072, "relu"), Preset("t5-large", 24, 1024, 16, 4096, "relu"),
         Preset("t5-v1_1-small", 8, 512, 6, 1024, "gated-gelu"), Preset("t5-v1_1-base", 12, 768, 12, 2048, "gated-gelu"), Preset("t5-v1_1-large", 24, 1024, 16, 2816, "gated-gelu"),
     ];

@@ -27,7 +27,7 @@ public sealed class TextGenerator : IDisposable
     public static TextGenerator Load(BackboneSource source, string? skipWeights = null)
     {
         if (source.Folder is not { } folder) throw new UsageException($"{source.Config.Source} has no weights and no tokenizer, so it has nothing to say; give a model folder");
-        PretrainedModel model = ModelRegistry.CreateWithHead(source.Config);
+        PretrainedModel model = ModelRegistry.CreateWithHead(source.Config.WithGenerationTokens(folder));
         try
         {
             if (model is not (DecoderPretrained or EncoderDecoderPretrained) || (model is EncoderDecoderPretrained && !model.Backbone.Traits.EncoderDecoder))

@@ -1,12 +1,13 @@
 namespace Permafrost.Nn;
 
 /// <summary>
-/// Keys and values of the tokens that were computed before, one pair for each place where a model attends, so that a token that is generated costs one token's work. No gradient
-/// passes through it.
+/// Keys and values of the tokens that were computed before, one pair for each place where a model attends, and the last inputs of each convolution along time, so that a token
+/// that is generated costs one token's work. No gradient passes through it.
 /// </summary>
 public sealed class KeyValueCache : IDisposable
 {
     private readonly Dictionary<string, (Tensor Keys, Tensor Values)> kept = [];
+    private readonly Dictionary<string, Tensor> recent = [];
 
     /// <summary>How many tokens are behind the next one; whoever runs the model counts them.</summary>
     public long Length { get; set; }
@@ -31,11 +32,29 @@ public sealed class KeyValueCache : IDisposable
         return Keep(place, keys, values);
     }
 
+    /// <summary>The inputs of a place that were kept, and behind them its new ones; of both together the last are kept, as a convolution along time needs them.</summary>
+    /// <param name="place">The convolution's name.</param>
+    /// <param name="inputs">(B, T, width).</param>
+    /// <param name="most">How many are kept.</param>
+    internal Tensor Recent(string place, Tensor inputs, long most)
+    {
+        Tensor all = recent.Remove(place, out Tensor? before) ? torch.cat([before, inputs], 1) : inputs;
+        before?.Dispose();
+        long count = Math.Min(most, all.size(1));
+        recent[place] = all.narrow(1, all.size(1) - count, count).clone().DetachFromDisposeScope();
+        return all;
+    }
+
     /// <summary>Puts rows in another order, some more than once and some not at all, as beams do.</summary>
     /// <param name="rows">(B') int64: the row that each new one continues.</param>
     public void Reorder(Tensor rows)
     {
         foreach ((string place, (Tensor keys, Tensor values)) in kept.ToArray()) Keep(place, keys.index_select(0, rows), values.index_select(0, rows));
+        foreach ((string place, Tensor inputs) in recent.ToArray())
+        {
+            recent[place] = inputs.index_select(0, rows).DetachFromDisposeScope();
+            inputs.Dispose();
+        }
     }
 
     /// <summary>Frees what is kept.</summary>
@@ -46,7 +65,9 @@ public sealed class KeyValueCache : IDisposable
             keys.Dispose();
             values.Dispose();
         }
+        foreach (Tensor inputs in recent.Values) inputs.Dispose();
         kept.Clear();
+        recent.Clear();
     }
 
     private (Tensor Keys, Tensor Values) Keep(string place, Tensor keys, Tensor values)

@@ -87,6 +87,7 @@ public sealed record AdapterConfig(string? BackboneSha256, string? Backbone, Tas
     internal static IReadOnlyList<string> Labels(OutputSpec output) => output switch
     {
         ClassOutput classes => classes.Labels,
+        MultiLabelOutput many => many.Labels,
         TokenClassOutput tokens => tokens.Labels,
         SequenceOutput sequence => sequence.Tokens,
         _ => [],
@@ -102,6 +103,7 @@ public sealed record AdapterConfig(string? BackboneSha256, string? Backbone, Tas
         if (spec.Input is PixelInput pixels) shape["pixels"] = new JsonArray(pixels.Channels, pixels.Height, pixels.Width, pixels.Patch);
         if (spec.Output is ClassOutput classes) (shape["targets"], shape["classes"]) = (classes.Count, classes.Classes);
         if (spec.Output is TokenClassOutput tokens) shape["token_classes"] = tokens.Classes;
+        if (spec.Output is MultiLabelOutput many) shape["multi_label"] = many.Classes;
         if (spec.Output is NumberOutput numbers) shape["numbers"] = numbers.Count;
         if (spec.Output is SequenceOutput sequence)
         {
@@ -134,9 +136,14 @@ public sealed record AdapterConfig(string? BackboneSha256, string? Backbone, Tas
             : shape["text_vocabulary"] is { } texts ? new TextInput((int)texts, length) : new IdInput((int)JsonFile.Given(shape, "vocabulary"), length);
         OutputSpec output = shape["numbers"] is { } numbers ? new NumberOutput((int)numbers)
             : shape["sequence"] is { } sequence ? SequenceFrom(sequence, labels)
+            : shape["multi_label"] is { } many ? new MultiLabelOutput((int)many) { Labels = labels }
             : shape["token_classes"] is { } tokens ? new TokenClassOutput((int)tokens) { Labels = labels }
             : new ClassOutput((int)JsonFile.Given(shape, "classes")) { Labels = labels, Count = (int)JsonFile.Given(shape, "targets") };
-        int classes = output switch { ClassOutput of => of.Classes, TokenClassOutput of => of.Classes, SequenceOutput of => of.Vocabulary, _ => 1 };
+        int classes = output switch
+        {
+            ClassOutput of => of.Classes, TokenClassOutput of => of.Classes, MultiLabelOutput of => of.Classes,
+            SequenceOutput of => of.Vocabulary, _ => 1,
+        };
         bool fits = length > 0 && input.Length == length && classes > 0 && output.Answers >= (output is TokenClassOutput or SequenceOutput ? 0 : 1)
             && input is not (VectorInput { Size: < 1 } or IdInput { Vocabulary: < 1 } or TextInput { Vocabulary: < 1 })
             && (labels.Length == 0 || labels.Length == classes);

@@ -43,12 +43,8 @@ public static class Checkpoint
     /// <param name="keepsBest">Whether the best parameters are kept too.</param>
     public static string Write(RunFolder folder, TrainerState state, long logBytes, AdaptedModel model, Optimizer optimizer, RunIdentity identity, bool keepsBest)
     {
-        string target = Path.Combine(folder.Path, FormattableString.Invariant($"{Prefix}{state.Step}"));
-        string temporary = $"{target}.{Environment.ProcessId}.tmp";
-        try
+        return Write(folder, state.Step, temporary =>
         {
-            if (Directory.Exists(temporary)) Directory.Delete(temporary, recursive: true);
-            Directory.CreateDirectory(temporary);
             using var scope = torch.NewDisposeScope();
             (IReadOnlyDictionary<string, Tensor> slots, IReadOnlyDictionary<string, long> steps) = optimizer.State();
             SafetensorsWriter.Write(Path.Combine(temporary, Weights), model.Adapter());
@@ -58,8 +54,25 @@ public static class Checkpoint
             // What is best now may not be what is in best/ when a killed run goes on.
             bool other = keepsBest && state.BestStep >= 0 && state.BestStep < state.Step;
             if (other) AtomicFile.Copy(AdapterFolder.WeightsOf(folder.Best), Path.Combine(temporary, BestFile));
+            return other ? [.. Files, BestFile] : Files;
+        });
+    }
+
+    /// <summary>Writes a checkpoint whose files somebody else writes.</summary>
+    /// <param name="folder">The run.</param>
+    /// <param name="step">Its number.</param>
+    /// <param name="fill">Writes the files into a folder, and tells their names.</param>
+    /// <exception cref="PermafrostException">The disk is full, for example; older checkpoints are untouched.</exception>
+    internal static string Write(RunFolder folder, long step, Func<string, string[]> fill)
+    {
+        string target = Path.Combine(folder.Path, FormattableString.Invariant($"{Prefix}{step}"));
+        string temporary = $"{target}.{Environment.ProcessId}.tmp";
+        try
+        {
+            if (Directory.Exists(temporary)) Directory.Delete(temporary, recursive: true);
+            Directory.CreateDirectory(temporary);
             var sums = new JsonObject();
-            foreach (string file in other ? [.. Files, BestFile] : Files) sums[file] = Sha256(Path.Combine(temporary, file));
+            foreach (string file in fill(temporary)) sums[file] = Sha256(Path.Combine(temporary, file));
             RunFolder.WriteJson(Path.Combine(temporary, Manifest), new JsonObject { ["checkpoint_version"] = Version, ["sha256"] = sums });
             // The same step again (a stop right after a regular save): the whole new one replaces the whole old one, which a crash between leaves to Recover.
             string aside = target + Aside;
@@ -165,7 +178,7 @@ public static class Checkpoint
             throw new PermafrostException(
                 $"{path} was written by an earlier version, whose engine drew other random numbers, so its run cannot be continued to the same result: " +
                 "start it again, or evaluate its adapter");
-        string[] files = json["sha256"]?[BestFile] is null ? Files : [.. Files, BestFile];
+        string[] files = json["sha256"]?[PretrainingFiles[0]] is not null ? PretrainingFiles : json["sha256"]?[BestFile] is null ? Files : [.. Files, BestFile];
         foreach (string file in files)
         {
             string full = Path.Combine(path, file);
@@ -217,6 +230,9 @@ public static class Checkpoint
                 $"{path} has its best validation at step {state.BestStep}, and not the parameters of then; " +
                 "go on without them, with `load_best_model_at_end` off and that change allowed");
     }
+
+    /// <summary>The files of a pretraining's checkpoint: all weights, in Hugging Face's layout, optimiser, state, identity.</summary>
+    internal static readonly string[] PretrainingFiles = ["model.safetensors", OptimizerFile, StateFile, IdentityFile];
 
     private static string[] Files => [Weights, OptimizerFile, StateFile, IdentityFile];
 

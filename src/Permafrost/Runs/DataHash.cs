@@ -44,6 +44,7 @@ internal static class DataHash
     /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
     public static string Of(IDataset data, CancellationToken cancellation)
     {
+        if (data is IKnownContent known) return known.ContentSha256;
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         foreach (long[] part in Sampler.Once(data, FrozenFeatures.BatchSize))
         {

@@ -10,6 +10,7 @@ public static class PredictionJson
     public static JsonObject Of(Prediction prediction) => prediction switch
     {
         ClassPrediction classes => Of(classes),
+        LabelsPrediction labels => Of(labels),
         NumberPrediction numbers => Of(numbers),
         SequencePrediction sequence => Of(sequence),
         _ => throw new ArgumentException(prediction.GetType().Name, nameof(prediction)),
@@ -26,6 +27,19 @@ public static class PredictionJson
             ["probabilities"] = List(prediction.Probabilities, row => new JsonArray([.. row.Select(Number)])),
         };
         if (prediction.Targets is { } targets) json["target"] = List(targets, Target);
+        return json;
+    }
+
+    private static JsonObject Of(LabelsPrediction prediction)
+    {
+        JsonArray Names(IReadOnlyList<long> numbers) => new([.. numbers.Select(number => prediction.Labels.Count > 0 ? (JsonNode)prediction.Labels[(int)number] : number)]);
+        var json = new JsonObject
+        {
+            ["index"] = prediction.Index,
+            ["labels"] = Names(prediction.Given),
+            ["probabilities"] = new JsonArray([.. prediction.Probabilities.Select(Number)]),
+        };
+        if (prediction.Targets is { } targets) json["target"] = Names(targets);
         return json;
     }
 

@@ -32,6 +32,20 @@ public static class RunConfig
     /// <exception cref="UsageException">It is not YAML, or has an unknown key or a wrong value.</exception>
     public static RunOptions Parse(string text, string source, RunOptions options)
     {
+        if (Root(text, source) is not { } root) return options;
+        foreach ((YamlNode keyNode, YamlNode value) in root.Children)
+        {
+            string where = $"{source}:{keyNode.Start.Line}";
+            string key = Scalar(keyNode, where);
+            options = value is YamlMappingNode map ? WithMap(options, key, map, source) : OptionTable.With(options, key, Scalar(value, where), where);
+        }
+        return options;
+    }
+
+    /// <summary>The map that a YAML text holds; null where it holds nothing.</summary>
+    /// <exception cref="UsageException">It is not YAML, or holds something else.</exception>
+    internal static YamlMappingNode? Root(string text, string source)
+    {
         var stream = new YamlStream();
         var parser = new Parser(new StringReader(text));
         try
@@ -54,16 +68,9 @@ public static class RunConfig
             // The library's scanner says no more where a key follows a list or map that was never closed.
             throw new UsageException($"{source}:{parser.Current?.End.Line ?? 1}: not valid YAML from here on (a closing bracket, brace or quote may be missing)");
         }
-        if (stream.Documents.Count == 0) return options;
+        if (stream.Documents.Count == 0) return null;
         if (stream.Documents.Count > 1) throw new UsageException($"{source}: holds {stream.Documents.Count} YAML documents; one is read");
-        if (stream.Documents[0].RootNode is not YamlMappingNode root) throw new UsageException($"{source}: must hold `key: value` lines");
-        foreach ((YamlNode keyNode, YamlNode value) in root.Children)
-        {
-            string where = $"{source}:{keyNode.Start.Line}";
-            string key = Scalar(keyNode, where);
-            options = value is YamlMappingNode map ? WithMap(options, key, map, source) : OptionTable.With(options, key, Scalar(value, where), where);
-        }
-        return options;
+        return stream.Documents[0].RootNode as YamlMappingNode ?? throw new UsageException($"{source}: must hold `key: value` lines");
     }
 
     private static RunOptions WithMap(RunOptions options, string path, YamlMappingNode map, string source)

@@ -8,13 +8,33 @@ public sealed class RunLock : IDisposable
 
     private readonly FileStream stream;
 
+    private RunLock(FileStream stream) => this.stream = stream;
+
+    /// <summary>Locks a folder, or returns null where another process has it.</summary>
+    /// <exception cref="PermafrostException">It cannot be written.</exception>
+    internal static RunLock? TryTake(string folder)
+    {
+        try
+        {
+            return new RunLock(Open(folder));
+        }
+        catch (IOException error) when (error.HResult == WouldBlock)
+        {
+            return null;
+        }
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+        {
+            throw new PermafrostException($"{folder} cannot be written: {error.Message.TrimEnd('.')}");
+        }
+    }
+
     /// <summary>Locks a folder.</summary>
     /// <exception cref="PermafrostException">Another process has it, or it cannot be written.</exception>
     public RunLock(string folder)
     {
         try
         {
-            stream = new FileStream(Path.Combine(folder, ".lock"), FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
+            stream = Open(folder);
         }
         catch (Exception error) when (error is IOException or UnauthorizedAccessException)
         {
@@ -23,6 +43,8 @@ public sealed class RunLock : IDisposable
                 : $"{folder} cannot be written: {error.Message.TrimEnd('.')}; make it writable, or choose another `output_dir`");
         }
     }
+
+    private static FileStream Open(string folder) => new(Path.Combine(folder, ".lock"), FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
 
     /// <summary>Unlocks the folder.</summary>
     public void Dispose() => stream.Dispose();

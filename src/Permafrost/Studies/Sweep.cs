@@ -32,18 +32,28 @@ public sealed class Sweep(string command, StopRequest stop)
     public RunResult Train(RunOptions options, string folder, FrozenWeights? weights = null)
     {
         if (File.Exists(Path.Combine(folder, "results.json"))) return RunResult.Read(RunFolder.Open(folder));
+        Directory.CreateDirectory(folder);
+        // Before anything is looked at, so that no other process's beginning is taken for a leftover.
+        using var held = new RunLock(folder);
+        if (File.Exists(Path.Combine(folder, "results.json"))) return RunResult.Read(RunFolder.Open(folder));
         bool begun = File.Exists(Path.Combine(folder, "config.yaml"));
         if (begun) Checkpoint.Recover(RunFolder.Open(folder));
         begun = begun && Checkpoint.All(RunFolder.Open(folder)).Count > 0;
-        if (!begun && Directory.Exists(folder)) Directory.Delete(folder, recursive: true);
+        if (!begun) Clear(folder);
         RunFolder target = begun ? RunFolder.Open(folder) : RunFolder.Create(folder);
-        using var held = new RunLock(folder);
         using Finetuning run = Finetuning.Prepare(options with { Checkpoints = options.Checkpoints with { OutputDir = folder } }, weights: weights);
         run.StrongBaselines = StrongBaselines;
         string? checkpoint = begun ? Checkpoint.Newest(target, text => Warn?.Invoke(text)) : null;
         if (checkpoint is not null) run.CheckSameRun(checkpoint, []);
         RunResult Go(IProgress<TrainingEvent>? progress) => run.Train(target, command, progress, stop, checkpoint);
         return Display is null ? Go(null) : Display(run, Go);
+    }
+
+    // What an attempt without a checkpoint left, but for the lock that is held.
+    private static void Clear(string folder)
+    {
+        foreach (string file in Directory.EnumerateFiles(folder).Where(file => Path.GetFileName(file) != ".lock")) File.Delete(file);
+        foreach (string inner in Directory.EnumerateDirectories(folder)) Directory.Delete(inner, recursive: true);
     }
 
     /// <summary>A run with one learning rate, to choose by: neither the test split nor baselines are scored.</summary>

@@ -169,23 +169,13 @@ public sealed class Cifar10 : CifarTask
 
     private static (double[] Means, double[] Deviations) Measured(CifarFiles train)
     {
-        var means = new double[3];
-        var deviations = new double[3];
-        for (int channel = 0; channel < 3; channel++)
+        var sums = new ChannelSums(3);
+        for (int i = 0; i < train.Count; i++)
         {
-            (double sum, double squares, double count) = (0, 0, (double)train.Count * CifarFiles.Pixels);
-            for (int i = 0; i < train.Count; i++)
-            {
-                foreach (byte value in train.Image(i).Slice(channel * CifarFiles.Pixels, CifarFiles.Pixels))
-                {
-                    sum += value / 255.0;
-                    squares += value / 255.0 * (value / 255.0);
-                }
-            }
-            means[channel] = Math.Round(sum / count, 4);
-            deviations[channel] = Math.Max(1e-4, Math.Round(Math.Sqrt(Math.Max(0, squares / count - sum / count * (sum / count))), 4));
+            ReadOnlySpan<byte> image = train.Image(i);
+            for (int at = 0; at < image.Length; at++) sums.Add(at / CifarFiles.Pixels, image[at]);
         }
-        return (means, deviations);
+        return (sums.Means, sums.Deviations);
     }
 
     private static (double[] Means, double[] Deviations) Read(TaskSpec trained)

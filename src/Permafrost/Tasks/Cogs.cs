@@ -112,24 +112,19 @@ public sealed class Cogs : TaskDefinition
 
         public Batch Get(ReadOnlySpan<long> indices)
         {
-            (int T, int S) = (1, 1);
-            foreach (long index in indices) (T, S) = (Math.Max(T, sources[index].Length), Math.Max(S, targets?[index].Length ?? 1));
-            (var inputs, var mask, var answers) = (new long[indices.Length * T], new long[indices.Length * T], new long[indices.Length * S]);
+            int S = 1;
+            foreach (long index in indices) S = Math.Max(S, targets?[index].Length ?? 1);
+            var answers = new long[indices.Length * S];
             Array.Fill(answers, -100);
-            for (int row = 0; row < indices.Length; row++)
-            {
-                long[] source = sources[indices[row]];
-                source.CopyTo(inputs, row * T);
-                Array.Fill(mask, 1, row * T, source.Length);
-                targets?[indices[row]].CopyTo(answers, row * S);
-            }
+            for (int row = 0; row < indices.Length; row++) targets?[indices[row]].CopyTo(answers, row * S);
+            (Tensor inputs, Tensor mask) = IdBatch.Of([.. indices.ToArray().Select(index => sources[index])]);
             string[] own = [.. indices.ToArray().Select(index => kinds[index])];
             Tensor Of(Func<string, bool> belongs) =>
                 Tensors.From([.. own.SelectMany(kind => Enumerable.Repeat(belongs(kind) ? 1L : 0, S))], own.Length, S);
             var subsets = new Dictionary<string, Tensor> { [Near] = Of(kind => kind == Near) };
             if (farKinds.Length > 0) subsets[Far] = Of(kind => kind != Near);
             foreach (string far in farKinds) subsets[far] = Of(kind => kind == far);
-            return new Batch(Tensors.From(inputs, own.Length, T), Tensors.From(answers, own.Length, S), Tensors.From(mask, own.Length, T)) { Subsets = subsets };
+            return new Batch(inputs, Tensors.From(answers, own.Length, S), mask) { Subsets = subsets };
         }
     }
 }

@@ -27,7 +27,8 @@ public sealed class FastaTask : TaskDefinition
     public override string Description => $"""
         Input    fasta: the letters of a sequence, upper or lower case, as ids from 1 for {Letters}; 0 is padding. Sequences of more than {MostTokens:N0} letters, or than the
                  body's positions, are cut at the end, and how many is said.
-        Output   the label, in the order of its characters; with task_options.answer number (default class) a number. Read as the mean over the tokens.
+        Output   the label, in the order of its characters; with task_options.answer number (default class) a number, with answer labels any
+                 number of labels with task_options.label_separator (;) between (micro_f1, macro_f1, exact_match). Read as the mean over the tokens.
         Splits   `validation_data` and `test_data` name files of the same form; where one is not given, `validation_fraction` and `test_fraction` of the sequences of every label
                  are held out of `data`, the same for every run. (Relatives may then be in two splits: give files of your own where that matters.)
         Data     `data`: a FASTA file, plain or .gz; a heading is > and a name, which no two sequences have, and the label is its last word: >P12345 kinase. Or task_options.labels
@@ -44,7 +45,7 @@ public sealed class FastaTask : TaskDefinition
     /// <inheritdoc/>
     public override TaskData Load(TaskOptions options)
     {
-        options.CheckSettings(Name, "answer", "labels");
+        options.CheckSettings(Name, "answer", MultiLabels.Setting, "labels");
         Dictionary<string, string>? labels = options.Settings?.GetValueOrDefault("labels") is { } path ? Labels(path) : null;
         OwnSplits<string> splits = OwnSplits<string>.Of(this, options, file => Labelled(file, labels));
         OwnExample<string>[][] all = [splits.Train, splits.Validation, splits.Test];

@@ -31,7 +31,7 @@ public sealed class IdxTask : PictureTask
     /// <inheritdoc/>
     public override TaskData Load(TaskOptions options)
     {
-        options.CheckSettings(Name, "answer", "patch");
+        options.CheckSettings(Name, "answer", MultiLabels.Setting, "patch");
         return Make(options, OwnSplits<Picture>.Of(this, options, Read));
     }
 

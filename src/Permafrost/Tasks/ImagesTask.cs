@@ -36,7 +36,7 @@ public sealed class ImagesTask : PictureTask
     /// <inheritdoc/>
     public override TaskData Load(TaskOptions options)
     {
-        options.CheckSettings(Name, "answer", "patch", SideKey, "skip_damaged");
+        options.CheckSettings(Name, "answer", MultiLabels.Setting, "patch", SideKey, "skip_damaged");
         string skip = options.Settings?.GetValueOrDefault("skip_damaged") ?? "false";
         if (skip is not ("true" or "false")) throw new UsageException($"task_options.skip_damaged is '{skip}'; it must be true or false");
         int side = options.Trained is { } trained ? Side(trained) : options.Int(SideKey, 0, 1, 4096);

@@ -27,11 +27,12 @@ public sealed class JsonlTask : TextTask
         Input    jsonl: an object a line, all with the same of three keys: `text` (or the key that `text_column` names), through the backbone's own tokenizer and token table;
                  `tokens`, a list of whole numbers from 0; or `values`, T numbers, or T lists of as many numbers each (null where one is missing), scaled and cut as series
                  are (see the task timeseries).
-        Output   `label` (or the key that `label_column` names), a string, a number or true or false; with task_options.answer number (default class) a number. Read as the mean
-                 over the tokens.
+        Output   `label` (or the key that `label_column` names), a string, a number or true or false; with task_options.answer number (default class) a number, with answer labels
+                 any number of labels: a list, or a string with task_options.label_separator (;) between (micro_f1, macro_f1, exact_match). Read as the mean over the tokens.
         Splits   `validation_data` and `test_data` name files of the same form; where one is not given, `validation_fraction` and `test_fraction` of the lines of every label are
                  held out of `data`, the same for every run.
-        Data     `data`: a .jsonl file, UTF-8, plain or .gz
+        Data     `data`: a .jsonl file, UTF-8, plain or .gz. Texts with a class each in a plain file of more than 256 MiB are not kept in memory: lines are read when they are
+                 asked for, the held-out ones drawn line by line (task_options.stream: auto, always or never)
         Baselines   majority class, or mean for numbers; beside a run boosted trees for series of one length, a linear model of n-grams and a linear probe of the same
                  body for texts
         """;
@@ -42,13 +43,16 @@ public sealed class JsonlTask : TextTask
     /// <inheritdoc/>
     public override TaskData Load(TaskOptions options)
     {
-        options.CheckSettings(Name, "answer");
+        options.CheckSettings(Name, "answer", MultiLabels.Setting, StreamedJsonl.Setting);
+        if (StreamedJsonl.IsWanted(options) && options.DataPath is { } path && IsOfClassifiedTexts(path, options))
+            return new StreamedJsonl(options, (where, line) => TextOf(where, line, options)).Load(path, options.Tokenize($"`task` {Name}", [], []), options.Tokenizer!()!);
         OwnSplits<Line> splits = OwnSplits<Line>.Of(this, options, path => [.. Read(path, options)]);
         Kind kind = splits.Train[0].Input.Kind;
         OwnExample<Line>[][] all = [splits.Train, splits.Validation, splits.Test];
         foreach (OwnExample<Line> example in all.SelectMany(split => split)) CheckKind(example.Where, example.Input.Kind, kind);
         OwnSplits<T> As<T>(Func<Line, T> input) => new(
-            splits.Output, Convert(splits.Train, input), Convert(splits.Validation, input), Convert(splits.Test, input), splits.Notes);
+            splits.Output, Convert(splits.Train, input), Convert(splits.Validation, input), Convert(splits.Test, input), splits.Notes)
+        { Many = splits.Many };
         return kind switch
         {
             Kind.Text => Texts(options, splits),
@@ -82,6 +86,20 @@ public sealed class JsonlTask : TextTask
         };
     }
 
+    private static bool IsOfClassifiedTexts(string path, TaskOptions options)
+    {
+        if (options.Settings?.GetValueOrDefault("answer") is not (null or "class")) return false;
+        (int number, string line) = TextLines.Of(path).FirstOrDefault();
+        return line is not null && ParseLine(TextLines.Name(path, number), line, options, labelled: true).Input.Kind == Kind.Text;
+    }
+
+    private static (string Text, string Label) TextOf(string where, string line, TaskOptions options)
+    {
+        OwnExample<Line> parsed = ParseLine(where, line, options, labelled: true);
+        CheckKind(where, parsed.Input.Kind, Kind.Text);
+        return (parsed.Input.Text!, parsed.Answer);
+    }
+
     private enum Kind { Text, Tokens, Values }
 
     private sealed record Line(string? Text, long[]? Ids, Series? Series)
@@ -96,6 +114,15 @@ public sealed class JsonlTask : TextTask
 
     private TaskData Texts(TaskOptions options, OwnSplits<Line> splits)
     {
+        if (splits.Many is { } many)
+        {
+            OwnExample<Line>[][] own = [splits.Train, splits.Validation, splits.Test];
+            LabelledText[][] texts = [.. own.Select(split => split.Select(example => new LabelledText(example.Input.Text!, 0, example.Where)).ToArray())];
+            IReadOnlyList<string> names = ((MultiLabelOutput)splits.Output).Labels;
+            TaskData answered = many.Answered(
+                Make(options, names, texts[0], texts[1], texts[2]), names, [.. own.Select(split => split.Select(example => example.Answer).ToArray())]);
+            return answered with { Notes = [.. splits.Notes, .. answered.Notes] };
+        }
         if (splits.Output is not ClassOutput classes)
             throw new UsageException("`task` jsonl: texts are answered with classes; leave task_options.answer out, or feed `values`");
         Dictionary<string, int> places = classes.Labels.Index().ToDictionary(pair => pair.Item, pair => pair.Index);
@@ -161,6 +188,8 @@ public sealed class JsonlTask : TextTask
             if (input is null) throw new PermafrostException($"{where}: the line has none of `{textKey}`, `tokens` and `values`");
             if (!labelled) return new OwnExample<Line>(input, "", where);
             if (!json.RootElement.TryGetProperty(labelKey, out JsonElement label)) throw new PermafrostException($"{where}: the line has no `{labelKey}`");
+            if (label.ValueKind == JsonValueKind.Array && MultiLabels.Of(options) is null)
+                throw new PermafrostException($"{where}: `{labelKey}` is a list, no text, number, true or false; say task_options.answer {MultiLabels.Answer} for several labels");
             return new OwnExample<Line>(input, Label(where, labelKey, label), where);
         }
         catch (Exception error) when (error is JsonException or InvalidOperationException)
@@ -178,7 +207,9 @@ public sealed class JsonlTask : TextTask
         JsonValueKind.String when value.GetString() is { Length: > 0 } text => text,
         JsonValueKind.Number when value.TryGetDouble(out double number) && number == Math.Floor(number) && Math.Abs(number) < 1e15 => $"{(long)number}",  // 1.0 is 1
         JsonValueKind.Number or JsonValueKind.True or JsonValueKind.False => value.GetRawText(),
-        _ => throw new PermafrostException($"{where}: `{key}` is no text, number, true or false"),
+        JsonValueKind.Array => MultiLabels.List(value.EnumerateArray().Select(label =>
+            label.ValueKind != JsonValueKind.Array ? Label(where, key, label) : throw new PermafrostException($"{where}: `{key}` holds a list in a list"))),
+        _ => throw new PermafrostException($"{where}: `{key}` is no text, number, true or false, and no list of them"),
     };
 
     private static long[] Ids(string where, JsonElement value)

@@ -29,6 +29,20 @@ public sealed record ClassOutput(int Classes) : OutputSpec
     public override IReadOnlyList<MetricInfo> Metrics => [MetricInfo.Accuracy];
 }
 
+/// <summary>Any number of several labels. Targets are (B, C) int64, 1 for a label that an example has and 0 for another; -100 does not count.</summary>
+/// <param name="Classes">C, the number of labels.</param>
+public sealed record MultiLabelOutput(int Classes) : OutputSpec
+{
+    /// <summary>The labels' names; empty when they are just numbers.</summary>
+    public IReadOnlyList<string> Labels { get; init; } = [];
+
+    /// <inheritdoc/>
+    public override int Answers => Classes;
+
+    /// <inheritdoc/>
+    public override IReadOnlyList<MetricInfo> Metrics => [MetricInfo.MicroF1, MetricInfo.MacroF1, MetricInfo.ExactMatch];
+}
+
 /// <summary>One of several classes for each token. Targets are (B, T) int64; -100 does not count, and stands at every token that is padding.</summary>
 /// <param name="Classes">C, the number of classes.</param>
 public sealed record TokenClassOutput(int Classes) : OutputSpec

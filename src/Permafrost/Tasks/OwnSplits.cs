@@ -27,8 +27,10 @@ internal sealed record OwnSplits<T>(OutputSpec Output, OwnExample<T>[] Train, Ow
     {
         string path = options.DataPath ?? throw new UsageException($"`task` {task.Name} needs `data`, {task.InputFormat}");
         string answer = options.Settings?.GetValueOrDefault("answer") ?? "class";
-        if (answer is not ("class" or "number")) throw new UsageException($"task_options.answer is '{answer}'; it must be class or number");
+        if (answer is not ("class" or "number" or MultiLabels.Answer))
+            throw new UsageException($"task_options.answer is '{answer}'; it must be class, number or {MultiLabels.Answer}");
         bool numbers = answer == "number";
+        if (MultiLabels.Of(options) is { } many) return OfLabels(task, options, read, path, many);
         OwnExample<T>[] all = read(path);
         string[] answers = [.. all.Select(example => numbers ? "" : example.Answer)];
         IReadOnlyList<string> labels = numbers ? [""] : (options.Trained?.Output as ClassOutput)?.Labels ?? [.. answers.Distinct().Order(StringComparer.Ordinal)];
@@ -43,14 +45,32 @@ internal sealed record OwnSplits<T>(OutputSpec Output, OwnExample<T>[] Train, Ow
         return splits;
     }
 
-    /// <summary>The right answers (B, 1) of some examples: int64 classes, or float32 numbers.</summary>
-    public Tensor Targets(IReadOnlyList<OwnExample<T>> examples) => Output is NumberOutput
-        ? Tensors.From([.. examples.Select(example => (float)Answer(example))], examples.Count, 1)
+    /// <summary>The right answers of some examples: (B, 1) int64 classes or float32 numbers, or (B, C) int64 flags of labels.</summary>
+    public Tensor Targets(IReadOnlyList<OwnExample<T>> examples) =>
+        Many is not null ? Many.Targets([.. examples.Select(example => example.Answer)], ((MultiLabelOutput)Output).Labels)
+        : Output is NumberOutput ? Tensors.From([.. examples.Select(example => (float)Answer(example))], examples.Count, 1)
         : Tensors.From([.. examples.Select(example => (long)Answer(example))], examples.Count, 1);
 
-    /// <summary>What stands for no answer: (B, 1).</summary>
+    /// <summary>What stands for no answer: (B, P).</summary>
     public static Tensor Unknown(OutputSpec output, int count) =>
-        output is NumberOutput ? torch.full([count, 1], float.NaN.Hold(), ScalarType.Float32) : torch.full([count, 1], (-100).Hold(), ScalarType.Int64);
+        output is NumberOutput ? torch.full([count, 1], float.NaN.Hold(), ScalarType.Float32) : torch.full([count, output.Answers], (-100).Hold(), ScalarType.Int64);
+
+    /// <summary>Where examples have any number of labels.</summary>
+    public MultiLabels? Many { get; init; }
+
+    private static OwnSplits<T> OfLabels(TaskDefinition task, TaskOptions options, Func<string, OwnExample<T>[]> read, string path, MultiLabels many)
+    {
+        OwnExample<T>[] all = read(path);
+        IReadOnlyList<string> names = (options.Trained?.Output as MultiLabelOutput)?.Labels ?? many.Names(path, all.Select(example => example.Answer));
+        // Sets of labels are too many to hold some of each out.
+        (double forValidation, double forTest) = (options.ValidationPath is null ? options.ValidationFraction : 0, options.TestPath is null ? options.TestFraction : 0);
+        var held = StratifiedSplit.Of([.. all.Select(_ => "")], [""], forValidation, forTest, 0);
+        OwnExample<T>[] Split(int[] rows, string? given) => given is null ? [.. rows.Select(row => all[row])] : read(given);
+        OwnExample<T>[] validation = Split(held.Validation, options.ValidationPath), test = Split(held.Test, options.TestPath);
+        foreach (OwnExample<T> example in all.Concat(validation).Concat(test)) many.Check(example.Where, example.Answer, names);
+        var output = new MultiLabelOutput(names.Count) { Labels = names };
+        return new OwnSplits<T>(output, Split(held.Train, null), validation, test, [.. HeldNotes(options, path, held)]) { Many = many };
+    }
 
     private double Answer(OwnExample<T> example)
     {

@@ -11,7 +11,8 @@ public abstract class PictureTask : TaskDefinition
     private protected const string PictureNotes = """
                  Square patches, row by row, are tokens, each channel scaled to mean 0 and deviation 1 over the training pictures; the smallest patch is taken of which
                  256 tokens (or the body's positions) are enough, or the one that task_options.patch names. All pictures have one size.
-        Output   the label, one of those in `data`, in the order of their characters; with task_options.answer number (default class) a number. Read as the mean over the tokens.
+        Output   the label, one of those in `data`, in the order of their characters; with task_options.answer number (default class) a number, with answer labels any
+                 number of labels with task_options.label_separator (;) between (micro_f1, macro_f1, exact_match). Read as the mean over the tokens.
         """;
 
     /// <inheritdoc/>

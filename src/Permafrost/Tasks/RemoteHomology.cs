@@ -219,19 +219,12 @@ public sealed class RemoteHomology : TaskDefinition
 
         public Batch Get(ReadOnlySpan<long> indices)
         {
-            int T = 1;
-            foreach (long index in indices) T = Math.Max(T, ids[index].Length);
-            (var inputs, var mask, var targets) = (new long[indices.Length * T], new long[indices.Length * T], new long[indices.Length]);
-            for (int row = 0; row < indices.Length; row++)
-            {
-                ids[indices[row]].CopyTo(inputs, row * T);
-                Array.Fill(mask, 1, row * T, ids[indices[row]].Length);
-                targets[row] = folds[indices[row]];
-            }
+            long[] chosen = indices.ToArray();
+            (Tensor inputs, Tensor mask) = IdBatch.Of([.. chosen.Select(index => ids[index])]);
             var subsets = new Dictionary<string, Tensor>();
-            string[] own = [.. indices.ToArray().Select(index => levels[index])];
+            string[] own = [.. chosen.Select(index => levels[index])];
             foreach (string level in HeldOut) subsets[level] = Tensors.From([.. own.Select(of => of == level ? 1L : 0)], own.Length, 1);
-            return new Batch(Tensors.From(inputs, own.Length, T), Tensors.From(targets, own.Length, 1), Tensors.From(mask, own.Length, T)) { Subsets = subsets };
+            return new Batch(inputs, Tensors.From([.. chosen.Select(index => folds[index])], own.Length, 1), mask) { Subsets = subsets };
         }
     }
 }

@@ -39,7 +39,8 @@ public sealed class Sst2 : TextTask
     {
         options.CheckSettings(Name);
         string folder = DataHome.Find("sst2", options.DataPath);
-        LabelledText[] Split(string file) => [.. TextLines.OfDataSet(folder, file).Select(line => Parse(line.Where, line.Line))];
+        // GLUE's own file of phrases begins with the names of its columns.
+        LabelledText[] Split(string file) => [.. TextLines.OfDataSet(folder, file).Where(line => line.Line != "sentence\tlabel").Select(line => Parse(line.Where, line.Line))];
         string train = options.Reading == "phrases" ? "phrase_binary_train.txt" : "sentence_train.tsv";
         return Make(options, Labels, Split(train), Split("sentence_dev.tsv"), Split("sentence_test.tsv"));
     }

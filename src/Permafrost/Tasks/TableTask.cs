@@ -18,7 +18,8 @@ public abstract class TableTask : TextTask
     private protected const string TableNotes = """
                  Without it every column but the label's holds numbers, which are scaled to mean 0 and deviation 1 over the training rows; a column is a token, or, where
                  there are more than 256, so many neighbouring columns that 256 tokens are enough. Read at the last token.
-        Output   the label, one of those in the column `label_column` of the training file, in the order of their characters.
+        Output   the label, one of those in the column `label_column` of the training file, in the order of their characters. With task_options.answer labels (default class) any
+                 number of labels, with task_options.label_separator (;) between: scored by micro_f1, macro_f1 and exact_match.
         Splits   `validation_data` and `test_data` name files with the same columns; where one is not given, `validation_fraction` and `test_fraction` of the rows of
                  every label are held out of `data`, the same for every run. A label that occurs in no training file is refused.
         """;
@@ -45,29 +46,44 @@ public abstract class TableTask : TextTask
     /// <inheritdoc/>
     public override TaskData Load(TaskOptions options)
     {
-        options.CheckSettings(Name);
+        options.CheckSettings(Name, "answer", MultiLabels.Setting);
+        if (options.Settings?.GetValueOrDefault("answer") is { } answer and not ("class" or MultiLabels.Answer))
+            throw new UsageException($"task_options.answer is '{answer}'; for a table it must be class or {MultiLabels.Answer}");
+        MultiLabels? many = MultiLabels.Of(options);
         string path = options.DataPath ?? throw new UsageException($"`task` {Name} needs `data`, a table");
         string label = options.LabelColumn ?? throw new UsageException($"`task` {Name} needs `label_column`, the name of the column that holds the labels");
         string[]? trained = Trained(options, ColumnsKey) is { } columns ? Strings(columns) : null;
         (TableRow[] all, IReadOnlyList<string> names) = Read(path, new TableColumns(label, options.TextColumn, trained));
         string[] rowLabels = [.. all.Select(row => row.Label)];
-        IReadOnlyList<string> labels = (options.Trained?.Output as ClassOutput)?.Labels ?? [.. rowLabels.Distinct().Order(StringComparer.Ordinal)];
+        IReadOnlyList<string> labels = (options.Trained?.Output as ClassOutput)?.Labels ?? (options.Trained?.Output as MultiLabelOutput)?.Labels
+            ?? many?.Names(path, rowLabels) ?? [.. rowLabels.Distinct().Order(StringComparer.Ordinal)];
         if (labels.Count < 2) throw new PermafrostException($"{path}: every row has the label '{labels[0]}'; a classifier needs at least two");
-        var held = StratifiedSplit.Of(rowLabels, labels, options.ValidationPath is null ? options.ValidationFraction : 0, options.TestPath is null ? options.TestFraction : 0, 0);
+        // Sets of labels are too many to hold some of each out.
+        (string[] strata, IReadOnlyList<string> kinds) = many is null ? (rowLabels, labels) : ([.. rowLabels.Select(_ => "")], [""]);
+        var held = StratifiedSplit.Of(strata, kinds, options.ValidationPath is null ? options.ValidationFraction : 0, options.TestPath is null ? options.TestFraction : 0, 0);
         // Of a finished run another table may be scored, where a label can be new.
         Dictionary<string, int> known = labels.Index().ToDictionary(pair => pair.Item, pair => pair.Index);
-        if (Array.Find(all, row => !known.ContainsKey(row.Label)) is { } stray) throw Unknown(path, stray);
+        void Check(string file, TableRow[] rows)
+        {
+            foreach (TableRow row in rows)
+            {
+                many?.Check(Where(file, row), row.Label, labels);
+                if (many is null && !known.ContainsKey(row.Label)) throw Unknown(file, row);
+            }
+        }
+        int Class(TableRow row) => many is null ? known[row.Label] : 0;
+        Check(path, all);
         TableRow[] Own(int[] rows) => [.. rows.Select(row => all[row])];
         (string Path, TableRow[] Rows) Given(string? given, int[] rows) => given is null ? (path, Own(rows))
             : (given, Read(given, new TableColumns(label, options.TextColumn, options.TextColumn is null ? names : null)).Rows);
         (string Path, TableRow[] Rows)[] splits = [(path, Own(held.Train)), Given(options.ValidationPath, held.Validation), Given(options.TestPath, held.Test)];
-        foreach ((string file, TableRow[] rows) in splits)
-            if (Array.Find(rows, row => !known.ContainsKey(row.Label)) is { } unseen) throw Unknown(file, unseen);
+        foreach ((string file, TableRow[] rows) in splits) Check(file, rows);
+        TaskData Answered(TaskData data) => many is null ? data : many.Answered(data, labels, [.. splits.Select(split => split.Rows.Select(row => row.Label).ToArray())]);
         string[] notes = [.. Notes(options, path, all.Length, held)];
-        if (options.TextColumn is null) return Numbers(options, labels, names, splits, row => known[row.Label]) with { Notes = notes };
+        if (options.TextColumn is null) return Answered(Numbers(options, labels, names, splits, Class)) with { Notes = notes };
         LabelledText[] Texts((string Path, TableRow[] Rows) split) =>
-            [.. split.Rows.Select(row => new LabelledText(row.Text, known[row.Label], Where(split.Path, row)))];
-        TaskData data = Make(options, labels, Texts(splits[0]), Texts(splits[1]), Texts(splits[2]));
+            [.. split.Rows.Select(row => new LabelledText(row.Text, Class(row), Where(split.Path, row)))];
+        TaskData data = Answered(Make(options, labels, Texts(splits[0]), Texts(splits[1]), Texts(splits[2])));
         return data with { Notes = [.. notes, .. data.Notes] };
     }
 

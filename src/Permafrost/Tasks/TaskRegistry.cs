@@ -7,8 +7,9 @@ public static class TaskRegistry
     public static IReadOnlyList<TaskDefinition> All { get; } =
     [
         new AgNews(), new AutoTask(), new BitMemory(), new BitXor(), new Cifar10(), new Cifar10Lra(), new CivilComments(), new Cogs(), new CsvTask(), new FastaTask(),
-        new IdxTask(), new ImagesTask(), new Imdb(), new JsonlTask(), new ListOps(), new Mnist(), new ParquetTask(), new RemoteHomology(), new Sentiment140(), new Sst2(),
-        new TensorsTask(), new TimeSeriesTask(), new Trec(), new Waveforms(), new WikiToxic(), new WordKinds(),
+        new IdxTask(), new ImagesTask(), new Imdb(), new JsonlTask(), new ListOps(), new Mnist(), new MultiNli(), new PairMatch(), new ParquetTask(),
+        new RemoteHomology(), new Sentiment140(), new Squad(), new Sst2(), new TensorsTask(), new TimeSeriesTask(), new Trec(), new Waveforms(), new WikiToxic(),
+        new WordKinds(),
     ];
 
     /// <summary>Finds <c>name</c> or <c>name@reading</c>.</summary>

@@ -41,6 +41,7 @@ public sealed record TaskSpec(InputSpec Input, OutputSpec Output)
         {
             (ClassOutput own, ClassOutput other) => own.Count == other.Count && own.Classes <= other.Classes,
             (TokenClassOutput own, TokenClassOutput other) => own.Classes <= other.Classes,
+            (MultiLabelOutput own, MultiLabelOutput other) => own.Classes == other.Classes,
             (NumberOutput own, NumberOutput other) => own.Count == other.Count,
             (SequenceOutput own, SequenceOutput other) => own.Vocabulary == other.Vocabulary && own.End == other.End,
             _ => false,

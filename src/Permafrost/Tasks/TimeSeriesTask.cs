@@ -24,7 +24,8 @@ public sealed class TimeSeriesTask : TaskDefinition
     public override string Description => """
         Input    timeseries: the readings, each channel scaled to mean 0 and deviation 1 over all training series; a step is a token, or, where series have more than 256 steps (or
                  than the body's positions), so many steps that these are enough. Series may differ in length; missing readings (? or NaN) count as the channel's mean.
-        Output   the label, one of those in `data`, in the order of their characters; with task_options.answer number (default class) a number. Read as the mean over the tokens.
+        Output   the label, one of those in `data`, in the order of their characters; with task_options.answer number (default class) a number, with answer labels any
+                 number of labels with task_options.label_separator (;) between (micro_f1, macro_f1, exact_match). Read as the mean over the tokens.
         Splits   `validation_data` and `test_data` name files of the same form; where one is not given, `validation_fraction` and `test_fraction` of the series of every label are
                  held out of `data`, the same for every run.
         Data     .ts as of the UEA archive (sktime): lines with @, then a series a line, channels between colons, the label last. Or a table: the label, then the readings, between
@@ -39,7 +40,7 @@ public sealed class TimeSeriesTask : TaskDefinition
     /// <inheritdoc/>
     public override TaskData Load(TaskOptions options)
     {
-        options.CheckSettings(Name, "answer");
+        options.CheckSettings(Name, "answer", MultiLabels.Setting);
         OwnSplits<Series> splits = OwnSplits<Series>.Of(this, options, path => [.. SeriesFile.Read(path).Select(row => new OwnExample<Series>(row.Series, row.Label, row.Where))]);
         return Make(options, splits);
     }

@@ -73,6 +73,13 @@ public abstract class Tokenizer
         return tokens;
     }
 
+    /// <summary>Rows of one length, as a model takes them: shorter texts are filled up with <see cref="PadId"/> (0 where there is none) and masked.</summary>
+    /// <param name="texts">The ids of each text; at least one text.</param>
+    /// <param name="length">T; null for the longest text's.</param>
+    /// <param name="left">Fill up before a text instead of behind it, as decoders want it that go on behind its end.</param>
+    /// <exception cref="ArgumentException">There is no text, or one is longer than <paramref name="length"/>.</exception>
+    public PaddedTokens Pad(IReadOnlyList<int[]> texts, int? length = null, bool left = false) => PaddedTokens.Of(texts, PadId ?? 0, length, left);
+
     /// <summary>How many special tokens <see cref="Encode"/> adds to a text.</summary>
     public abstract int SpecialTokens { get; }
 

@@ -28,5 +28,13 @@ public static class LearningRateSchedule
         };
     }
 
+    /// <summary>
+    /// A factor beside <see cref="Factor"/>: 1, and over the last steps down to 0 in a straight line, as Mesh TensorFlow's linear decay does beside its inverse square root.
+    /// </summary>
+    /// <param name="step">Optimiser step, counted from 0.</param>
+    /// <param name="total">Steps of the whole run.</param>
+    /// <param name="share">The share of them over which it falls; 0 for none.</param>
+    public static double RampDown(long step, long total, double share) => share <= 0 ? 1 : Math.Clamp((total - step) / (share * total), 0, 1);
+
     private static long Timescale(long warmup) => warmup > 0 ? warmup : 10_000;
 }

@@ -344,6 +344,7 @@ public abstract class TaskContract : IDisposable
     {
         ClassPrediction classes => [.. classes.Probabilities.SelectMany(row => row)],
         NumberPrediction numbers => [.. numbers.Numbers],
+        LabelsPrediction labels => [.. labels.Probabilities],
         SequencePrediction sequence => [sequence.Tokens.Sum(token => (token + 1) % 97), .. sequence.Tokens],
         _ => throw new NotSupportedException($"answers that are {prediction.GetType().Name}"),
     };

@@ -10,8 +10,9 @@ public class OptimizerGoldenTests
 {
     private static readonly (string Fixture, string[] Cases)[] All =
     [
-        ("optim", ["adam", "adam_l2", "adam_amsgrad", "adamw", "adamw_b", "sgd", "sgd_momentum", "sgd_nesterov"]),
-        ("optim_3d", ["adam", "adamw"]),
+        ("optim", ["adam", "adam_l2", "adam_amsgrad", "adamw", "adamw_b", "sgd", "sgd_momentum", "sgd_nesterov",
+                   "adafactor_relative", "adafactor_relative_warmup", "adafactor_fixed_lr", "adafactor_fixed_lr_scaled", "adafactor_beta1_decay"]),
+        ("optim_3d", ["adam", "adamw", "adafactor_relative", "adafactor_fixed_lr"]),
     ];
 
     public static TheoryData<string, string> Cases()
@@ -119,10 +120,17 @@ public class OptimizerGoldenTests
             Parameters = [.. facts["shapes"]!.AsObject().Select(pair => (pair.Key, Expected.Read($"start.{pair.Key}")))];
             foreach ((_, Tensor value) in Parameters) value.requires_grad = true;
             ParameterGroup[] groups = [new(Parameters)];
-            rate = (double)arguments["lr"]!;
+            rate = (double?)arguments["lr"] ?? double.NaN;  // NaN where the optimiser has a rate of its own
             double Number(string key, double fallback) => (double?)arguments[key] ?? fallback;
             bool Flag(string key) => (bool?)arguments[key] ?? false;
-            Optimizer = (string)facts["cases"]![name]!["optimizer"]! == "torch.optim.SGD"
+            string kind = (string)facts["cases"]![name]!["optimizer"]!;
+            Optimizer = kind == "transformers.optimization.Adafactor"
+                ? new Adafactor(groups, new AdafactorSettings
+                {
+                    RelativeStep = Flag("relative_step"), ScaleParameter = Flag("scale_parameter"), WarmupInit = Flag("warmup_init"),
+                    Beta1 = (double?)arguments["beta1"], WeightDecay = Number("weight_decay", 0),
+                })
+                : kind == "torch.optim.SGD"
                 ? new Sgd(groups, Number("momentum", 0), Flag("nesterov"), Number("weight_decay", 0))
                 : new Adam(groups, (double?)arguments["betas"]?[0] ?? 0.9, (double?)arguments["betas"]?[1] ?? 0.999, Number("eps", 1e-8), Number("weight_decay", 0),
                     decoupled: name.StartsWith("adamw", StringComparison.Ordinal), Flag("amsgrad"));

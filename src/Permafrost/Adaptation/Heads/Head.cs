@@ -38,6 +38,7 @@ public abstract class Head : Module
         {
             ClassOutput classes => new ClassHead(classes, readout, width),
             TokenClassOutput tokens => new TokenHead(tokens, width),
+            MultiLabelOutput labels => new MultiLabelHead(labels, readout, width),
             NumberOutput numbers => new NumberHead(numbers, readout, width),
             SequenceOutput sequence => new SequenceHead(sequence, width),
             _ => throw new ArgumentException($"there is no head for {output.GetType().Name}", nameof(output)),

@@ -168,15 +168,12 @@ public sealed class HubDownload
             {
                 return new FileStream(Path.Combine(locks, file.Etag + ".lock"), FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, 0);
             }
-            catch (IOException error) when (IsHeld(error))
+            catch (IOException error) when (FileLock.IsHeld(error))
             {
                 await Task.Delay(Glance, cancellation).ConfigureAwait(false);
             }
         }
     }
-
-    // EWOULDBLOCK, as .NET on Linux and macOS passes it on, and Windows' sharing violation.
-    private static bool IsHeld(IOException error) => error.HResult is 11 or 35 or unchecked((int)0x80070020);
 
     // snapshots/COMMIT/FILE -> ../../blobs/ETAG. A link is made under another name and renamed: whoever looks finds the old one or the new one.
     private void Link(string snapshot, HubFile file)

@@ -60,6 +60,17 @@ internal unsafe struct AttentionArguments()
 }
 
 [StructLayout(LayoutKind.Sequential)]
+internal unsafe struct ConvolutionArguments()
+{
+    public long Size = sizeof(ConvolutionArguments);
+    public long Batch, Inputs, Outputs, Width, Heads, Taps;
+    public long Left, Dilation, Alternating, Each;
+    public nint X;
+    public long Type;
+    public nint Weights, Bias, Mask, Y, DY, DX, DWeights;
+}
+
+[StructLayout(LayoutKind.Sequential)]
 internal unsafe struct ProductArguments()
 {
     public long Size = sizeof(ProductArguments);

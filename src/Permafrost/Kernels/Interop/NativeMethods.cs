@@ -7,7 +7,7 @@ namespace Permafrost.Kernels.Interop;
 internal static unsafe partial class NativeMethods
 {
     /// <summary>PF_ABI_VERSION.</summary>
-    internal const int AbiVersion = 8;
+    internal const int AbiVersion = 9;
 
     private const string Library = KernelLibrary.Name;
     private const string Torch = "LibTorchSharp";
@@ -24,6 +24,8 @@ internal static unsafe partial class NativeMethods
     [LibraryImport(Library)] internal static partial int pf_norm_backward(NormBackwardArguments* arguments);
     [LibraryImport(Library)] internal static partial int pf_attention_forward(AttentionArguments* arguments);
     [LibraryImport(Library)] internal static partial int pf_attention_backward(AttentionArguments* arguments);
+    [LibraryImport(Library)] internal static partial int pf_convolution_forward(ConvolutionArguments* arguments);
+    [LibraryImport(Library)] internal static partial int pf_convolution_backward(ConvolutionArguments* arguments);
     [LibraryImport(Library)] internal static partial int pf_product(ProductArguments* arguments);
     [LibraryImport(Library)] internal static partial long pf_packed_elements(long inputs, long outputs);
     [LibraryImport(Library)] internal static partial int pf_pack(PackArguments* arguments);

@@ -20,7 +20,12 @@ public static class TrivialBaselines
         var baselines = new OrderedDictionary<string, double>();
         if ((data.Test ?? data.Validation) is not { Count: > 0 } test) return baselines;
         if (data.Spec.Output is NumberOutput numbers) baselines["mean"] = Mean(data, test, numbers);
-        else baselines["majority"] = data.Spec.Output is SequenceOutput ? CommonestSequence(data, test) : Majority(data, test);
+        else baselines["majority"] = data.Spec.Output switch
+        {
+            SequenceOutput => CommonestSequence(data, test),
+            MultiLabelOutput => CommonestLabels(data, test),
+            _ => Majority(data, test),
+        };
         if (data.Spec is { Input: VectorInput vectors, Output: ClassOutput classes } && Linear(data, test, vectors, classes) is { } linear) baselines["linear"] = linear;
         if (data.Test is not null && task is not null) foreach ((string rule, double score) in task.OwnBaselines(data)) baselines[rule] = score;
         return baselines;
@@ -65,6 +70,32 @@ public static class TrivialBaselines
         string? commonest = counts.OrderByDescending(pair => pair.Value).ThenBy(pair => pair.Key, StringComparer.Ordinal).FirstOrDefault().Key;
         string[] wanted = [.. Answers(test)];
         return (double)wanted.Count(answer => answer == commonest) / Math.Max(1, wanted.Length);
+    }
+
+    // Always the labels that training examples have together most often, of those that have any.
+    private static double CommonestLabels(TaskData data, IDataset test)
+    {
+        var counts = new Dictionary<string, (long Times, long[] Flags)>();
+        foreach (long[] indices in BatchIndices(data.Train))
+        {
+            using var scope = torch.NewDisposeScope();
+            Tensor targets = data.Train.Get(indices).Targets;
+            foreach (long[] flags in targets.ToArray<long>().Chunk((int)targets.size(1)).Where(flags => flags.Contains(1)))
+            {
+                string key = string.Join(' ', flags);
+                counts[key] = (counts.GetValueOrDefault(key).Times + 1, flags);
+            }
+        }
+        if (counts.Count == 0) return 0;
+        long[] commonest = counts.OrderByDescending(pair => pair.Value.Times).ThenBy(pair => pair.Key, StringComparer.Ordinal).First().Value.Flags;
+        var metric = Metrics.Metric.Create(data.Spec.Metrics[0]);
+        foreach (long[] indices in BatchIndices(test, all: true))
+        {
+            using var scope = torch.NewDisposeScope();
+            Tensor targets = test.Get(indices).Targets;
+            metric.Add(Tensors.From(commonest, 1, commonest.Length).expand(targets.shape), targets, targets.ne((-100).Hold()));
+        }
+        return metric.Value;
     }
 
     private static string[] Written(TaskData data, IDataset examples, long[] indices)

@@ -13,6 +13,7 @@ public abstract class Metric
         ["mae"] = _ => new MeanAbsoluteError(),
         ["r2"] = _ => new R2(),
         ["f1"] = info => new F1(info.Class ?? 1),
+        ["macro_f1"] = _ => new MacroF1(),
         ["auc"] = info => new AreaUnderCurve(info.Class ?? 1),
     };
 
@@ -92,6 +93,26 @@ public abstract class Metric
             wanted += isWanted.sum().Integer();
             right += isGiven.logical_and(isWanted).sum().Integer();
         }
+    }
+
+    private sealed class MacroF1 : Metric
+    {
+        private double[] right = [], all = [];
+
+        public override double Value => Count == 0 ? double.NaN : right.Zip(all, (own, both) => both == 0 ? 0 : 2 * own / both).Average();
+
+        public override void Add(Tensor answers, Tensor targets, Tensor counted)
+        {
+            using var scope = torch.NewDisposeScope();
+            Tensor given = answers.eq(1.Hold()).logical_and(counted), wanted = targets.eq(1.Hold()).logical_and(counted);
+            double[] Columns(Tensor flags) => flags.to(ScalarType.Float64).sum(dim: 0).ToArray<double>();
+            double[] own = Columns(given.logical_and(wanted)), both = [.. Columns(given).Zip(Columns(wanted), (one, other) => one + other)];
+            right = right.Length == 0 ? own : [.. right.Zip(own, (before, now) => before + now)];
+            all = all.Length == 0 ? both : [.. all.Zip(both, (before, now) => before + now)];
+            Count += counted.sum().Integer();
+        }
+
+        protected override void AddCounted(Tensor answers, Tensor targets) => throw new NotSupportedException("labels are measured, not answers");
     }
 
     private sealed class AreaUnderCurve(int of) : Metric

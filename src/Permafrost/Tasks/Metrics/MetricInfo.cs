@@ -18,6 +18,12 @@ public sealed record MetricInfo(string Name, string Measure, bool HigherIsBetter
     /// <param name="of">The class.</param>
     public static MetricInfo F1(int of) => new("f1", "f1", HigherIsBetter: true, "share") { Class = of };
 
+    /// <summary>F1 over the labels of all examples together, where each has any number of them.</summary>
+    public static MetricInfo MicroF1 { get; } = F1(1) with { Name = "micro_f1" };
+
+    /// <summary>The mean of every label's own F1; a label that nobody gives nor wants has 0.</summary>
+    public static MetricInfo MacroF1 { get; } = new("macro_f1", "macro_f1", HigherIsBetter: true, "share");
+
     /// <summary>The area under the receiver operating characteristic of one class: how often an example of it gets more of it than another; 0.5 for a guess.</summary>
     /// <param name="of">The class.</param>
     public static MetricInfo AreaUnderCurve(int of) => new("auc", "auc", HigherIsBetter: true, "share") { Class = of };
@@ -36,7 +42,7 @@ public sealed record MetricInfo(string Name, string Measure, bool HigherIsBetter
 
     /// <summary>Whether a metric of that name in a file is a share from 0 to 1, which is shown in percent.</summary>
     public static bool IsShare(string name) =>
-        name.Contains("accuracy", StringComparison.Ordinal) || name.Contains("exact_match", StringComparison.Ordinal) || name is "f1" or "auc";
+        name.Contains("accuracy", StringComparison.Ordinal) || name.Contains("exact_match", StringComparison.Ordinal) || name is "f1" or "auc" or "micro_f1" or "macro_f1";
 
     /// <summary>Whether a metric of that name in a file is an error, of which less is better.</summary>
     public static bool IsError(string name) => name.EndsWith("rmse", StringComparison.Ordinal) || name.EndsWith("mae", StringComparison.Ordinal);

@@ -83,7 +83,7 @@ public abstract class Optimizer : IDisposable
             int dot = key.LastIndexOf('.');
             if (dot < 0 || !parameters.TryGetValue(key[..dot], out Tensor? parameter))
                 throw new ArgumentException($"the optimiser state '{key}' belongs to no trained parameter", nameof(tensors));
-            if (!tensor.HasShape(parameter.shape))
+            if (!tensor.HasShape(SlotShape(key[(dot + 1)..], parameter.shape)))
                 throw new ArgumentException($"the optimiser state '{key}' is {tensor.Describe()}, its parameter {parameter.Describe()}", nameof(tensors));
             Slots(key[..dot])[key[(dot + 1)..]] = tensor.to(parameter.device, copy: true).DetachFromDisposeScope();
         }
@@ -113,6 +113,17 @@ public abstract class Optimizer : IDisposable
         if (!slots.TryGetValue(slot, out Tensor? tensor)) slots[slot] = tensor = torch.zeros_like(like.detach()).DetachFromDisposeScope();
         return tensor;
     }
+
+    /// <summary>A parameter's state tensor of a shape of its own, zeros at first.</summary>
+    private protected Tensor Slot(string parameter, string slot, long[] shape)
+    {
+        Dictionary<string, Tensor> slots = Slots(parameter);
+        if (!slots.TryGetValue(slot, out Tensor? tensor)) slots[slot] = tensor = torch.zeros(shape).DetachFromDisposeScope();
+        return tensor;
+    }
+
+    /// <summary>The shape of a state tensor.</summary>
+    private protected virtual long[] SlotShape(string slot, long[] parameter) => parameter;
 
     private Dictionary<string, Tensor> Slots(string parameter)
     {

@@ -1,0 +1,67 @@
+using System.CommandLine;
+using Permafrost.Cli.Terminal;
+using Permafrost.Formats;
+using Permafrost.Pretraining;
+using Permafrost.Runs;
+
+namespace Permafrost.Cli.Commands;
+
+internal static class PretrainCommand
+{
+    // Options of which several values make one, with commas between them.
+    private static readonly string[] Lists = ["data", "held_out"];
+
+    public static Command Create(StopRequest stop)
+    {
+        var command = new Command("pretrain", "train a language model from random weights on text, and write it as a Hugging Face folder");
+        var config = new Option<string?>("--config") { Description = "a YAML file with options; flags win over it", HelpName = "FILE" };
+        var resume = new Option<string?>("--resume-from-checkpoint") { Description = "go on where the pretraining in this folder stopped, with its own options", HelpName = "DIR" };
+        Option<bool> json = CommonOptions.Json();
+        List<(PretrainingOptionField Field, Option Option)> flags = [.. PretrainingOptionTable.All.Select(field => (field, Flag(field)))];
+        foreach ((_, Option option) in flags) command.Add(option);
+        foreach (Option option in new Option[] { config, resume, json }) command.Add(option);
+        command.SetAction(parsed =>
+        {
+            string line = "permafrost " + string.Join(' ', parsed.Tokens.Select(token => ShellWord.Quoted(token.Value)));
+            PretrainingOptions Given(PretrainingOptions options)
+            {
+                if (parsed.GetValue(config) is { } path) options = PretrainingOptionTable.Load(path, options);
+                foreach ((PretrainingOptionField field, Option option) in flags)
+                    if (parsed.GetResult(option) is { Implicit: false }) options = PretrainingOptionTable.With(options, field.Key, Text(parsed, option), $"--{field.Dashed}");
+                return options;
+            }
+            return PretrainingProgress.Show(progress =>
+            {
+                using PretrainingRun run = parsed.GetValue(resume) is { } folder
+                    ? PretrainingRun.Resume(folder, Given, line, progress, stop.Token) : PretrainingRun.Begin(Given(new PretrainingOptions()), line, progress, stop.Token);
+                System.Text.Json.Nodes.JsonObject results = run.Train(stop);
+                if (parsed.GetValue(json)) Output.Json(results);
+                else Output.Line($"the model is in {run.ModelPath}; its README.md says what it came to");
+                return 0;
+            });
+        });
+        return command;
+    }
+
+    private static Option Flag(PretrainingOptionField field)
+    {
+        string help = OptionWords.AsFlags(field.Help), fallback = field.Format(new PretrainingOptions());
+        if (field.IsSwitch)
+        {
+            string state = fallback == "true" ? $"on; --{field.Dashed} false turns it off" : "off";
+            return new Option<bool?>($"--{field.Dashed}") { Description = $"{help} [default: {state}]", Arity = ArgumentArity.ZeroOrOne };
+        }
+        string description = fallback.Length > 0 ? $"{help} [default: {fallback}]" : help;
+        return Lists.Contains(field.Key)
+            ? new Option<string[]>($"--{field.Dashed}") { Description = description, AllowMultipleArgumentsPerToken = true, HelpName = field.Key == "data" ? "PATH" : "NAME" }
+            : new Option<string>($"--{field.Dashed}") { Description = description, HelpName = field.Key is "tokenizer" or "output_dir" ? "DIR" : "VALUE" };
+    }
+
+    private static string Text(ParseResult parsed, Option option) => option switch
+    {
+        Option<bool?> on => parsed.GetValue(on) is false ? "false" : "true",
+        Option<string[]> list => string.Join(",", parsed.GetValue(list) ?? []),
+        Option<string> value => parsed.GetValue(value) ?? "",
+        _ => throw new InvalidOperationException(option.Name),
+    };
+}

@@ -1,0 +1,107 @@
+using System.CommandLine;
+using System.Text.Json.Nodes;
+using Permafrost.Cli.Terminal;
+using Permafrost.Formats;
+using Permafrost.Runs;
+using Permafrost.Studies;
+
+namespace Permafrost.Cli.Commands;
+
+internal static class StudyCommand
+{
+    private static readonly Argument<string> Name = new("NAME") { Description = "a study (`permafrost ls studies`), or a .yaml file" };
+    private static readonly Option<string> Root = new("--output-dir")
+    {
+        Description = "the folder of all studies' runs, which may be shared by any number of processes",
+        DefaultValueFactory = _ => Path.Combine("runs", "studies"),
+    };
+
+    public static Command Create(StopRequest stop) => new("study", "run the tables of the papers again, with the controls that they lacked")
+    {
+        RunCommand(stop), Report(), Script(), Collect(),
+    };
+
+    private static Option<string> Scale() => new("--scale") { Description = "smoke (seconds), small (hours on a laptop) or paper (real checkpoints, a GPU)", DefaultValueFactory = _ => "small" };
+
+    private static Command RunCommand(StopRequest stop)
+    {
+        Option<string> scale = Scale();
+        var index = new Option<string>("--index") { Description = "only the i-th of n parts, as 3/16: for an array of jobs", HelpName = "i/n", DefaultValueFactory = _ => "1/1" };
+        var time = new Option<string?>("--max-time") { Description = "stop after this time, as 30m or 2h, with a checkpoint and exit code 75" };
+        var dry = new Option<bool>("--dry-run") { Description = "print what would run, and run nothing" };
+        Option<bool> json = CommonOptions.Json();
+        var command = new Command("run", "run what has not finished yet, then print the table") { Name, scale, Root, index, time, dry, json };
+        command.SetAction(parsed =>
+        {
+            StudyPlan plan = StudyPlan.Of(StudyCatalog.Find(parsed.GetRequiredValue(Name)), parsed.GetRequiredValue(scale));
+            (int part, int parts) = Part(parsed.GetRequiredValue(index));
+            string root = parsed.GetRequiredValue(Root);
+            Output.Note(StudyText.Plan(plan, root, part, parts));
+            if (parsed.GetValue(dry)) return StudyText.Print(new StudyReport(StudyTable.Read(plan, root)), [], parsed.GetValue(json));
+            using IDisposable? timer = parsed.GetValue(time) is { } limit ? StudyText.Timer(limit, stop) : null;
+            IReadOnlyList<StudyFailure> failures = StudyText.Run(plan, root, stop, part, parts);
+            var report = new StudyReport(StudyTable.Read(plan, root));
+            if (parts == 1) StudyText.Write(report, plan, root);
+            StudyText.Print(report, failures, parsed.GetValue(json));
+            return failures.Count == 0 ? 0 : 1;
+        });
+        return command;
+    }
+
+    private static Command Report()
+    {
+        Option<string> scale = Scale();
+        Option<bool> json = CommonOptions.Json();
+        var command = new Command("report", "write the table of what has finished: report.html, results.md, results.csv") { Name, scale, Root, json };
+        command.SetAction(parsed =>
+        {
+            StudyPlan plan = StudyPlan.Of(StudyCatalog.Find(parsed.GetRequiredValue(Name)), parsed.GetRequiredValue(scale));
+            string root = parsed.GetRequiredValue(Root);
+            var report = new StudyReport(StudyTable.Read(plan, root));
+            StudyText.Write(report, plan, root);
+            return StudyText.Print(report, [], parsed.GetValue(json));
+        });
+        return command;
+    }
+
+    private static Command Script()
+    {
+        Option<string> scale = Scale();
+        var slurm = new Option<bool>("--slurm") { Description = "a Slurm array job" };
+        var kubernetes = new Option<bool>("--kubernetes") { Description = "a Kubernetes Indexed Job" };
+        var jobs = new Option<int>("--jobs") { Description = "into how many jobs it is cut", DefaultValueFactory = _ => 8, HelpName = "N" };
+        var program = new Option<string>("--program") { Description = "the command that starts this program there", DefaultValueFactory = _ => "permafrost" };
+        var command = new Command("script", "print a study as an array of jobs for a cluster") { Name, scale, Root, slurm, kubernetes, jobs, program };
+        command.SetAction(parsed =>
+        {
+            if (parsed.GetValue(slurm) == parsed.GetValue(kubernetes)) throw new UsageException("give either --slurm or --kubernetes");
+            StudyPlan plan = StudyPlan.Of(StudyCatalog.Find(parsed.GetRequiredValue(Name)), parsed.GetRequiredValue(scale));
+            int parts = Math.Min(parsed.GetValue(jobs), Math.Max(1, plan.Cells.Count(cell => cell.Missing is null)));
+            if (parts < 1) throw new UsageException("--jobs must be at least 1");
+            (string root, string start) = (parsed.GetRequiredValue(Root), parsed.GetRequiredValue(program));
+            Output.Line((parsed.GetValue(slurm) ? StudyScript.Slurm(plan, parts, root, start) : StudyScript.Kubernetes(plan, parts, root, start)).TrimEnd('\n'));
+            return 0;
+        });
+        return command;
+    }
+
+    private static Command Collect()
+    {
+        var from = new Argument<string[]>("FOLDER") { Description = "folders of studies' runs, from other machines", Arity = ArgumentArity.OneOrMore };
+        var command = new Command("collect", "bring finished runs of other folders into one") { from, Root };
+        command.SetAction(parsed =>
+        {
+            int runs = StudyCollection.Into(parsed.GetRequiredValue(Root), parsed.GetRequiredValue(from));
+            Output.Line($"{runs} run(s) collected in {parsed.GetRequiredValue(Root)}");
+            return 0;
+        });
+        return command;
+    }
+
+    private static (int Part, int Parts) Part(string text)
+    {
+        string[] parts = text.Split('/');
+        if (parts.Length == 2 && int.TryParse(parts[0], out int index) && int.TryParse(parts[1], out int count) && index >= 1 && count >= index) return (index, count);
+        throw new UsageException($"--index '{text}' is not a part of a whole; write 1/16 to 16/16");
+    }
+}

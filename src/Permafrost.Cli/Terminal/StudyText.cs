@@ -1,0 +1,96 @@
+using System.Text.Json.Nodes;
+using Permafrost.Cli.Figures;
+using Permafrost.Formats;
+using Permafrost.Runs;
+using Permafrost.Studies;
+using Permafrost.Training.Options;
+using Spectre.Console;
+
+namespace Permafrost.Cli.Terminal;
+
+/// <summary>A study on the terminal: its plan, its progress, its table.</summary>
+internal static class StudyText
+{
+    public static string Plan(StudyPlan plan, string root, int part, int parts)
+    {
+        string share = parts > 1 ? $"; this is part {part} of {parts}" : "";
+        return FormattableString.Invariant(
+            $"{plan.Study.Title}, {plan.Scale}: {plan.Cells.Count} scores, {plan.Runs} runs, {plan.Updates:N0} updates at most, on {string.Join(", ", plan.Bodies)}, in {root}{share}");
+    }
+
+    public static IReadOnlyList<StudyFailure> Run(StudyPlan plan, string root, StopRequest stop, int part, int parts)
+    {
+        string command = new StudyReport(StudyTable.Read(plan, root)).Command;
+        var sweep = new Sweep(command, stop)
+        {
+            Warn = Output.Note,
+            StrongBaselines = Baselines.StrongBaselines.All,
+            Display = (_, train) => TrainingProgress.Show(train),
+        };
+        using var runner = new StudyRunner(plan, root, sweep, stop);
+        try
+        {
+            return runner.Run(Output.Note, part, parts);
+        }
+        catch (StoppedException stopped)
+        {
+            throw new StoppedException($"{stopped.Message}; go on with: {command} --output-dir {ShellWord.Quoted(root)}", stopped.Reason);
+        }
+        catch (OperationCanceledException)
+        {
+            throw new StoppedException($"stopped while scoring; go on with: {command} --output-dir {ShellWord.Quoted(root)}", stop.Reason);
+        }
+    }
+
+    public static IDisposable Timer(string limit, StopRequest stop)
+    {
+        TimeSpan time = new CheckpointOptions { MaxTime = limit }.MaxDuration!.Value;
+        return new Timer(_ => stop.Ask(StopReason.OutOfTime), null, time, Timeout.InfiniteTimeSpan);
+    }
+
+    /// <summary>Writes the table into the folder of the study's reports.</summary>
+    public static void Write(StudyReport report, StudyPlan plan, string root)
+    {
+        string folder = Path.Combine(root, $"{plan.Study.Name}-{plan.Scale}");
+        Directory.CreateDirectory(folder);
+        AtomicFile.WriteText(Path.Combine(folder, "results.csv"), report.Csv());
+        AtomicFile.WriteText(Path.Combine(folder, "results.md"), report.Markdown());
+        if (report.Runs.Count > 0) RunReport.Write(ReportFile.In(folder), report.Runs, new ReportOptions { Lead = report.Lead, Draw = FigureFiles.ForPage });
+        Output.Note($"written: {folder}");
+    }
+
+    public static int Print(StudyReport report, IReadOnlyList<StudyFailure> failures, bool json)
+    {
+        ReportLead lead = report.Lead;
+        if (json)
+        {
+            Output.Json(Json(report, lead, failures));
+            return 0;
+        }
+        Table table = Output.Table(["task", .. lead.Arms, "beside it"]);
+        foreach (LeadRow row in lead.Rows)
+        {
+            string beside = row.Baselines is [var (name, share), ..] ? FormattableString.Invariant($"{name} {100 * share:0.0} %") : "";
+            table.AddRow([.. new[] { row.Name }.Concat(row.Scores.Select(score => score.Text)).Append(beside).Select(Markup.Escape)]);
+        }
+        Output.Write(table);
+        foreach (string finding in lead.Findings) Output.Line(finding);
+        foreach (string note in lead.Notes) Output.Line(note);
+        foreach (StudyFailure failure in failures) Output.Note($"failed: {failure.Cell}: {failure.Error} ({failure.Folder})");
+        return 0;
+    }
+
+    private static JsonObject Json(StudyReport report, ReportLead lead, IReadOnlyList<StudyFailure> failures) => new()
+    {
+        ["command"] = report.Command,
+        ["rows"] = new JsonArray([.. lead.Rows.Select(row => (JsonNode)new JsonObject
+        {
+            ["task"] = row.Name,
+            ["scores"] = new JsonObject(row.Scores.Select(score => KeyValuePair.Create(
+                score.Arm, (JsonNode?)(score.Text is "not run" or "missing" ? score.Text : new JsonObject { ["score"] = score.Share, ["standard_error"] = score.Error })))),
+            ["baselines"] = new JsonObject(row.Baselines.Select(one => KeyValuePair.Create(one.Name, (JsonNode?)one.Share))),
+        })]),
+        ["verdicts"] = new JsonArray([.. lead.Findings.Select(finding => (JsonNode)finding)]),
+        ["failures"] = new JsonArray([.. failures.Select(failure => (JsonNode)new JsonObject { ["cell"] = failure.Cell, ["run"] = failure.Folder, ["error"] = failure.Error })]),
+    };
+}

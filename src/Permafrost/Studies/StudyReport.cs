@@ -1,0 +1,127 @@
+using System.Globalization;
+using System.Text;
+using Permafrost.Formats;
+using Permafrost.Runs;
+using Permafrost.Tasks.Metrics;
+
+namespace Permafrost.Studies;
+
+/// <summary>A study's table beside the published one: as Markdown, as CSV, and as what a report's page opens with.</summary>
+/// <param name="table">The results.</param>
+public sealed class StudyReport(StudyTable table)
+{
+    private readonly StudyPlan plan = table.Plan;
+
+    private IEnumerable<StudyTask> Tasks => plan.Cells.Select(cell => cell.Task).DistinctBy(task => task.Name);
+
+    /// <summary>The folders of the runs that saw the test split.</summary>
+    public IReadOnlyList<string> Runs => [.. table.Scores.SelectMany(score => score.Runs).Select(run => run.Run.Folder).Distinct()];
+
+    /// <summary>The command that runs it.</summary>
+    public string Command => $"permafrost study run {ShellWord.Quoted(plan.Study.Source.StartsWith("studies/", StringComparison.Ordinal) ? plan.Study.Name : plan.Study.Source)} --scale {plan.Scale}";
+
+    /// <summary>What the page of a report opens with.</summary>
+    public ReportLead Lead => new(
+        $"{plan.Study.Title} ({plan.Scale})", plan.Study.Question, [.. plan.Study.Arms.Select(arm => arm.Name)],
+        [.. Tasks.Select(task => new LeadRow(task.Name, task.Asks, [.. plan.Study.Arms.Select(arm => Score(table.Of(task.Name, arm.Name)))],
+            [.. table.Baselines(task.Name).Where(one => one.Score is >= 0 and <= 1).Select(one => (QuickstartText.Short(one.Name), one.Score))]))],
+        [.. ClaimVerdict.Of(table).Select(Sentence)], [.. plan.Study.Notes, .. Footnotes], [], "");
+
+    /// <summary>The table as Markdown, with verdicts, and what was published beside each score.</summary>
+    public string Markdown()
+    {
+        var text = new StringBuilder($"# {plan.Study.Title}\n\n{plan.Study.Question}\n\n`{Command}` reproduces {string.Join(", ", plan.Study.Reproduces)}.\n\n");
+        text.Append($"| task | {string.Join(" | ", plan.Study.Arms.Select(arm => arm.Name))} | beside it |\n|{string.Concat(Enumerable.Repeat(" --- |", plan.Study.Arms.Count + 2))}\n");
+        foreach (StudyTask task in Tasks)
+        {
+            IEnumerable<string> cells = plan.Study.Arms.Select(arm => Cell(table.Of(task.Name, arm.Name)));
+            string beside = string.Join(", ", table.Baselines(task.Name).Take(3).Select(one => $"{QuickstartText.Short(one.Name)} {Shown(one.Score, isShare: one.Score is >= 0 and <= 1)}"));
+            text.Append($"| {task.Name} | {string.Join(" | ", cells)} | {beside} |\n");
+        }
+        text.Append('\n');
+        foreach (ClaimVerdict verdict in ClaimVerdict.Of(table)) text.Append($"- {Sentence(verdict)}\n");
+        text.Append('\n');
+        foreach (StudyArm arm in plan.Study.Arms.Where(arm => arm.Summary.Length > 0)) text.Append($"- **{arm.Name}**: {arm.Summary}\n");
+        text.Append('\n');
+        foreach (string note in plan.Study.Notes.Concat(Footnotes)) text.Append($"{note}\n\n");
+        return text.ToString();
+    }
+
+    /// <summary>A line for each run that saw the test split, one for each rate that was tried, and one for each arm that is missing.</summary>
+    public string Csv()
+    {
+        var text = new StringBuilder($"# {Command}\ntask,arm,seed,learning_rate,split,metric,score,count,steps,trained_percent,backbone,init,policy,run\n");
+        void Line(params object?[] fields) => text.Append(string.Join(',', fields.Select(field => Quoted(Convert.ToString(field, CultureInfo.InvariantCulture) ?? "")))).Append('\n');
+        foreach (StudyScore score in table.Scores)
+        {
+            (string task, string arm) = (score.Cell.Task.Name, score.Cell.Arm.Name);
+            if (score.Cell.Missing is { } why) Line(task, arm, null, null, "missing", why, null, null, null, null, null, null, null, null);
+            foreach ((double rate, double? value) in score.Validation)
+                Line(task, arm, score.Cell.Seeds[0], rate, "validation", score.Metric, value, null, null, null, score.Cell.Options.Model.Backbone, score.Cell.Options.Model.Init, null, null);
+            foreach ((long seed, StudyRun run) in score.Runs)
+            {
+                RunResult result = run.Result;
+                Line(task, arm, seed, result.LearningRate, "test", score.Metric, result.Test![score.Metric!], result.Test!.Count, result.Steps, result.Parameters.TrainedPercent,
+                    result.Backbone, result.Init, result.Policy, Path.GetFileName(run.Folder));
+            }
+        }
+        return text.ToString();
+    }
+
+    private IEnumerable<string> Footnotes
+    {
+        get
+        {
+            StudyScale scale = plan.Study.Scales[plan.Scale];
+            yield return $"Each arm has its own learning rate, the best of {string.Join(", ", scale.Rates.Select(rate => FormattableString.Invariant($"{rate}")))} on validation with seed {scale.Seeds[0]}; "
+                + (scale.Seeds.Count > 1 ? $"scores are means over {scale.Seeds.Count} seeds with their standard error." : "one seed; the error is of the test examples' choice.");
+            string[] edges = [.. table.Scores.Where(score => score.AtEdge).Select(score => $"{score.Cell.Name} ({score.Rate!.Value.ToString(CultureInfo.InvariantCulture)})")];
+            if (edges.Length > 0) yield return $"At the edge of the rates that were tried, so that a better one may lie beyond: {string.Join(", ", edges)}.";
+            foreach (StudyScore score in table.Scores.Where(score => score.Cell.Missing is not null).DistinctBy(score => score.Cell.Arm.Name))
+                yield return $"{score.Cell.Arm.Name} is missing at this scale: {score.Cell.Missing}.";
+            string[] sources = [.. plan.Study.Published.Select(one => $"{one.Source} ({one.How})").Distinct()];
+            if (sources.Length > 0) yield return $"Published: {string.Join("; ", sources)}. They are of other bodies, budgets and often other splits: the order of the arms can be compared, not the numbers.";
+        }
+    }
+
+    private LeadScore Score(StudyScore score)
+    {
+        string under = string.Join("; ", new[] { Published(score), score.Rate is { } rate ? FormattableString.Invariant($"rate {rate}") : null }.Where(part => part is not null));
+        if (score.Test is not { } test) return new LeadScore(score.Cell.Arm.Name, 0, 0, score.Cell.Missing is null ? "not run" : "missing", under);
+        return new LeadScore(score.Cell.Arm.Name, test.Mean, test.StandardError, Cell(score, withPublished: false), under);
+    }
+
+    private string Cell(StudyScore score, bool withPublished = true)
+    {
+        if (score.Test is not { } test) return score.Cell.Missing is null ? "not run" : "missing";
+        bool isShare = MetricInfo.IsShare(score.Metric!);
+        string error = test.StandardError > 0 ? $" ± {Shown(test.StandardError, isShare, unit: false)}" : "";
+        return Shown(test.Mean, isShare) + error + (withPublished && Published(score) is { } published ? $" ({published})" : "");
+    }
+
+    private string? Published(StudyScore score) =>
+        plan.Study.Published.FirstOrDefault(one => one.Arm == score.Cell.Arm.Name && one.Task == score.Cell.Task.Name) is { } one
+            ? $"published {(100 * one.Value).ToString("0.##", CultureInfo.InvariantCulture)}" : null;
+
+    private static string Sentence(ClaimVerdict verdict)
+    {
+        if (verdict.Verdict == Verdict.NotRun) return $"{verdict.Claim.Text}: not run.";
+        IEnumerable<string> tasks = verdict.Tasks.Where(task => task.Difference is not null).Select(task => FormattableString.Invariant(
+            $"{task.Task} {100 * task.Difference!.Mean:+0.0;-0.0;0.0} ± {100 * task.Difference.Margin:0.0} ({Words(task.Verdict)})"));
+        return $"{verdict.Claim.Text}: {Words(verdict.Verdict)}. {verdict.Claim.Arm} minus {verdict.Claim.Other}, in points with the 95 % interval: {string.Join(", ", tasks)}.";
+    }
+
+    private static string Words(Verdict verdict) => verdict switch
+    {
+        Verdict.Holds => "holds",
+        Verdict.DoesNotHold => "does not hold",
+        Verdict.Mixed => "holds on some tasks and not on others",
+        Verdict.NotRun => "not run",
+        _ => "not decided",
+    };
+
+    private static string Shown(double value, bool isShare, bool unit = true) => isShare
+        ? (100 * value).ToString("0.0", CultureInfo.InvariantCulture) + (unit ? " %" : "") : value.ToString("0.####", CultureInfo.InvariantCulture);
+
+    private static string Quoted(string field) => field.AsSpan().IndexOfAny(',', '"', '\n') < 0 ? field : $"\"{field.Replace("\"", "\"\"")}\"";
+}
