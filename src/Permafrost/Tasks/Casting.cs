@@ -106,7 +106,7 @@ internal static class Casting
         (int cut, int of) = train.CountCut(Looked);
         if (cut > 0)
             yield return FormattableString.Invariant(
-                $"{cut:N0} of the first {of:N0} training examples have more than {length} tokens as texts and are cut (`max_length`): shorter ones, or a longer backbone, lose nothing");
+                $"{cut:N0} of the first {of:N0} training examples have more than {length} tokens as texts and are cut (`max_length`); shorter ones lose nothing");
     }
 
     // The same examples with the tokens of labels in place of classes.
