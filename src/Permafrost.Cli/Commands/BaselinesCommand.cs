@@ -26,7 +26,7 @@ internal static class BaselinesCommand
             Description = "train strong baselines too: n-grams for texts and ids, boosted trees for numbers, nearest neighbours and random convolutions for series",
         };
         var seed = new Option<long>("--seed") { Description = "seed of what a baseline draws, and of generated examples", HelpName = "N" };
-        var perClass = new Option<int?>("--train-per-class") { Description = "train on so many examples of every class, drawn by --seed; nothing is chosen by validation examples then", HelpName = "N" };
+        var perClass = new Option<int?>("--train-per-class") { Description = "train on so many examples a class, drawn by --seed; validation chooses nothing", HelpName = "N" };
         var split = new Option<string>("--split") { Description = "what is scored: test, or validation, by which nothing is chosen then", DefaultValueFactory = _ => "test" };
         Option<bool> json = CommonOptions.Json();
         split.AcceptOnlyFromAmong("test", "validation");

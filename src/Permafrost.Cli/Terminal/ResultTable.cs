@@ -50,7 +50,8 @@ internal static class ResultTable
 
     private static string Chosen(RunChoice choice)
     {
-        string how = choice.Steps is null ? "on the validation examples" : FormattableString.Invariant($"in {choice.Folds} folds: each of {choice.Rows:N0} rows held out {choice.Rounds} time(s)");
+        string how = choice.Steps is null ? "on the validation examples"
+            : FormattableString.Invariant($"in {choice.Folds} folds: each of {choice.Rows:N0} rows held out {choice.Rounds} time(s)");
         string rate = FormattableString.Invariant($"learning rate {choice.LearningRate}{(choice.Candidates.Count > 1 ? $" of {choice.Candidates.Count}" : "")}");
         return $"chosen {how}: {rate}" + (choice.Steps is { } steps ? FormattableString.Invariant($", {steps:N0} steps") : "");
     }

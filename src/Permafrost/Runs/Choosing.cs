@@ -24,7 +24,7 @@ internal static class Choosing
         TaskData data = run.Data!;
         MetricInfo metric = data.Spec.Metrics[0];
         long rows = (byFolds ? data.Train : data.Validation!).Count!.Value;
-        int rounds = byFolds ? FewExampleDefaults.Rounds(rows, run.Options.Pairs.Pairs) : 1;
+        int rounds = byFolds ? FewExampleDefaults.Rounds(rows, run.Options.Contrast.Pairs) : 1;
         (IDataset Train, IDataset Held)[] folds = byFolds
             ? [.. FewExamples.Folds(run.TrainClasses(), FewExampleDefaults.Parts, rounds, run.Options.Seed)
                 .Select(fold => (FewExamples.Choose(data.Train, fold.Train), FewExamples.Choose(data.Train, fold.Held)))]
@@ -38,9 +38,9 @@ internal static class Choosing
         {
             using AdaptedModel model = adapt();
             using var start = new Weights(model);
-            if (run.Options.Pairs.Pairs)
+            if (run.Options.Contrast.Pairs)
             {
-                PairTraining.Fit(model, train, run.Options.Pairs, run.TrainerOptions(), cancellation: cancellation);
+                PairTraining.Fit(model, train, run.Options.Contrast, run.TrainerOptions(), cancellation: cancellation);
                 start.Keep();
             }
             foreach (double rate in rates)

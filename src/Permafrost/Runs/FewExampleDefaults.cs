@@ -33,7 +33,7 @@ internal static class FewExampleDefaults
 
     /// <summary>Whether nothing was said of a run's length, and its examples are few.</summary>
     public static bool Apply(RunOptions options, TaskSpec spec, IDataset train) =>
-        train.Count <= Most && options.Schedule is { MaxSteps: null, NumTrainEpochs: null, Shuffle: true } && spec.Output.Answers == 1;
+        train.Count <= Most && options.Schedule is { MaxSteps: null, NumTrainEpochs: null, Shuffle: true } && spec.Output is ClassOutput { Count: 1 } or NumberOutput { Count: 1 };
 
     /// <summary>The options with a length, and validations often enough to end earlier.</summary>
     /// <param name="options">The run's options.</param>

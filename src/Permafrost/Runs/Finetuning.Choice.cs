@@ -20,7 +20,7 @@ public sealed partial class Finetuning
     public RunChoice? Choice { get; private set; }
 
     /// <summary>Whether the output layer alone learns, of hidden states that are computed once.</summary>
-    internal bool LearnsOutputOnly => Options.Pairs.Pairs || Model.ReadsConstants;
+    internal bool LearnsOutputOnly => Options.Contrast.Pairs || Model.ReadsConstants;
 
     // Examples drawn to be few are scored by the task's validation examples, and never chosen by them: whoever has few has no others.
     private IDataset? ChoosingValidation => Options.Data.TrainPerClass is null ? Data!.Validation : null;
@@ -47,27 +47,28 @@ public sealed partial class Finetuning
         bool byFolds = few && ChoosingValidation is null && !FewExampleDefaults.TooFew(Data.Train.Count!.Value);
         if (FewExampleDefaults.Apply(Options, Data.Spec, Data.Train))
         {
-            bool outputOnly = Options.Pairs.Pairs || Policy.Parse(Options.Model.Policy).IsOutputOnly;
+            bool outputOnly = Options.Contrast.Pairs || Policy.Parse(Options.Model.Policy).IsOutputOnly;
             Options = FewExampleDefaults.Resolve(Options, Data.Train.Count!.Value, outputOnly, byFolds || ChoosingValidation is not null);
         }
         if (byFolds) toMake = ChoiceToMake.ByFolds;
         else if (Options.Optimizer.Tune && ChoosingValidation is not null) toMake = ChoiceToMake.RateOnOwnValidation;
         else if (Options.Optimizer.Tune)
-            throw new UsageException("`tune` chooses the learning rate on validation examples, and there are none here; give `validation_fraction` or `validation_data`, or leave it out");
+            throw new UsageException("`tune` chooses the learning rate on validation examples, and there are none here; give `validation_data`, or leave it out");
     }
 
     // Before the run is described: what is chosen is written into its options, which run again to the same result without choosing.
     private void Choose(RunFolder folder, IProgress<TrainingEvent>? progress, StopRequest stop, TimeProvider clock)
     {
         // A run that goes on finds what was chosen beside it.
-        if (toMake == ChoiceToMake.None && File.Exists(ChoiceFile.In(folder))) (Choice, heldOut) = ChoiceFile.Read(folder);
+        if (toMake == ChoiceToMake.None && File.Exists(folder.Config) && File.Exists(ChoiceFile.In(folder))) (Choice, heldOut) = ChoiceFile.Read(folder);
         if (toMake == ChoiceToMake.None) return;
         bool byFolds = toMake == ChoiceToMake.ByFolds;
         toMake = ChoiceToMake.None;
         long began = clock.GetTimestamp();
         void Check()
         {
-            if (clock.GetElapsedTime(began) > Options.Checkpoints.MaxDuration) throw new StoppedException("`max_time` has passed while settings were chosen", StopReason.OutOfTime);
+            if (clock.GetElapsedTime(began) > Options.Checkpoints.MaxDuration)
+                throw new StoppedException("`max_time` has passed while settings were chosen; start the run again with more of it", StopReason.OutOfTime);
         }
         try
         {
@@ -109,11 +110,11 @@ public sealed partial class Finetuning
 
     private void TrainOnPairs(IProgress<TrainingEvent>? progress, StopRequest stop)
     {
-        if (!Options.Pairs.Pairs) return;
+        if (!Options.Contrast.Pairs) return;
         Model.OutputOnly = false;
         try
         {
-            PairTraining.Fit(Model, Data!.Train, Options.Pairs, TrainerOptions(), progress, stop.Token);
+            PairTraining.Fit(Model, Data!.Train, Options.Contrast, TrainerOptions(), progress, stop.Token);
         }
         finally
         {

@@ -63,9 +63,9 @@ public sealed partial class Finetuning : IDisposable
             if (options.Data.Casting == "text" && !FeedsOwnTokens(spec))
                 throw new UsageException("`casting` text writes labels with the backbone's own tokens, which `input_layer` pretrained-embedding feeds; give that too");
             Model = Adapt();
-            if (options.Pairs.Pairs) PairTraining.Check(Model);
-            Model.OutputOnly = options.Pairs.Pairs;
-            bool keeps = chosen.FeatureCache == "disk" && !options.Pairs.Pairs;  // what pairs have changed is no other run's
+            if (options.Contrast.Pairs) PairTraining.Check(Model);
+            Model.OutputOnly = options.Contrast.Pairs;
+            bool keeps = chosen.FeatureCache == "disk" && !options.Contrast.Pairs;  // what pairs have changed is no other run's
             features = new FrozenFeatures(Model, Device, chosen.FeatureCache != "none", keeps ? new RunFeatureCache(this) : null);
             if (start is not null) stillDrawn = LoadStart(start, chosen.InitAdapter!);
         }

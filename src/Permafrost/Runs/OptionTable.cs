@@ -140,7 +140,7 @@ public static class OptionTable
         .. Fields(typeof(DataOptions), new("data", o => o.Data, (o, g) => o with { Data = (DataOptions)g }, g => (DataOptions)g with { })),
         .. Fields(typeof(ModelOptions), new("model", o => o.Model, (o, g) => o with { Model = (ModelOptions)g }, g => (ModelOptions)g with { })),
         .. Fields(typeof(OptimizerOptions), new("optimizer", o => o.Optimizer, (o, g) => o with { Optimizer = (OptimizerOptions)g }, g => (OptimizerOptions)g with { })),
-        .. Fields(typeof(PairOptions), new("contrast", o => o.Pairs, (o, g) => o with { Pairs = (PairOptions)g }, g => (PairOptions)g with { })),
+        .. Fields(typeof(PairOptions), new("contrast", o => o.Contrast, (o, g) => o with { Contrast = (PairOptions)g }, g => (PairOptions)g with { })),
         .. Fields(typeof(ScheduleOptions), new("schedule", o => o.Schedule, (o, g) => o with { Schedule = (ScheduleOptions)g }, g => (ScheduleOptions)g with { })),
         .. Fields(typeof(EvaluationOptions), new("evaluation", o => o.Evaluation, (o, g) => o with { Evaluation = (EvaluationOptions)g }, g => (EvaluationOptions)g with { })),
         .. Fields(typeof(CheckpointOptions), new("checkpoints", o => o.Checkpoints, (o, g) => o with { Checkpoints = (CheckpointOptions)g }, g => (CheckpointOptions)g with { })),

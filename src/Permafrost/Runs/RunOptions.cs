@@ -182,7 +182,7 @@ public sealed record RunOptions
     public OptimizerOptions Optimizer { get; init; } = new();
 
     /// <summary>What is trained on pairs of examples first.</summary>
-    public PairOptions Pairs { get; init; } = new();
+    public PairOptions Contrast { get; init; } = new();
 
     /// <summary>How long it trains, on what in which order, and how the learning rate goes.</summary>
     public ScheduleOptions Schedule { get; init; } = new();
@@ -204,7 +204,7 @@ public sealed record RunOptions
         Data.Validate();
         Model.Validate();
         Optimizer.Validate();
-        Pairs.Validate();
+        Contrast.Validate();
         Schedule.Validate();
         Evaluation.Validate();
         Checkpoints.Validate();

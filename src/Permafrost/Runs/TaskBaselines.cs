@@ -32,7 +32,8 @@ public sealed record TaskBaselines(string Task, int TaskVersion, MetricInfo Metr
         TaskOptions how = options.ForTask(reading, seed, held: 0.1) with { Tokenizer = () => new WordPiece(NoWords) };
         how.CheckTables(task);
         using TaskData loaded = task.Load(how);
-        TaskData data = options.TrainPerClass is { } perClass ? FewExamples.Draw(loaded, perClass, seed) with { Validation = null, Test = loaded.Test ?? loaded.Validation } : loaded;
+        TaskData data = loaded;
+        if (options.TrainPerClass is { } perClass) data = FewExamples.Draw(loaded, perClass, seed) with { Validation = null, Test = loaded.Test ?? loaded.Validation };
         if (split == "validation")
             data = data with { Validation = null, Test = loaded.Validation ?? throw new UsageException($"the data of {options.Task} has no validation split to score") };
         IReadOnlyDictionary<string, double> trivial = TrivialBaselines.Measure(data, task);

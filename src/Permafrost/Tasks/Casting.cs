@@ -29,7 +29,8 @@ internal static class Casting
         if (data.Spec.Output is TokenClassOutput or SequenceOutput)
             throw new UsageException($"`input_layer`: the answers of {task.Name} belong to tokens of its own, which a text has otherwise; use `input_layer` new");
         if (tokenizer is null)
-            throw new UsageException($"`input_layer`: {task.Name} is written as text for it, and the backbone has no tokenizer of its own ({TokenizerFiles.Wanted}); use `input_layer` new");
+            throw new UsageException(
+                $"`input_layer`: {task.Name} is written as text for it, and the backbone has no tokenizer of its own ({TokenizerFiles.Wanted}); use `input_layer` new");
         int? positions = options.LongestInput();
         if (options.MaxLength > positions) throw new UsageException($"`max_length` is {options.MaxLength}, and the backbone has {positions} positions; take at most {positions}");
         int special = tokenizer.SpecialTokens;
@@ -45,7 +46,15 @@ internal static class Casting
             Preprocessing = data.Spec.Preprocessing.Concat(form.Facts).ToDictionary(),
             Source = data.Spec,
         };
-        return data with { Spec = spec, Train = train, Validation = Rows(data.Validation), Test = Rows(data.Test), TrainSource = Rows(data.TrainSource), Notes = [.. data.Notes, .. Notes(form, train, length)] };
+        return data with
+        {
+            Spec = spec,
+            Train = train,
+            Validation = Rows(data.Validation),
+            Test = Rows(data.Test),
+            TrainSource = Rows(data.TrainSource),
+            Notes = [.. data.Notes, .. Notes(form, train, length)],
+        };
     }
 
     /// <summary>New inputs as texts, as a finished run reads them.</summary>
@@ -56,7 +65,7 @@ internal static class Casting
         return new WrittenRows(inputs, TextForm.Read(source.Input, trained.Preprocessing), tokenizer, trained.Input.Length);
     }
 
-    /// <summary>Classes as labels that a decoder writes, token by token of the body's own tokenizer; the score is the share of answers that are the right label to its end.</summary>
+    /// <summary>Classes as labels that a decoder writes, token by token of the body's own tokenizer; the score is the share that are the right label to its end.</summary>
     /// <param name="task">The task's name, for errors.</param>
     /// <param name="data">The data, of texts.</param>
     /// <param name="tokenizer">The body's; null where it has none.</param>
@@ -65,12 +74,15 @@ internal static class Casting
     public static TaskData AsLabels(string task, TaskData data, Tokenizer? tokenizer, int? end)
     {
         const string Option = "`casting` text";
-        if (data.Spec.Output is not ClassOutput { Count: 1 } classes) throw new UsageException($"{Option} writes a class as its label, and {task} asks for something else; leave it out");
+        if (data.Spec.Output is not ClassOutput { Count: 1 } classes)
+            throw new UsageException($"{Option} writes a class as its label, and {task} asks for something else; leave it out");
         if (tokenizer is null) throw new UsageException($"{Option} writes labels with the backbone's own tokens, and it has no tokenizer ({TokenizerFiles.Wanted})");
-        if (end is not { } last) throw new UsageException($"{Option}: the backbone's config.json has no eos_token_id, the token that ends a text; add it, or take another backbone");
+        if (end is not { } last)
+            throw new UsageException($"{Option}: the backbone's config.json has no eos_token_id, the token that ends a text; add it, or take another backbone");
         string[] labels = [.. Enumerable.Range(0, classes.Classes).Select(i => classes.Labels.Count > 0 ? classes.Labels[i] : $"{i}")];
         long[][] tokens = [.. labels.Select(label => (long[])[.. tokenizer.Encode(label, addSpecialTokens: false).Ids.Select(id => (long)id)])];
-        if (Array.FindIndex(tokens, own => own.Length == 0) is >= 0 and var empty) throw new UsageException($"{Option}: the label '{labels[empty]}' has no token of the backbone's");
+        if (Array.FindIndex(tokens, own => own.Length == 0) is >= 0 and var empty)
+            throw new UsageException($"{Option}: the label '{labels[empty]}' has no token of the backbone's");
         for (int i = 0; i < labels.Length; i++)
             if (Array.FindIndex(tokens, 0, i, own => own.SequenceEqual(tokens[i])) is >= 0 and var same)
                 throw new UsageException($"{Option}: the backbone's tokenizer cannot tell the labels '{labels[same]}' and '{labels[i]}' apart; leave it out");
@@ -94,7 +106,7 @@ internal static class Casting
         (int cut, int of) = train.CountCut(Looked);
         if (cut > 0)
             yield return FormattableString.Invariant(
-                $"{cut:N0} of the first {of:N0} training examples have more than {length} tokens as texts and are cut (`max_length`): shorter examples, or a longer backbone, lose nothing");
+                $"{cut:N0} of the first {of:N0} training examples have more than {length} tokens as texts and are cut (`max_length`); shorter ones lose nothing");
     }
 
     // The same examples with the tokens of labels in place of classes.

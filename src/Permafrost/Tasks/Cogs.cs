@@ -44,7 +44,7 @@ public sealed class Cogs : TaskDefinition
         string[] kinds = [.. gen.Select(example => example.Kind).Distinct().Order(StringComparer.Ordinal)];
 
         // A finished run's words are those that it was trained on.
-        string[] source = options.Trained is { } trained ? SourceWords(trained) : [Unknown, .. train.SelectMany(example => example.Source).Distinct().Order(StringComparer.Ordinal)];
+        string[] source = options.Trained is { } trained ? Sources(trained) : [Unknown, .. train.SelectMany(example => example.Source).Distinct().Order(StringComparer.Ordinal)];
         IReadOnlyList<string> target = (options.Trained?.Output as SequenceOutput)?.Tokens
             ?? [Unknown, End, .. train.SelectMany(example => example.Target).Distinct().Order(StringComparer.Ordinal)];
         Example[] all = [.. train, .. validation, .. test, .. gen];
@@ -74,7 +74,7 @@ public sealed class Cogs : TaskDefinition
     /// <inheritdoc/>
     public override IEnumerable<IDataset> ReadInputs(string path, TaskSpec spec, TaskOptions options, int partSize)
     {
-        Dictionary<string, long> places = Places(SourceWords(spec));
+        Dictionary<string, long> places = Places(Sources(spec));
         return TextLines.Parts(path, partSize, InputFormat, Parse, rows => new Sentences([.. rows], null, [.. rows.Select(_ => Near)], []));
 
         long[] Parse(int number, string line)
@@ -85,7 +85,7 @@ public sealed class Cogs : TaskDefinition
         }
     }
 
-    private static string[] SourceWords(TaskSpec trained) => trained.Preprocessing.GetValueOrDefault(SourceKey)?.Split(' ') is { Length: > 1 } words
+    private static string[] Sources(TaskSpec trained) => trained.Preprocessing.GetValueOrDefault(SourceKey)?.Split(' ') is { Length: > 1 } words
         && words.Length == (trained.Input as IdInput)?.Vocabulary ? words
         : throw new PermafrostException("the run's adapter_config.json does not say which words it knows (preprocessing), or contradicts itself; it may be damaged");
 

@@ -18,7 +18,8 @@ internal static class FewExamples
     public static long[] Classes(TaskSpec spec, IDataset examples, string option)
     {
         if (examples.Count is not { } count) throw new UsageException($"{option}: the task generates examples without end; leave it out");
-        if (spec.Output.Answers != 1) throw new UsageException($"{option} needs a task with one answer for each example; leave it out");
+        if (spec.Output is not (ClassOutput { Count: 1 } or NumberOutput { Count: 1 }))
+            throw new UsageException($"{option} needs a task with one answer for each example; leave it out");
         if (spec.Output is NumberOutput) return new long[count];
         if (examples is TextRows texts) return [.. texts.Targets];
         var classes = new List<long>();

@@ -57,10 +57,11 @@ internal abstract class TextForm
         static float[] Floats(string text) => [.. text.Split(' ').Select(number => float.Parse(number, NumberStyles.Float, CultureInfo.InvariantCulture))];
         try
         {
-            if (source is IdInput ids) return facts[WordsKey].Split(' ') is var words && words.Length == ids.Vocabulary ? new OfIds(words, ids.Length) : throw new FormatException("words");
+            if (source is IdInput ids)
+                return facts[WordsKey].Split(' ') is var words && words.Length == ids.Vocabulary ? new OfIds(words, ids.Length) : throw new FormatException("words");
             float[] range = Floats(facts[RangeKey]);
-            return range.Length == 2 && range.All(float.IsFinite)
-                ? new OfNumbers(source, facts[OfKey] == "tokens", facts.TryGetValue(ValuesKey, out string? values) ? Floats(values) : null, range[0], range[1]) : throw new FormatException("range");
+            if (range.Length != 2 || !range.All(float.IsFinite)) throw new FormatException("range");
+            return new OfNumbers(source, facts[OfKey] == "tokens", facts.TryGetValue(ValuesKey, out string? values) ? Floats(values) : null, range[0], range[1]);
         }
         catch (Exception error) when (error is KeyNotFoundException or FormatException or OverflowException)
         {

@@ -10,8 +10,8 @@ namespace Permafrost.Training;
 
 /// <summary>
 /// Trains what is below the output layer on pairs of examples: the cosine of what is read from the two goes to 1 for examples of one class and to 0 for others, by least squares
-/// (sentence-transformers' CosineSimilarityLoss, as SetFit uses it; Tunstall et al. 2022, arXiv 2209.11055). Half of the pairs are of one class. Of the policy everything trains but
-/// the output layer, which learns afterwards, on what is then read (<see cref="AdaptedModel.OutputOnly"/>).
+/// (sentence-transformers' CosineSimilarityLoss, as SetFit uses it; Tunstall et al. 2022, arXiv 2209.11055). Half of the pairs are of one class. Of the policy everything trains
+/// but the output layer, which learns afterwards, on what is then read (<see cref="AdaptedModel.OutputOnly"/>).
 /// </summary>
 public static class PairTraining
 {
@@ -67,7 +67,7 @@ public static class PairTraining
     {
         if (model.Spec.Output is not ClassOutput { Count: 1 }) throw new UsageException("`pairs` needs a task with one class for each example; leave it out");
         if (!Below(model).Any())
-            throw new UsageException($"`pairs` trains what is below the output layer, and `policy` {model.Policy} trains nothing there; take fpt, for example, or leave `pairs` out");
+            throw new UsageException($"`pairs` trains what is below the output layer, and `policy` {model.Policy} trains nothing there; take fpt, or leave `pairs` out");
         if (model.Trained.All(parameter => parameter.Group != GroupName.Output))
             throw new UsageException($"`pairs` trains the output layer at last, and `policy` {model.Policy} does not; add output to it");
     }

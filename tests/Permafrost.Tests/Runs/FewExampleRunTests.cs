@@ -24,7 +24,7 @@ public sealed class FewExampleRunTests : IDisposable
 
     private RunOptions Few(int rows = 30) => tiny.Options with
     {
-        Model = tiny.Options.Model with { Backbone = SmallBert.Write(tiny["body"]), Dropout = 0, FrozenDtype = "float32" },
+        Model = tiny.Options.Model with { Backbone = SmallBert.Write(tiny["bert"]), Dropout = 0, FrozenDtype = "float32" },
         Data = new DataOptions { Task = "csv", Path = Table($"few-{rows}.csv", rows), TextColumn = "text", LabelColumn = "label", MaxLength = 20 },
         Optimizer = new OptimizerOptions { LearningRate = 0.01 },
         Schedule = new ScheduleOptions(),
@@ -111,7 +111,7 @@ public sealed class FewExampleRunTests : IDisposable
     [Fact]
     public void Pairs_come_first_and_a_run_that_goes_on_does_not_train_on_them_again()
     {
-        RunOptions options = Few() with { Pairs = new PairOptions { Pairs = true, PairSteps = 15, PairLearningRate = 0.01 }, Schedule = new ScheduleOptions { MaxSteps = 20 } };
+        RunOptions options = Few() with { Contrast = new PairOptions { Pairs = true, PairSteps = 15, PairLearningRate = 0.01 }, Schedule = new ScheduleOptions { MaxSteps = 20 } };
         options = options with { Evaluation = options.Evaluation with { EvalSteps = 0 }, Checkpoints = options.Checkpoints with { SaveSteps = 10 } };
         (RunFolder whole, JsonObject results) = tiny.Train(options);
         Assert.Contains("training on pairs", tiny.Phases);
@@ -144,7 +144,7 @@ public sealed class FewExampleRunTests : IDisposable
         RunOptions options = Few();
         RunOptions tuned = Few(10) with { Optimizer = options.Optimizer with { Tune = true } };
         Refusal.OfUsage("`tune`", () => Finetuning.Prepare(tuned with { Data = tuned.Data with { ValidationFraction = 0 } }).Dispose());
-        RunOptions endless = tiny.Options with { Optimizer = options.Optimizer with { Tune = true }, Pairs = new PairOptions { Pairs = true } };
+        RunOptions endless = tiny.Options with { Optimizer = options.Optimizer with { Tune = true }, Contrast = new PairOptions { Pairs = true } };
         Refusal.OfUsage("`pairs` needs", () => Finetuning.Prepare(endless).Dispose());
         // A length that was given is kept, and a share is held out as for many rows.
         (_, JsonObject results) = tiny.Train(options with { Schedule = new ScheduleOptions { MaxSteps = 7 } });

@@ -30,6 +30,6 @@ public sealed record PairOptions
         OptionCheck.Between("pair_batch_size", PairBatchSize, 2, 1 << 16);
         OptionCheck.Between("pair_learning_rate", PairLearningRate ?? 0, 0, 1e6);
         if (!Pairs && (PairSteps is not null || PairLearningRate is not null))
-            throw new UsageException($"`{(PairSteps is null ? "pair_learning_rate" : "pair_steps")}` is of the training on pairs, and `pairs` is off; give `pairs`, or leave it out");
+            throw new UsageException($"`{(PairSteps is null ? "pair_learning_rate" : "pair_steps")}` is of pairs, and `pairs` is off; give `pairs`, or leave it out");
     }
 }
