@@ -24,6 +24,10 @@ internal sealed class ConvSeq2SeqPretrained : EncoderDecoderPretrained
     /// <inheritdoc/>
     public override string Prefix => "";
 
+    internal override LanguageHead? LanguageHead => !HasHead ? null
+        : untiedHead is null ? new LanguageHead(model.Tokens.Weight, null, hidden => Segment.Compose(inputs => inputs[0].Times(Math.Pow(model.Traits.Width, -0.5)), hidden))
+        : new LanguageHead(untiedHead.Weight, null, hidden => hidden);
+
     /// <inheritdoc/>
     protected override bool HasHead { get; }
 

@@ -26,6 +26,7 @@ public static class PretrainingConfig
         new("gpt2", "GPT2LMHeadModel", "gpt2-mini", ["n_layer"], "n_embd", "n_head", null, "n_positions"),
         new("bert", "BertForMaskedLM", "bert-mini", ["num_hidden_layers"], "hidden_size", "num_attention_heads", "intermediate_size", "max_position_embeddings"),
         new("t5", "T5ForConditionalGeneration", "t5-mini", ["num_layers", "num_decoder_layers"], "d_model", "num_heads", "d_ff", null),
+        new("conv-seq2seq", "ConvSeq2SeqForConditionalGeneration", "conv-seq2seq-mini", ["num_layers", "num_decoder_layers"], "d_model", "num_heads", "d_ff", null),
     ];
 
     /// <summary>The configuration.</summary>
@@ -48,14 +49,15 @@ public static class PretrainingConfig
             if (family.Inner is not null) json[family.Inner] = 4 * width;
         }
         if (options.Heads is { } heads) json[family.Heads] = heads;
-        if (family.ModelType == "t5" && (options.Width ?? options.Heads) is not null) json["d_kv"] = json[family.Width]!.GetValue<int>() / json[family.Heads]!.GetValue<int>();
+        if (family.ModelType is "t5" or "conv-seq2seq" && (options.Width ?? options.Heads) is not null)
+            json["d_kv"] = json[family.Width]!.GetValue<int>() / json[family.Heads]!.GetValue<int>();
         json["vocab_size"] = tokenizer.VocabularySize;
         if (family.Positions is not null) json[family.Positions] = options.Context;
         ObjectiveTokens tokens = Tokens(options, tokenizer);
         foreach ((string key, long id) in family.ModelType switch
         {
             "gpt2" => new (string, long)[] { ("bos_token_id", tokens.Separator), ("eos_token_id", tokens.Separator) },
-            "t5" => [("pad_token_id", tokens.Padding), ("eos_token_id", tokens.Separator), ("decoder_start_token_id", tokens.Padding)],
+            "t5" or "conv-seq2seq" => [("pad_token_id", tokens.Padding), ("eos_token_id", tokens.Separator), ("decoder_start_token_id", tokens.Padding)],
             _ => [("pad_token_id", tokens.Padding)],
         }) json[key] = (int)id;
         return new HfConfig(json, $"preset {name}");

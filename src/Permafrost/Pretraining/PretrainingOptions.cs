@@ -7,7 +7,7 @@ namespace Permafrost.Pretraining;
 public sealed record PretrainingOptions
 {
     /// <summary>One of the families in <see cref="PretrainingConfig.Families"/>.</summary>
-    [Option("gpt2, bert or t5")]
+    [Option("gpt2, bert, t5 or conv-seq2seq")]
     public string Architecture { get; init; } = "gpt2";
 
     /// <summary>A configuration to begin with; null for the family's mini.</summary>
@@ -170,7 +170,7 @@ public sealed record PretrainingOptions
     public IReadOnlyList<HeldOut> Rules => [.. Listed(HeldOut ?? "").Select(Pretraining.HeldOut.Parse)];
 
     /// <summary>The objective's name.</summary>
-    public string ObjectiveName => Objective ?? Architecture switch { "bert" => "masked", "t5" => "span-corruption", _ => "causal" };
+    public string ObjectiveName => Objective ?? Architecture switch { "bert" => "masked", "t5" or "conv-seq2seq" => "span-corruption", _ => "causal" };
 
     /// <summary>Sequences computed at a time.</summary>
     public int MicroBatch => Math.Min(BatchSize, MicroBatchSize ?? Math.Max(1, 8192 / Context));

@@ -36,9 +36,10 @@ public sealed class PretrainingRunTests : IDisposable
     [InlineData("bert", "masked", "adamw")]
     [InlineData("t5", "span-corruption", "adafactor")]
     [InlineData("t5", "mask-spans", "adamw")]
+    [InlineData("conv-seq2seq", "span-corruption", "adafactor")]
     public void A_model_learns_and_its_folder_is_one_that_other_verbs_read(string style, string objective, string optimizer)
     {
-        PretrainingOptions options = SmallCorpus.Make(folder, style, style == "t5" ? 500 : 400) with { Objective = objective, Optim = optimizer, MaxSteps = 40, LearningRate = optimizer == "adafactor" ? 0.1 : 3e-3 };
+        PretrainingOptions options = SmallCorpus.Make(folder, style == "conv-seq2seq" ? "t5" : style, style is "gpt2" or "bert" ? 400 : 500) with { Architecture = style, Objective = objective, Optim = optimizer, MaxSteps = 40, LearningRate = optimizer == "adafactor" ? 0.1 : 3e-3 };
         JsonObject results = Train(options);
         Assert.Equal(40, (long)results["steps"]!);
         double[] losses = [.. MetricsLog.Read(folder["run", "metrics.jsonl"]).Where(line => line["train/loss"] is not null).Select(line => (double)line["train/loss"]!)];
