@@ -34,8 +34,8 @@ internal static class PretrainCommand
             {
                 using PretrainingRun run = parsed.GetValue(resume) is { } folder
                     ? PretrainingRun.Resume(folder, Given, line, progress, stop.Token) : PretrainingRun.Begin(Given(new PretrainingOptions()), line, progress, stop.Token);
-                System.Text.Json.Nodes.JsonObject results = run.Train(stop);
-                if (parsed.GetValue(json)) Output.Json(results);
+                PretrainingResult result = run.Train(stop);
+                if (parsed.GetValue(json)) Output.Json(result.ToJson());
                 else Output.Line($"the model is in {run.ModelPath}; its README.md says what it came to");
                 return 0;
             });

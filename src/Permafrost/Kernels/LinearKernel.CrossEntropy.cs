@@ -2,7 +2,7 @@ namespace Permafrost.Kernels;
 
 public static unsafe partial class LinearKernel
 {
-    // Rows whose logits are in memory at once: with a vocabulary of 8,192 they are 32 MB.
+    // Logits in memory at once, 32 MB: with a vocabulary of 8,192 those of 1,024 rows.
     private const long LogitElements = 8L << 20;
 
     /// <summary>
@@ -35,7 +35,7 @@ public static unsafe partial class LinearKernel
             if (wantsX) dx = Workspace.Empty(x.shape);
             if (wantsTable) dTable = torch.zeros(width, vocabulary);
             if (wantsBias) dBias = torch.zeros(bias!.shape);
-            long chunk = Math.Max(32, LogitElements / vocabulary / 32 * 32);
+            long chunk = ChunkRows(vocabulary);
             for (long from = 0; from < rows; from += chunk)
             {
                 using DisposeScope scope = torch.NewDisposeScope();
@@ -95,12 +95,41 @@ public static unsafe partial class LinearKernel
         return sum;
     }
 
+    // As above without kernels: libtorch's autograd computes the gradient of a few rows, and forgets their logits.
     private static Tensor CrossEntropyTwin(Tensor x, Tensor table, Tensor? bias, long[] answers, ScalarType type)
     {
         using DisposeScope scope = torch.NewDisposeScope();
-        Tensor logits = LinearTwin.Forward(x, table.transpose(0, 1), bias, FusedActivation.None, type).to(ScalarType.Float32);
-        Tensor wanted = Tensors.From(answers.Select(answer => answer < 0 ? -100 : answer).ToArray()).to(x.device);
-        if (answers.All(answer => answer < 0)) return scope.MoveToOuter(logits.sum().Times(0));
-        return scope.MoveToOuter(torch.nn.functional.cross_entropy(logits, wanted));
+        bool Wanted(Tensor? given) => torch.is_grad_enabled() && given is { requires_grad: true };
+        Tensor Leaf(Tensor given) => Wanted(given) ? given.detach().requires_grad_(true) : given.detach();
+        (Tensor tableLeaf, Tensor? biasLeaf) = (Leaf(table), bias is null ? null : Leaf(bias));
+        Tensor? dx = Wanted(x) ? torch.zeros_like(x) : null;
+        bool grad = dx is not null || Wanted(table) || Wanted(bias);
+        long count = Math.Max(1, answers.LongCount(answer => answer >= 0)), chunk = ChunkRows(table.size(0));
+        double total = 0;
+        for (long from = 0; from < answers.Length; from += chunk)
+        {
+            using DisposeScope part = torch.NewDisposeScope();
+            long some = Math.Min(chunk, answers.Length - from);
+            Tensor rows = x.detach().narrow(0, from, some);
+            if (dx is not null) rows.requires_grad_(true);
+            Tensor wanted = Tensors.From([.. answers.Skip((int)from).Take((int)some).Select(answer => answer < 0 ? -100 : answer)]).to(x.device);
+            Tensor logits = LinearTwin.Forward(rows, tableLeaf.transpose(0, 1), biasLeaf, FusedActivation.None, type).to(ScalarType.Float32);
+            Tensor loss = torch.nn.functional.cross_entropy(logits, wanted, reduction: torch.nn.Reduction.Sum).Times(1.0 / count);
+            total += loss.Number();
+            if (!grad) continue;
+            loss.backward();
+            if (dx is not null) using (torch.no_grad()) dx.narrow(0, from, some).copy_(rows.grad!);
+        }
+        Tensor result = torch.tensor((float)total, device: x.device);
+        // The gradients are there: a product with each hands it on, and adds 0.
+        foreach ((Tensor? given, Tensor? gradient) in new[] { (x, dx), (table, tableLeaf.grad), (bias, biasLeaf?.grad) })
+        {
+            if (gradient is null) continue;
+            Tensor carried = (given!.to(ScalarType.Float32) * gradient.to(ScalarType.Float32)).sum();
+            result = result.Plus(carried - carried.detach());
+        }
+        return scope.MoveToOuter(result);
     }
+
+    private static long ChunkRows(long vocabulary) => Math.Max(32, LogitElements / vocabulary / 32 * 32);
 }

@@ -8,9 +8,13 @@ namespace Permafrost.Pretraining;
 
 /// <summary>A file of text.</summary>
 /// <param name="Path">Where it is.</param>
-/// <param name="Name">Its name without folders, by which it is held out.</param>
+/// <param name="Name">Its name, which no other file of the corpus has: the path below the folder that was given, or of a file that was given by itself its name without folders.</param>
 /// <param name="Sha256">Of its bytes as they are on disk, in lower-case hex.</param>
-public sealed record CorpusFile(string Path, string Name, string Sha256);
+public sealed record CorpusFile(string Path, string Name, string Sha256)
+{
+    /// <summary>The name without folders.</summary>
+    public string BareName => System.IO.Path.GetFileName(Name);
+}
 
 /// <summary>A stretch of a document: its tokens, one stretch after the other, are the document's.</summary>
 /// <param name="Document">The document's name.</param>
@@ -33,7 +37,7 @@ internal sealed class CorpusReader(CorpusFile file, bool strict = false)
     public long Replaced => fallback.Count;
 
     /// <summary>The files below some paths, folders in the order of their files' names.</summary>
-    /// <exception cref="PermafrostException">A path does not exist or holds no text, or two files have the same content.</exception>
+    /// <exception cref="PermafrostException">A path does not exist or holds no text, or two files have the same content or the same name.</exception>
     public static IReadOnlyList<CorpusFile> Files(IReadOnlyList<string> paths)
     {
         var found = new List<CorpusFile>();
@@ -43,13 +47,16 @@ internal sealed class CorpusReader(CorpusFile file, bool strict = false)
             {
                 string[] inside = [.. Directory.EnumerateFiles(path, "*", SearchOption.AllDirectories).Where(IsText).Order(StringComparer.Ordinal)];
                 if (inside.Length == 0) throw new PermafrostException($"{path} holds no text: no .txt, .txt.gz, .jsonl or .jsonl.gz");
-                found.AddRange(inside.Select(Described));
+                found.AddRange(inside.Select(file => Described(file, Path.GetRelativePath(path, file).Replace(Path.DirectorySeparatorChar, '/'))));
             }
-            else if (File.Exists(path)) found.Add(Described(path));
+            else if (File.Exists(path)) found.Add(Described(path, Path.GetFileName(path)));
             else throw new PermafrostException($"{path} does not exist; data for pretraining are text files, or folders of them");
         }
         foreach (IGrouping<string, CorpusFile> same in found.GroupBy(file => file.Sha256))
             if (same.Skip(1).FirstOrDefault() is { } twice) throw new PermafrostException($"{twice.Path} has the same content as {same.First().Path}; leave one out");
+        foreach (IGrouping<string, CorpusFile> same in found.GroupBy(file => file.Name))
+            if (same.Skip(1).FirstOrDefault() is { } twice)
+                throw new PermafrostException($"{same.First().Path} and {twice.Path} would both be called {same.Key}; give the folder above both, or rename one");
         return found;
     }
 
@@ -60,7 +67,7 @@ internal sealed class CorpusReader(CorpusFile file, bool strict = false)
     private IEnumerable<CorpusPiece> PlainText()
     {
         var text = new StringBuilder();
-        string document = file.Name;
+        string document = file.BareName;
         bool first = true, blank = true;
         foreach ((string line, int _) in Lines())
         {
@@ -105,7 +112,7 @@ internal sealed class CorpusReader(CorpusFile file, bool strict = false)
             for (int at = 0; at < text.Length;)
             {
                 int end = Cut(text, at);
-                yield return new CorpusPiece($"{file.Name}:{number}", at == 0, text[at..end]);
+                yield return new CorpusPiece($"{file.BareName}:{number}", at == 0, text[at..end]);
                 at = end;
             }
         }
@@ -173,12 +180,12 @@ internal sealed class CorpusReader(CorpusFile file, bool strict = false)
 
     private static string Plain(string path) => Path.GetExtension(path.EndsWith(".gz", StringComparison.Ordinal) ? path[..^3] : path);
 
-    private static CorpusFile Described(string path)
+    private static CorpusFile Described(string path, string name)
     {
         try
         {
             using FileStream stream = File.OpenRead(path);
-            return new CorpusFile(path, Path.GetFileName(path), Convert.ToHexStringLower(SHA256.HashData(stream)));
+            return new CorpusFile(path, name, Convert.ToHexStringLower(SHA256.HashData(stream)));
         }
         catch (Exception error) when (ReadFailure.Is(error))
         {

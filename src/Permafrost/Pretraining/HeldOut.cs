@@ -4,7 +4,7 @@ using System.IO.Enumeration;
 namespace Permafrost.Pretraining;
 
 /// <summary>
-/// What is never trained on: <c>NAME</c> is a file or a document, where <c>*</c> and <c>?</c> stand for other characters; <c>NAME:5%</c> are those of its documents whose hash is
+/// What is never trained on: <c>NAME</c> is a file, with its folders or without, or a document, where <c>*</c> and <c>?</c> stand for other characters; <c>NAME:5%</c> are those of its documents whose hash is
 /// among the lowest 5 % of all hashes, so that the choice follows from the texts alone.
 /// </summary>
 public sealed record HeldOut
@@ -39,11 +39,14 @@ public sealed record HeldOut
     /// <summary>Whether a document is held out by this rule.</summary>
     public bool Takes(CorpusFile file, CorpusDocument document)
     {
-        if (!Matches(file.Name) && !Matches(document.Name)) return false;
+        if (!Matches(file) && !Matches(document.Name)) return false;
         ulong place = ulong.Parse(document.Sha256.AsSpan(0, 16), NumberStyles.HexNumber, CultureInfo.InvariantCulture);
         return Share >= 1 || place < Share * 18446744073709551616.0;
     }
 
-    /// <summary>Whether the rule speaks of a file or a document of this name.</summary>
+    /// <summary>Whether the rule speaks of a file.</summary>
+    public bool Matches(CorpusFile file) => Matches(file.Name) || Matches(file.BareName);
+
+    /// <summary>Whether the rule speaks of a document of this name.</summary>
     public bool Matches(string name) => FileSystemName.MatchesSimpleExpression(pattern, name, ignoreCase: false);
 }

@@ -11,7 +11,21 @@ namespace Permafrost.Pretraining;
 /// <param name="MeanLoss">Running mean of the loss, for spikes; null before the first.</param>
 /// <param name="Skipped">Updates passed over.</param>
 /// <param name="Seconds">Seconds of training, evaluations and checkpoints left out.</param>
-public sealed record PretrainingState(long Step = 0, long Tokens = 0, double? MeanLoss = null, long Skipped = 0, double Seconds = 0);
+/// <param name="EvaluatedAt">The step at which held-out text was last scored whole; null before the first time.</param>
+public sealed record PretrainingState(long Step = 0, long Tokens = 0, double? MeanLoss = null, long Skipped = 0, double Seconds = 0, long? EvaluatedAt = null)
+{
+    /// <summary>What has added up since the last report.</summary>
+    public PretrainingSums SinceReport { get; init; } = new();
+}
+
+/// <summary>What has added up since the last report.</summary>
+/// <param name="Step">The last report's step.</param>
+/// <param name="Seconds"><see cref="PretrainingState.Seconds"/> then.</param>
+/// <param name="Updates">Updates done since, those passed over left out.</param>
+/// <param name="Loss">Sum of their losses.</param>
+/// <param name="GradientNorm">Sum of their gradients' norms.</param>
+/// <param name="DataSeconds">Seconds spent on making batches.</param>
+public sealed record PretrainingSums(long Step = 0, double Seconds = 0, long Updates = 0, double Loss = 0, double GradientNorm = 0, double DataSeconds = 0);
 
 /// <summary>What an update came to.</summary>
 /// <param name="Loss">Mean loss of its answers, in nats.</param>
@@ -85,6 +99,7 @@ public sealed class Pretrainer : IDisposable
             else skipped = Refuse(options.OnNonFinite == "stop", FormattableString.Invariant($"the gradient of step {step + 1} is not finite"));
         }
         Optimizer.ZeroGrad();
+        PretrainingSums sums = State.SinceReport with { DataSeconds = State.SinceReport.DataSeconds + waited };
         State = State with
         {
             Step = step + 1,
@@ -92,6 +107,7 @@ public sealed class Pretrainer : IDisposable
             MeanLoss = skipped is not null ? State.MeanLoss : State.MeanLoss is { } mean ? Inertia * mean + (1 - Inertia) * loss : loss,
             Skipped = State.Skipped + (skipped is null ? 0 : 1),
             Seconds = State.Seconds + Stopwatch.GetElapsedTime(began).TotalSeconds,
+            SinceReport = skipped is not null ? sums : sums with { Updates = sums.Updates + 1, Loss = sums.Loss + loss, GradientNorm = sums.GradientNorm + norm },
         };
         return new PretrainingUpdate(loss, norm, rate, skipped, waited);
     }

@@ -1,4 +1,5 @@
 using System.Security.Cryptography;
+using System.Text;
 using Permafrost.Tokenizers;
 
 namespace Permafrost.Pretraining;
@@ -6,22 +7,16 @@ namespace Permafrost.Pretraining;
 /// <summary>The text of a pretraining: what is trained on, and, by file, what is held out.</summary>
 public sealed class PretrainingData : IDisposable
 {
-    // Of a folder, what a tokenizer is read from; the first that is there counts.
-    private static readonly string[] TokenizerNames =
-        ["tokenizer.json", "vocab.txt", "vocab.json", "merges.txt", "spiece.model", "tokenizer.model", "sentencepiece.bpe.model", "tokenizer_config.json",
-         "added_tokens.json", "special_tokens_map.json"];
-
     private readonly List<TokenCache> caches;
 
     private PretrainingData(List<TokenCache> caches, IReadOnlyList<HeldOut> rules, long separator)
     {
         this.caches = caches;
-        foreach (HeldOut rule in rules)
-            if (!caches.Any(cache => rule.Matches(cache.File.Name) || cache.Documents.Any(document => rule.Matches(document.Name))))
-                throw new UsageException($"`held_out` {rule.Text} names no file and no document of the data");
-        bool IsOut(TokenCache cache, CorpusDocument document) => rules.Any(rule => rule.Takes(cache.File, document));
-        Train = new TokenStream(caches.SelectMany(cache => cache.Documents.Where(document => !IsOut(cache, document)).Select(document => (cache, document))), separator);
-        TokenStream Held(TokenCache cache) => new(cache.Documents.Where(document => IsOut(cache, document)).Select(document => (cache, document)), separator);
+        var all = new HeldOutRules(rules);
+        foreach (TokenCache cache in caches) all.See(cache.File, cache.Documents.Select(document => document.Name));
+        all.CheckUsed();
+        Train = new TokenStream(caches.SelectMany(cache => cache.Documents.Where(document => !all.Take(cache.File, document)).Select(document => (cache, document))), separator);
+        TokenStream Held(TokenCache cache) => new(cache.Documents.Where(document => all.Take(cache.File, document)).Select(document => (cache, document)), separator);
         HeldOut = [.. caches.Select(cache => (cache.File.Name, Held(cache))).Where(pair => pair.Item2.Count > 0)];
     }
 
@@ -64,16 +59,18 @@ public sealed class PretrainingData : IDisposable
     }
 
     /// <summary>SHA-256 over the files of a tokenizer.</summary>
+    /// <exception cref="PermafrostException">There is no tokenizer.</exception>
     public static string TokenizerSha256(string path)
     {
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        foreach (string file in TokenizerFilesOf(path)) hash.AppendData(SHA256.HashData(File.ReadAllBytes(file)));
+        foreach ((string file, string name) in TokenizerFiles.FilesOf(path))
+        {
+            hash.AppendData(SHA256.HashData(File.ReadAllBytes(file)));
+            // SentencePiece models are read by what they are called: tokenizer.model is Llama's.
+            if (name.EndsWith(".model", StringComparison.Ordinal)) hash.AppendData(Encoding.UTF8.GetBytes(name));
+        }
         return Convert.ToHexStringLower(hash.GetHashAndReset());
     }
-
-    /// <summary>The files of a tokenizer's folder, or the one file.</summary>
-    public static IReadOnlyList<string> TokenizerFilesOf(string path) =>
-        File.Exists(path) ? [path] : [.. TokenizerNames.Select(name => Path.Combine(path, name)).Where(File.Exists)];
 
     /// <summary>Unmaps the tokens.</summary>
     public void Dispose()

@@ -70,8 +70,8 @@ public sealed record PretrainingOptions
     [Option("learning rate, at the schedule's highest point")]
     public double LearningRate { get; init; } = 1e-3;
 
-    /// <summary>Decoupled decay of matrices.</summary>
-    [Option("decoupled decay of matrices and tables; norms and biases have none")]
+    /// <summary>Decay of matrices: decoupled, or with <c>adam</c> an L2 penalty in the gradient.</summary>
+    [Option("decay of matrices and tables: decoupled, or with adam an L2 penalty; norms and biases have none")]
     public double WeightDecay { get; init; } = 0.1;
 
     /// <summary>beta1.</summary>

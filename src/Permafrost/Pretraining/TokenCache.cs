@@ -26,6 +26,7 @@ public sealed class TokenCache : IDisposable
 
     private const long ShardTokens = 1L << 26;
     private const int Batch = 64;
+    private const string Index = "index.json";
 
     private readonly MappedFile[] shards;
     private readonly int width;
@@ -33,7 +34,7 @@ public sealed class TokenCache : IDisposable
     private TokenCache(CorpusFile file, string folder)
     {
         File = file;
-        string index = Path.Combine(folder, "index.json");
+        string index = Path.Combine(folder, Index);
         JsonObject json = JsonFile.Read(index);
         try
         {
@@ -79,9 +80,9 @@ public sealed class TokenCache : IDisposable
         CorpusFile file, Tokenizer tokenizer, string tokenizerSha256, string? folder = null, bool strict = false, Action<string>? progress = null,
         CancellationToken cancellation = default)
     {
-        string key = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes($"{Version}:{file.Name}:{file.Sha256}:{tokenizerSha256}")))[..32];
+        string key = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes($"{Version}:{file.BareName}:{file.Sha256}:{tokenizerSha256}")))[..32];
         string place = Path.Combine(folder ?? Path.Combine(CacheHome.Folder, "tokens"), key);
-        if (!System.IO.File.Exists(Path.Combine(place, "index.json")))
+        if (!System.IO.File.Exists(Path.Combine(place, Index)))
         {
             progress?.Invoke($"tokenizing {file.Path}");
             Write(file, tokenizer, place, strict, cancellation);
@@ -125,10 +126,10 @@ public sealed class TokenCache : IDisposable
 
     private static void Write(CorpusFile file, Tokenizer tokenizer, string place, bool strict, CancellationToken cancellation)
     {
-        string temporary = $"{place}.{Environment.ProcessId}.tmp";
+        // Another process may be at the same file, on another machine too, with this process's number.
+        string temporary = $"{place}.{Guid.NewGuid():N}.tmp";
         try
         {
-            if (Directory.Exists(temporary)) Directory.Delete(temporary, recursive: true);
             Directory.CreateDirectory(temporary);
             var reader = new CorpusReader(file, strict);
             using (var writer = new Writer(temporary, tokenizer.VocabularySize <= 1 << 16 ? 2 : 4))
@@ -142,8 +143,7 @@ public sealed class TokenCache : IDisposable
                 }
                 writer.End(reader.Replaced);
             }
-            if (Directory.Exists(place)) Directory.Delete(place, recursive: true);
-            Directory.Move(temporary, place);
+            Keep(temporary, place);
         }
         catch (Exception error) when (AtomicFile.IsRefusal(error))
         {
@@ -156,6 +156,24 @@ public sealed class TokenCache : IDisposable
             TryDelete(temporary);
             throw;
         }
+    }
+
+    // Nothing that is in its place is ever deleted: another process may just have put it there, and be reading it.
+    private static void Keep(string temporary, string place)
+    {
+        try
+        {
+            Directory.Move(temporary, place);
+            return;
+        }
+        catch (IOException) when (Directory.Exists(place))
+        {
+            // It is there already, by another process, or without its index.
+        }
+        if (!System.IO.File.Exists(Path.Combine(place, Index)))
+            foreach (string made in Directory.GetFiles(temporary).OrderBy(path => Path.GetFileName(path) == Index))
+                System.IO.File.Move(made, Path.Combine(place, Path.GetFileName(made)), overwrite: true);
+        TryDelete(temporary);
     }
 
     private static void TryDelete(string folder)
@@ -202,7 +220,7 @@ public sealed class TokenCache : IDisposable
         {
             EndDocument();
             shard?.Flush(flushToDisk: true);
-            AtomicFile.WriteText(Path.Combine(folder, "index.json"), new JsonObject
+            AtomicFile.WriteText(Path.Combine(folder, Index), new JsonObject
             {
                 ["version"] = Version, ["bytes_per_token"] = width, ["tokens"] = tokens, ["replaced"] = replaced, ["documents"] = documents,
             }.ToJsonString() + "\n");

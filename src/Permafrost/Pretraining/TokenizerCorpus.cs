@@ -22,21 +22,23 @@ public sealed class TokenizerCorpus(IReadOnlyList<string> paths, IReadOnlyList<s
     /// <param name="progress">Told of files that are read.</param>
     /// <param name="cancellation">Ends it.</param>
     /// <returns>The number of tokens.</returns>
+    /// <exception cref="UsageException">A number is out of range, or a rule speaks of nothing in the text.</exception>
     /// <exception cref="PermafrostException">The text cannot be read, or the folder cannot be written.</exception>
     public int Train(int vocabularySize, string style, string folder, int minFrequency, Action<string>? progress, CancellationToken cancellation)
     {
         if (vocabularySize is < 1 or > 1 << 22) throw new UsageException($"`vocabulary_size` is {vocabularySize}; it must be from 1 to {1 << 22}");
         if (minFrequency < 1) throw new UsageException($"`min_frequency` is {minFrequency}; it must be at least 1");
-        HeldOut[] rules = [.. heldOut.Select(HeldOut.Parse)];
+        var rules = new HeldOutRules([.. heldOut.Select(HeldOut.Parse)]);
         return TokenizerTraining.Train(Texts(CorpusReader.Files(paths), rules, progress, cancellation), vocabularySize, style, folder, minFrequency);
     }
 
-    private IEnumerable<IReadOnlyList<string>> Texts(IReadOnlyList<CorpusFile> files, HeldOut[] rules, Action<string>? progress, CancellationToken cancellation)
+    private IEnumerable<IReadOnlyList<string>> Texts(IReadOnlyList<CorpusFile> files, HeldOutRules rules, Action<string>? progress, CancellationToken cancellation)
     {
         foreach (CorpusFile file in files)
         {
+            rules.See(file, []);
             // A whole file, before it is read.
-            if (rules.Any(rule => rule.Share >= 1 && rule.Matches(file.Name))) continue;
+            if (rules.TakeWhole(file)) continue;
             progress?.Invoke($"reading {file.Path}");
             var reader = new CorpusReader(file);
             foreach (string[] texts in Kept(file, reader, rules).Chunk(Batch))
@@ -46,12 +48,16 @@ public sealed class TokenizerCorpus(IReadOnlyList<string> paths, IReadOnlyList<s
             }
             Replaced += reader.Replaced;
         }
+        // A rule may speak of a document in a file that was not read.
+        foreach (CorpusFile file in files.Where(rules.TakeWhole))
+            rules.See(file, new CorpusReader(file).Pieces().Where(piece => piece.First).Select(piece => piece.Document));
+        rules.CheckUsed();
     }
 
     // A document is held out by its name or by the hash of its whole text, which is known at its end.
-    private static IEnumerable<string> Kept(CorpusFile file, CorpusReader reader, HeldOut[] rules)
+    private static IEnumerable<string> Kept(CorpusFile file, CorpusReader reader, HeldOutRules rules)
     {
-        if (rules.Length == 0)
+        if (!rules.Any)
         {
             foreach (CorpusPiece piece in reader.Pieces()) yield return piece.Text;
             yield break;
@@ -62,7 +68,8 @@ public sealed class TokenizerCorpus(IReadOnlyList<string> paths, IReadOnlyList<s
             if ((piece is null || piece.First) && document.Count > 0)
             {
                 var whole = new CorpusDocument(document[0].Document, 0, 0, 0, Hash(document));
-                if (!rules.Any(rule => rule.Takes(file, whole))) foreach (CorpusPiece kept in document) yield return kept.Text;
+                rules.See(file, [whole.Name]);
+                if (!rules.Take(file, whole)) foreach (CorpusPiece kept in document) yield return kept.Text;
                 document.Clear();
             }
             if (piece is not null) document.Add(piece);

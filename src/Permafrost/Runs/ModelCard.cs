@@ -12,22 +12,21 @@ internal static class ModelCard
 
     /// <summary>The card.</summary>
     /// <param name="options">How it was trained.</param>
-    /// <param name="results">What it came to.</param>
+    /// <param name="result">What it came to.</param>
     /// <param name="metrics">The run's metrics.jsonl, for the curve.</param>
     /// <param name="command">The command line.</param>
-    public static string Of(PretrainingOptions options, JsonObject results, string metrics, string command)
+    public static string Of(PretrainingOptions options, PretrainingResult result, string metrics, string command)
     {
         var text = new StringBuilder();
         void Line(FormattableString line) => text.Append(line.ToString(CultureInfo.InvariantCulture)).Append('\n');
         Line($"# {options.Architecture}, pretrained by Permafrost");
         Line($"");
-        long Whole(string key) => results[key]!.GetValue<long>();
         string files = string.Join(", ", options.Paths.Select(path => Path.GetFileName(path.TrimEnd('/'))));
-        Line($"A {options.Architecture} of {Whole("parameters"):N0} parameters, trained from random weights with the objective `{options.ObjectiveName}`,");
+        Line($"A {options.Architecture} of {result.Parameters:N0} parameters, trained from random weights with the objective `{options.ObjectiveName}`,");
         Line($"on sequences of {options.Context} tokens.");
         Line($"");
-        Line($"- {Whole("steps"):N0} steps of {options.BatchSize} sequences: {Whole("tokens"):N0} tokens, {results["seconds"]!.GetValue<double>() / 3600:F2} hours");
-        Line($"- text: {Whole("training_tokens"):N0} tokens, {Whole("training_bytes"):N0} bytes, from {files}");
+        Line($"- {result.State.Step:N0} steps of {options.BatchSize} sequences: {result.State.Tokens:N0} tokens, {result.State.Seconds / 3600:F2} hours");
+        Line($"- text: {result.TrainingTokens:N0} tokens, {result.TrainingBytes:N0} bytes, from {files}");
         Line($"- {options.Optim}, learning rate {options.LearningRate} ({options.LrSchedulerType}, {options.WarmupSteps} warm-up steps), weight decay {options.WeightDecay},");
         Line($"  dropout {options.Dropout}, products in {options.Dtype}");
         Line($"");
@@ -39,12 +38,12 @@ internal static class ModelCard
         Line($"");
         Line($"## Held-out text");
         Line($"");
-        foreach ((string file, JsonNode? node) in (JsonObject)results["held_out"]!)
+        foreach (HeldOutResult one in result.HeldOut)
         {
-            string bits = node!["bits_per_byte"] is { } value ? FormattableString.Invariant($"{value.GetValue<double>():F3} bits per byte, ") : "";
-            string loss = node["loss"] is { } number ? FormattableString.Invariant($"loss {number.GetValue<double>():F4}") : "a loss that is not finite";
-            Line($"- `{file}`: {bits}{loss} over {node["answers"]!.GetValue<long>():N0} tokens");
-            Line($"  (documents: {string.Join(", ", ((JsonArray)results["held_out_documents"]![file]!).Select(one => one!.ToString()))})");
+            string bits = one.Score.BitsPerByte is { } value && double.IsFinite(value) ? FormattableString.Invariant($"{value:F3} bits per byte, ") : "";
+            string loss = double.IsFinite(one.Score.Loss) ? FormattableString.Invariant($"loss {one.Score.Loss:F4}") : "a loss that is not finite";
+            Line($"- `{one.File}`: {bits}{loss} over {one.Score.Answers:N0} tokens; bigrams of the tokens: {one.BigramBitsPerByte:F3} bits per byte");
+            Line($"  (documents: {string.Join(", ", one.Documents)})");
         }
         Line($"");
         Line($"## Curve");

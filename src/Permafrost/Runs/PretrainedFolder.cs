@@ -1,6 +1,7 @@
 using Permafrost.Formats;
 using Permafrost.Formats.Safetensors;
 using Permafrost.Pretraining;
+using Permafrost.Tokenizers;
 
 namespace Permafrost.Runs;
 
@@ -23,7 +24,8 @@ internal static class PretrainedFolder
         using var noGrad = torch.no_grad();
         ScalarType type = options.SaveDtype == "bfloat16" ? ScalarType.BFloat16 : ScalarType.Float32;
         SafetensorsWriter.Write(Path.Combine(folder, "model.safetensors"), model.Parameters.Select(pair => KeyValuePair.Create(pair.Name, pair.Tensor.detach().to(type))));
-        foreach (string file in PretrainingData.TokenizerFilesOf(options.Tokenizer)) AtomicFile.Copy(file, Path.Combine(folder, Path.GetFileName(file)));
+        foreach ((string file, string name) in TokenizerFiles.FilesOf(options.Tokenizer))
+            if (name != TokenizerFiles.ModelConfig) AtomicFile.Copy(file, Path.Combine(folder, name));
         AtomicFile.WriteText(Path.Combine(folder, "config.json"), model.Config.ToJson() + "\n");
     }
 }

@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using System.Text.Json.Nodes;
 using Permafrost.Formats;
 using Permafrost.Kernels;
 using Permafrost.Pretraining;
@@ -151,10 +150,10 @@ public sealed class PretrainingRun : IDisposable
     }
 
     /// <summary>Trains to the end, or until it is asked to stop.</summary>
-    /// <returns>The results, as <c>results.json</c> holds them.</returns>
+    /// <returns>What it came to, which <c>results.json</c> holds too.</returns>
     /// <exception cref="StoppedException">It was asked to stop, or its time has passed; it has written a checkpoint.</exception>
     /// <exception cref="DivergedException">The loss is not finite, and that was to stop it.</exception>
-    public JsonObject Train(StopRequest stop)
+    public PretrainingResult Train(StopRequest stop)
     {
         long began = Stopwatch.GetTimestamp(), saved = began;
         TimeSpan? limit = options.MaxDuration;
@@ -168,39 +167,22 @@ public sealed class PretrainingRun : IDisposable
             string more = documents.Count > 8 ? $" and {documents.Count - 8} more" : "";
             Note($"held out of {file}: {string.Join(", ", documents.Documents.Take(8).Select(one => one.Document.Name))}{more}");
         }
-        double loss = 0, norm = 0, waited = 0, rate = 0;
-        TimeSpan pause = TimeSpan.Zero;
-        long reported = trainer.State.Step, counted = 0, since = began;
+        // A checkpoint that was written where a scoring had been broken off has it still to come.
+        ScoreOnTheWay(log, stop.Token);
         while (trainer.State.Step < options.MaxSteps)
         {
             if (limit is { } most && Stopwatch.GetElapsedTime(began) > most) stop.Ask(StopReason.OutOfTime);
             if (stop.Reason != StopReason.None) Stop(stop, log);
             PretrainingUpdate update = trainer.Step();
             if (update.Skipped is { } why) Note($"{why}: this update is passed over");
-            else (loss, norm, counted) = (loss + update.Loss, norm + update.GradientNorm, counted + 1);
-            (waited, rate) = (waited + update.DataSeconds, update.LearningRate);
             long step = trainer.State.Step;
             bool last = step == options.MaxSteps;
-            if (step % options.LoggingSteps == 0 || last)
-            {
-                double seconds = (Stopwatch.GetElapsedTime(since) - pause).TotalSeconds;
-                double perSecond = (step - reported) * (double)options.BatchSize * objective.TokensPerWindow / seconds;
-                var report = new StepReport(step, options.MaxSteps, counted == 0 ? double.NaN : loss / counted, norm / Math.Max(1, counted), rate, perSecond, waited);
-                log.Write(report);
-                progress?.Report(new PretrainingReport(report, objective.Compresses ? report.Loss / Math.Log(2) * data.Train.Length / data.Train.Bytes : null));
-                (loss, norm, waited, counted, reported, pause) = (0, 0, 0, 0, step, TimeSpan.Zero);
-                since = Stopwatch.GetTimestamp();
-            }
-            long paused = Stopwatch.GetTimestamp();
+            if (step % options.LoggingSteps == 0 || last) Report(log, update.LearningRate);
             bool due = (options.SaveSteps > 0 && step % options.SaveSteps == 0) || (options.SaveMinutes > 0 && Stopwatch.GetElapsedTime(saved).TotalMinutes >= options.SaveMinutes);
-            if (options.EvalSteps > 0 && step % options.EvalSteps == 0 && !last) Evaluate(log, options.EvalTokens, stop.Token);
-            if (due || last)
-            {
-                Save(log);
-                saved = Stopwatch.GetTimestamp();
-            }
-            // What evaluations and checkpoints take is none of the rate; what was counted since the last report stays in the next one's means.
-            if (due || (options.EvalSteps > 0 && step % options.EvalSteps == 0)) pause += Stopwatch.GetElapsedTime(paused);
+            ScoreOnTheWay(log, stop.Token);
+            if (!due && !last) continue;
+            Save(log);
+            saved = Stopwatch.GetTimestamp();
         }
         return Finish(log, stop);
     }
@@ -230,52 +212,79 @@ public sealed class PretrainingRun : IDisposable
         throw new StoppedException(FormattableString.Invariant($"stopped by {stop.Why} at step {trainer.State.Step} of {options.MaxSteps}"), stop.Reason, folder.Path);
     }
 
-    private JsonObject Evaluate(MetricsLog log, long? most, CancellationToken cancellation)
+    private void Report(MetricsLog log, double rate)
     {
-        var scores = new JsonObject();
+        PretrainingState state = trainer.State;
+        PretrainingSums sums = state.SinceReport;
+        double perSecond = (state.Step - sums.Step) * (double)options.BatchSize * objective.TokensPerWindow / Math.Max(1e-9, state.Seconds - sums.Seconds);
+        double loss = sums.Updates == 0 ? double.NaN : sums.Loss / sums.Updates;
+        var report = new StepReport(state.Step, options.MaxSteps, loss, sums.GradientNorm / Math.Max(1, sums.Updates), rate, perSecond, sums.DataSeconds);
+        log.Write(report);
+        progress?.Report(new PretrainingReport(report, objective.Compresses ? loss / Math.Log(2) * data.Train.Length / data.Train.Bytes : null));
+        trainer.State = state with { SinceReport = new PretrainingSums(state.Step, state.Seconds) };
+    }
+
+    private void ScoreOnTheWay(MetricsLog log, CancellationToken cancellation)
+    {
+        long step = trainer.State.Step;
+        if (options.EvalSteps == 0 || step == 0 || step % options.EvalSteps != 0 || step == options.MaxSteps || step == trainer.State.EvaluatedAt) return;
+        if (Score(log, options.EvalTokens, cancellation) is not null) trainer.State = trainer.State with { EvaluatedAt = step };
+    }
+
+    // The scores by file; null, and nothing in the log, where it was asked to stop: that is seen to before the next step.
+    private HeldOutScore[]? Score(MetricsLog log, long? most, CancellationToken cancellation)
+    {
+        var scores = new List<HeldOutScore>();
         foreach ((string file, TokenStream documents) in data.HeldOut)
         {
-            HeldOutScore score;
             try
             {
-                score = HeldOutScore.Of(model, objective, documents, options.Context, tokens.Padding, options.MicroBatch, most, cancellation);
+                scores.Add(HeldOutScore.Of(model, objective, documents, options.Context, tokens.Padding, options.MicroBatch, most, cancellation));
             }
             catch (OperationCanceledException)
             {
-                // Asked to stop: that is seen to before the next step.
-                return scores;
+                return null;
             }
-            string name = file.Split('.')[0];
-            (string, double)[] compressed = score.BitsPerByte is { } bits ? [($"eval/{name}/bits_per_byte", bits)] : [];
-            log.Write(trainer.State.Step, [($"eval/{name}/loss", score.Loss), .. compressed]);
-            progress?.Report(new PretrainingScored(trainer.State.Step, file, score));
-            // What is no number, as of weights that have grown beyond all bounds, JSON has no word for.
-            double? Finite(double? number) => number is { } value && double.IsFinite(value) ? value : null;
-            scores[file] = new JsonObject { ["loss"] = Finite(score.Loss), ["answers"] = score.Answers, ["bits_per_byte"] = Finite(score.BitsPerByte) };
+            progress?.Report(new PretrainingScored(trainer.State.Step, file, scores[^1]));
         }
-        return scores;
+        foreach (((string file, _), HeldOutScore score) in data.HeldOut.Zip(scores))
+        {
+            (string, double)[] compressed = score.BitsPerByte is { } bits ? [($"eval/{file}/bits_per_byte", bits)] : [];
+            log.Write(trainer.State.Step, [($"eval/{file}/loss", score.Loss), .. compressed]);
+        }
+        return [.. scores];
     }
 
-    private JsonObject Finish(MetricsLog log, StopRequest stop)
+    private PretrainingResult Finish(MetricsLog log, StopRequest stop)
     {
         PretrainedFolder.Write(ModelPath, model, options);
         Note($"the model is in {ModelPath}; scoring all held-out text");
-        JsonObject scores = Evaluate(log, null, stop.Token);
-        if (stop.Reason != StopReason.None) Stop(stop, log);
-        PretrainingState state = trainer.State;
-        var results = new JsonObject
+        if (Bigrams(stop.Token) is not { } bigrams || Score(log, null, stop.Token) is not { } scores)
         {
-            ["architecture"] = options.Architecture, ["objective"] = objective.Name, ["parameters"] = model.ParameterCount, ["steps"] = state.Step, ["tokens"] = state.Tokens,
-            ["skipped"] = state.Skipped,
-            ["training_tokens"] = data.Train.Length, ["training_bytes"] = data.Train.Bytes, ["replaced"] = data.Replaced,
-            ["seconds"] = Math.Round(state.Seconds, 1),
-            ["tokens_per_second"] = Math.Round(state.Tokens / Math.Max(1e-9, state.Seconds), 1), ["peak_memory_bytes"] = ProcessMemory.Peak, ["held_out"] = scores,
-            ["held_out_documents"] = new JsonObject(data.HeldOut.Select(pair => KeyValuePair.Create(
-                pair.File, (JsonNode?)new JsonArray([.. pair.Documents.Documents.Select(one => (JsonNode?)one.Document.Name)])))),
-            ["model"] = ModelPath,
+            Stop(stop, log);
+            throw new UnreachableException();
+        }
+        HeldOutResult[] heldOut = [.. data.HeldOut.Select((pair, i) =>
+            new HeldOutResult(pair.File, scores[i], bigrams[i], [.. pair.Documents.Documents.Select(one => one.Document.Name)]))];
+        var result = new PretrainingResult
+        {
+            Architecture = options.Architecture, Objective = objective.Name, Parameters = model.ParameterCount, State = trainer.State, TrainingTokens = data.Train.Length,
+            TrainingBytes = data.Train.Bytes, Replaced = data.Replaced, PeakMemoryBytes = ProcessMemory.Peak, HeldOut = heldOut, Model = ModelPath,
         };
-        RunFolder.WriteJson(folder.Results, results);
-        AtomicFile.WriteText(System.IO.Path.Combine(ModelPath, "README.md"), ModelCard.Of(options, results, folder.Metrics, command));
-        return results;
+        RunFolder.WriteJson(folder.Results, result.ToJson());
+        AtomicFile.WriteText(System.IO.Path.Combine(ModelPath, "README.md"), ModelCard.Of(options, result, folder.Metrics, command));
+        return result;
+    }
+
+    private double[]? Bigrams(CancellationToken cancellation)
+    {
+        try
+        {
+            return BigramBaseline.BitsPerByte(data.Train, [.. data.HeldOut.Select(pair => pair.Documents)], tokens.Vocabulary, cancellation);
+        }
+        catch (OperationCanceledException)
+        {
+            return null;
+        }
     }
 }

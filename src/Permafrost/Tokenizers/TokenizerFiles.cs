@@ -17,43 +17,79 @@ public static class TokenizerFiles
     // SentencePiece models by the names that they have.
     private static readonly string[] SentencePieceNames = ["spiece.model", "tokenizer.model", "sentencepiece.bpe.model"];
 
+    // The forms that a folder may hold a tokenizer in, several for several readers, and what lies beside them.
+    private static readonly string[] Forms = [Fast, Vocabulary, BytePairFiles.Vocabulary, BytePairFiles.MergesName, .. SentencePieceNames];
+    private static readonly string[] Beside = [TokenizerSettings.ConfigName, "added_tokens.json", "special_tokens_map.json"];
+
     /// <summary>The files that a folder with a tokenizer has, for errors.</summary>
     internal const string Wanted = $"{Fast}, {Vocabulary}, {BytePairFiles.Vocabulary} and {BytePairFiles.MergesName}, spiece.model or tokenizer.model";
 
     /// <summary>The tokenizer of a folder; null where there is none.</summary>
     /// <param name="folder">A model folder.</param>
     /// <exception cref="PermafrostException">Its files are damaged, or of a kind that is not known.</exception>
-    public static Tokenizer? Find(string folder)
-    {
-        string fast = Path.Combine(folder, Fast), plain = Path.Combine(folder, Vocabulary);
-        if (File.Exists(fast)) return FromJson(fast);
-        if (File.Exists(plain)) return FromVocabulary(plain);
-        if (File.Exists(Path.Combine(folder, BytePairFiles.Vocabulary)) || File.Exists(Path.Combine(folder, BytePairFiles.MergesName))) return BytePairFiles.Read(folder);
-        string? model = SentencePieceNames.Select(name => Path.Combine(folder, name)).FirstOrDefault(File.Exists);
-        return model is null ? null : SentencePieceFiles.Read(model);
-    }
+    public static Tokenizer? Find(string folder) => In(folder) is { } found ? Read(found) : null;
 
     /// <summary>The tokenizer of a folder, or of one of its files.</summary>
     /// <param name="path">A folder, a <c>tokenizer.json</c>, a <c>vocab.txt</c>, a <c>vocab.json</c> with its <c>merges.txt</c>, or a SentencePiece model.</param>
     /// <exception cref="PermafrostException">There is none, or it is damaged, or of a kind that is not known.</exception>
-    public static Tokenizer Load(string path)
+    public static Tokenizer Load(string path) => Read(Located(path));
+
+    /// <summary>The files that <see cref="Load"/> reads a tokenizer from and, of a folder, those that hold the same one for other readers.</summary>
+    /// <param name="path">As for <see cref="Load"/>.</param>
+    /// <returns>Where each is, and the name by which it is found in a model's folder; never none.</returns>
+    /// <exception cref="PermafrostException">There is no tokenizer.</exception>
+    public static IReadOnlyList<(string Path, string Name)> FilesOf(string path)
+    {
+        (string main, string name) = Located(path);
+        string folder = Folder(main);
+        bool isWhole = Directory.Exists(path) || Path.GetFileName(path) == TokenizerSettings.ConfigName;
+        string[] forms = isWhole ? Forms : name == BytePairFiles.Vocabulary ? [name, BytePairFiles.MergesName] : [];
+        // The kind of model in config.json decides how these are read where nothing else does.
+        string[] beside = name is Fast or Vocabulary ? Beside : [.. Beside, ModelConfig];
+        (string Path, string Name)[] There(string[] names) => [.. names.Select(one => (Path.Combine(folder, one), one)).Where(one => File.Exists(one.Item1))];
+        (string Path, string Name)[] found = There(forms);
+        return found.Any(one => one.Name == name) ? [.. found, .. There(beside)] : [(main, name), .. found, .. There(beside)];
+    }
+
+    /// <summary>The model's own configuration, which lies beside a tokenizer in a model's folder.</summary>
+    internal const string ModelConfig = "config.json";
+
+    // Of a folder: what is read, and its name in a model's folder.
+    private static (string Path, string Name)? In(string folder)
+    {
+        if (File.Exists(Path.Combine(folder, Fast))) return (Path.Combine(folder, Fast), Fast);
+        if (File.Exists(Path.Combine(folder, Vocabulary))) return (Path.Combine(folder, Vocabulary), Vocabulary);
+        (string pairs, string merges) = (Path.Combine(folder, BytePairFiles.Vocabulary), Path.Combine(folder, BytePairFiles.MergesName));
+        if (File.Exists(pairs) || File.Exists(merges)) return (pairs, BytePairFiles.Vocabulary);
+        string? name = SentencePieceNames.FirstOrDefault(one => File.Exists(Path.Combine(folder, one)));
+        return name is null ? null : (Path.Combine(folder, name), name);
+    }
+
+    private static (string Path, string Name) Located(string path)
     {
         if (Directory.Exists(path))
         {
-            if (Find(path) is { } found) return found;
+            if (In(path) is { } found) return found;
             string[] models = Directory.GetFiles(path, "*.model");
-            return models.Length == 1 ? SentencePieceFiles.Read(models[0]) : throw new PermafrostException($"{path} holds no tokenizer ({Wanted})");
+            return models.Length == 1 ? (models[0], SentencePieceNames[0]) : throw new PermafrostException($"{path} holds no tokenizer ({Wanted})");
         }
         if (!File.Exists(path)) throw new PermafrostException($"{path} does not exist; a tokenizer is a folder or a file: {Wanted}");
+        string name = Path.GetFileName(path);
         // The configuration belongs to what lies beside it.
-        if (Path.GetFileName(path) == TokenizerSettings.ConfigName) return Load(Folder(path));
-        if (Path.GetFileName(path) == BytePairFiles.MergesName) return BytePairFiles.Read(Folder(path));
-        if (Path.GetExtension(path) == ".json") return IsVocabulary(path) ? BytePairFiles.Read(Folder(path)) : FromJson(path);
-        return Path.GetExtension(path) == ".model" || IsBinary(path) ? SentencePieceFiles.Read(path) : FromVocabulary(path);
+        if (name == TokenizerSettings.ConfigName) return Located(Folder(path));
+        if (name is BytePairFiles.MergesName or BytePairFiles.Vocabulary) return (Path.Combine(Folder(path), BytePairFiles.Vocabulary), BytePairFiles.Vocabulary);
+        if (Path.GetExtension(path) == ".json") return (path, Fast);
+        if (Path.GetExtension(path) == ".model" || IsBinary(path)) return (path, SentencePieceNames.Contains(name) ? name : SentencePieceNames[0]);
+        return (path, Vocabulary);
     }
 
-    // An object of ids.
-    private static bool IsVocabulary(string path) => Path.GetFileName(path) == BytePairFiles.Vocabulary;
+    private static Tokenizer Read((string Path, string Name) file) => file.Name switch
+    {
+        Fast => FromJson(file.Path),
+        Vocabulary => FromVocabulary(file.Path),
+        BytePairFiles.Vocabulary => BytePairFiles.Read(Folder(file.Path)),
+        _ => SentencePieceFiles.Read(file.Path),
+    };
 
     // A SentencePiece model begins with its first piece, and that with its text or its score; no text does.
     private static bool IsBinary(string path)
