@@ -8,7 +8,7 @@ namespace Permafrost.Pretraining;
 
 /// <summary>A file of text.</summary>
 /// <param name="Path">Where it is.</param>
-/// <param name="Name">Its name, which no other file of the corpus has: the path below the folder that was given, or of a file that was given by itself its name without folders.</param>
+/// <param name="Name">Its name, which no other file of the corpus has: the path below the folder that was given, or a given file's name without folders.</param>
 /// <param name="Sha256">Of its bytes as they are on disk, in lower-case hex.</param>
 public sealed record CorpusFile(string Path, string Name, string Sha256)
 {

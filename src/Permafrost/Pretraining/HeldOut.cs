@@ -4,8 +4,8 @@ using System.IO.Enumeration;
 namespace Permafrost.Pretraining;
 
 /// <summary>
-/// What is never trained on: <c>NAME</c> is a file, with its folders or without, or a document, where <c>*</c> and <c>?</c> stand for other characters; <c>NAME:5%</c> are those of its documents whose hash is
-/// among the lowest 5 % of all hashes, so that the choice follows from the texts alone.
+/// What is never trained on: <c>NAME</c> is a file, with its folders or without, or a document, where <c>*</c> and <c>?</c> stand for other characters; <c>NAME:5%</c> are those
+/// of its documents whose hash is among the lowest 5 % of all hashes, so that the choice follows from the texts alone.
 /// </summary>
 public sealed record HeldOut
 {

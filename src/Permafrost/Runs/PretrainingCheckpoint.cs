@@ -11,7 +11,7 @@ namespace Permafrost.Runs;
 /// <summary>A folder <c>checkpoint-STEP</c> from which a pretraining goes on as if it had never stopped.</summary>
 internal static class PretrainingCheckpoint
 {
-    // The order of the files: not in checkpoints of version 0.1, which are taken as they are.
+    // The order of the files: not in older checkpoints, which are taken as they are.
     private const string DataOrder = "data_order";
 
     private static string Weights => Checkpoint.PretrainingFiles[0];
@@ -100,7 +100,7 @@ internal static class PretrainingCheckpoint
             var steps = JsonFile.Given(json, "optimizer_steps").AsObject().ToDictionary(pair => pair.Key, pair => pair.Value!.GetValue<long>());
             trainer.Optimizer.Restore(AdapterFolder.ReadFile(Path.Combine(path, OptimizerFile)), steps);
             (long step, double seconds) = (JsonFile.Given(json, "step").GetValue<long>(), JsonFile.Given(json, "seconds").GetValue<double>());
-            // Checkpoints of version 0.1 do not tell what had added up, nor when text was scored: as if both had been done just then.
+            // Older checkpoints do not tell what had added up, nor when text was scored: as if both had been done just then.
             bool tells = json["since_report"] is not null;
             trainer.State = new PretrainingState(
                 step, JsonFile.Given(json, "tokens").GetValue<long>(), json["mean_loss"]?.GetValue<double>(), JsonFile.Given(json, "skipped").GetValue<long>(), seconds,

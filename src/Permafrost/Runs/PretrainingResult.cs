@@ -56,7 +56,8 @@ public sealed record PretrainingResult
 
     private static JsonObject Scores(HeldOutResult one) => new()
     {
-        ["loss"] = Finite(one.Score.Loss), ["answers"] = one.Score.Answers, ["bits_per_byte"] = Finite(one.Score.BitsPerByte), ["bigram_bits_per_byte"] = Finite(one.BigramBitsPerByte),
+        ["loss"] = Finite(one.Score.Loss), ["answers"] = one.Score.Answers, ["bits_per_byte"] = Finite(one.Score.BitsPerByte),
+        ["bigram_bits_per_byte"] = Finite(one.BigramBitsPerByte),
     };
 
     // What is no number, as of weights that have grown beyond all bounds, JSON has no word for.

@@ -6,23 +6,24 @@ namespace Permafrost.Tests.Kernels;
 [Collection(ProcessWide.Name)]
 public class LinearCrossEntropyTests
 {
-    public static TheoryData<string> Sets => [.. KernelSet.Available];
+    // With the larger vocabulary the logits are computed in three parts.
+    public static TheoryData<string, int> Sets => new(KernelSet.Available.SelectMany(set => new[] { (set, 300), (set, 140_000) }));
 
     [Theory]
     [MemberData(nameof(Sets))]
-    public void Loss_and_gradients_are_those_of_all_logits(string set)
+    public void Loss_and_gradients_are_those_of_all_logits(string set, int vocabulary)
     {
         using IDisposable used = KernelSets.Use(set);
         using DisposeScope scope = torch.NewDisposeScope();
         using var random = new Generator(3);
-        (int rows, int width, int vocabulary) = (70, 32, 300);
+        (int rows, int width) = (70, vocabulary > 300 ? 4 : 32);
         Tensor x = torch.empty(rows, width).normal_(0, 1, random), table = torch.empty(vocabulary, width).normal_(0, 0.3, random), bias = torch.empty(vocabulary).normal_(0, 0.5, random);
         long[] answers = [.. Enumerable.Range(0, rows).Select(row => row % 9 == 0 ? -100 : row * 37L % vocabulary)];
         (double loss, Tensor[] gradients) = Compute(x, table, bias, answers, wide: true);
         foreach (ScalarType type in new[] { ScalarType.Float32, ScalarType.BFloat16 })
         {
             (double made, Tensor[] own) = Compute(x, table, bias, answers, wide: false, type);
-            double coarse = type == ScalarType.Float32 ? 1e-5 : 2e-2;
+            double coarse = type == ScalarType.BFloat16 ? 2e-2 : vocabulary > 300 ? 3e-5 : 1e-5;
             Assert.Equal(loss, made, coarse * loss);
             for (int i = 0; i < own.Length; i++) Golden.Close($"{set} {type} gradient {i}", own[i].to(ScalarType.Float64), gradients[i], coarse * Golden.Largest(gradients[i]));
         }

@@ -98,6 +98,103 @@ public sealed class CorpusTests : IDisposable
     }
 
     [Fact]
+    public void Who_comes_second_leaves_the_cache_to_the_first()
+    {
+        PretrainingOptions options = SmallCorpus.Make(folder);
+        Tokenizer tokenizer = TokenizerFiles.Load(options.Tokenizer);
+        CorpusFile file = CorpusReader.Files([folder["text", "train.txt"]])[0];
+        TokenCache Open(Action<string>? progress = null) => TokenCache.Open(file, tokenizer, "x", folder["cache"], progress: progress);
+        TokenCache? first = null;
+        // The second has found nothing there; before it is done, the first is.
+        using (TokenCache second = Open(_ =>
+        {
+            first = Open();
+            File.WriteAllText(Path.Combine(Directory.GetDirectories(folder["cache"]).Single(), "mark"), "the first's");
+        }))
+        using (first)
+        {
+            string place = Assert.Single(Directory.GetDirectories(folder["cache"]));
+            Assert.True(File.Exists(Path.Combine(place, "mark")));
+            Assert.Equal(first!.Tokens, second.Tokens);
+            // One that was left without its index is filled again, under the one who reads it.
+            File.Delete(Path.Combine(place, "index.json"));
+            using TokenCache third = Open();
+            Assert.Single(Directory.GetDirectories(folder["cache"]));
+            var ids = new long[2][];
+            foreach ((int i, TokenCache cache) in new[] { (0, first), (1, third) }) cache.Read(0, ids[i] = new long[cache.Tokens]);
+            Assert.Equal(ids[0], ids[1]);
+        }
+    }
+
+    [Fact]
+    public void A_tokenizer_is_known_by_the_files_that_it_is_read_from()
+    {
+        string Model(string place, string name) => folder.Write(Path.Combine(place, name), Tokenizers.PipelineFile.Model(Tokenizers.PipelineFile.Models[place.Length % 2]));
+        (string one, string other) = (Model("a", "words.model"), Model("ab", "words.model"));
+        string Sum(string path) => PretrainingData.TokenizerSha256(path);
+        Assert.NotEqual(Sum(folder["a"]), Sum(folder["ab"]));
+        Assert.Equal(Sum(one), Sum(folder["a"]));
+        Assert.Equal([(one, "spiece.model")], TokenizerFiles.FilesOf(one));
+        string before = Sum(other);
+        folder.Write("ab/tokenizer_config.json", """{"add_prefix_space": true}""");
+        Assert.NotEqual(before, Sum(other));
+        // Llama's by its name alone.
+        Assert.NotEqual(Sum(one), Sum(folder.Write("abc/tokenizer.model", File.ReadAllBytes(one))));
+
+        PretrainingOptions options = SmallCorpus.Make(folder);
+        before = Sum(folder["tokenizer", "vocab.json"]);
+        Assert.Equal(before, Sum(folder["tokenizer", "merges.txt"]));
+        File.AppendAllText(folder["tokenizer", "merges.txt"], "\n");
+        Assert.NotEqual(before, Sum(folder["tokenizer", "vocab.json"]));
+        Directory.CreateDirectory(folder["empty"]);
+        Refusal.Of("holds no tokenizer", () => Sum(folder["empty"]));
+    }
+
+    [Fact]
+    public void A_rule_that_speaks_of_nothing_is_refused_by_tokenizers_and_pretrainings()
+    {
+        PretrainingOptions options = SmallCorpus.Make(folder);
+        folder.Write("text/test.txt", "<doc odd>\nThe only one.\n");
+        int Train(params string[] rules) => new TokenizerCorpus([folder["text"]], rules).Train(400, "gpt2", folder["other"], 2, null, CancellationToken.None);
+        foreach (string[] rules in new[] { new[] { "nothing*" }, ["test.txt", "tst.txt"], ["test.txt", "par3:5%"] })
+        {
+            string message = $"`held_out` {rules[^1]} names no file and no document of the data";
+            Refusal.OfUsage(message, () => Train(rules));
+            Refusal.OfUsage(message, () => SmallCorpus.Open(options with { HeldOut = string.Join(',', rules) }, folder));
+        }
+        Assert.False(Directory.Exists(folder["other"]));
+        // A document of a file that is not read, since all of it is held out.
+        Assert.InRange(Train("test.txt", "odd", "part3"), 257, 400);
+        SmallCorpus.Open(options with { HeldOut = "test.txt,odd,part3" }, folder).Dispose();
+    }
+
+    [Fact]
+    public void Bigrams_cost_what_their_counts_say()
+    {
+        PretrainingOptions options = SmallCorpus.Make(folder) with { HeldOut = "test.txt,part3" };
+        int vocabulary = TokenizerFiles.Load(options.Tokenizer).VocabularySize;
+        using PretrainingData data = SmallCorpus.Open(options, folder);
+        var train = new long[data.Train.Length];
+        data.Train.Read(0, train);
+        ILookup<long, long> after = train.Zip(train.Skip(1)).ToLookup(pair => pair.First, pair => pair.Second);
+        double[] expected = [.. data.HeldOut.Select(held =>
+        {
+            double bits = 0;
+            foreach ((_, CorpusDocument document, long start) in held.Documents.Documents)
+            {
+                var ids = new long[document.Tokens + 1];
+                held.Documents.Read(start, ids);
+                for (int i = 1; i < ids.Length; i++)
+                    bits -= Math.Log2((after[ids[i - 1]].LongCount(id => id == ids[i]) + 0.01) / (after[ids[i - 1]].LongCount() + 0.01 * vocabulary));
+            }
+            return bits / held.Documents.Bytes;
+        })];
+        Assert.Equal(2, expected.Length);
+        double[] made = BigramBaseline.BitsPerByte(data.Train, [.. data.HeldOut.Select(pair => pair.Documents)], vocabulary);
+        for (int i = 0; i < 2; i++) Assert.Equal(expected[i], made[i], 1e-9);
+    }
+
+    [Fact]
     public void What_is_held_out_is_not_in_the_training_stream()
     {
         PretrainingOptions options = SmallCorpus.Make(folder);

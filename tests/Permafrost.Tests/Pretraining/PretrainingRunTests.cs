@@ -16,14 +16,14 @@ public sealed class PretrainingRunTests : IDisposable
 
     public void Dispose() => folder.Dispose();
 
-    private static JsonObject Train(PretrainingOptions options, StopRequest? stop = null)
+    private static PretrainingResult Train(PretrainingOptions options, StopRequest? stop = null, IProgress<PretrainingEvent>? progress = null)
     {
         using var own = new StopRequest();
-        using PretrainingRun run = PretrainingRun.Begin(options, "test");
+        using PretrainingRun run = PretrainingRun.Begin(options, "test", progress);
         return run.Train(stop ?? own);
     }
 
-    private static JsonObject Resume(string path, Func<PretrainingOptions, PretrainingOptions>? change = null)
+    private static PretrainingResult Resume(string path, Func<PretrainingOptions, PretrainingOptions>? change = null)
     {
         using var stop = new StopRequest();
         using PretrainingRun run = PretrainingRun.Resume(path, change ?? (options => options), "test again");
@@ -40,13 +40,15 @@ public sealed class PretrainingRunTests : IDisposable
     public void A_model_learns_and_its_folder_is_one_that_other_verbs_read(string style, string objective, string optimizer)
     {
         PretrainingOptions options = SmallCorpus.Make(folder, style == "conv-seq2seq" ? "t5" : style, style is "gpt2" or "bert" ? 400 : 500) with { Architecture = style, Objective = objective, Optim = optimizer, MaxSteps = 40, LearningRate = optimizer == "adafactor" ? 0.1 : 3e-3 };
-        JsonObject results = Train(options);
+        JsonObject results = Train(options).ToJson();
         Assert.Equal(40, (long)results["steps"]!);
         double[] losses = [.. MetricsLog.Read(folder["run", "metrics.jsonl"]).Where(line => line["train/loss"] is not null).Select(line => (double)line["train/loss"]!)];
         Assert.True(losses[^5..].Average() < losses[..5].Average() - 0.3, $"{losses[..5].Average()} to {losses[^5..].Average()}");
         JsonNode score = results["held_out"]!["test.txt"]!;
         Assert.Equal(style == "gpt2", score["bits_per_byte"] is not null);
         Assert.InRange((double)score["loss"]!, 0.5, 7);
+        Assert.InRange((double)score["bigram_bits_per_byte"]!, 0.1, 3);
+        Assert.Contains("bigrams of the tokens: ", File.ReadAllText(folder["run", "model", "README.md"]), StringComparison.Ordinal);
 
         string model = folder["run", "model"];
         using FrozenWeights weights = FrozenWeights.Load(model);
@@ -82,7 +84,100 @@ public sealed class PretrainingRunTests : IDisposable
         StoppedException stopped = Assert.Throws<StoppedException>(() => Train(options, stop));
         Assert.Equal(75, stopped.ExitCode);
         Assert.Single(Directory.GetDirectories(folder["run"], "checkpoint-0"));
-        Assert.Equal(12, (long)Resume(folder["run"])["steps"]!);
+        Assert.Equal(12, Resume(folder["run"]).State.Step);
+    }
+
+    [Fact]
+    public void Stopped_between_reports_or_in_the_middle_of_scoring_it_writes_the_same_metrics()
+    {
+        PretrainingOptions options = SmallCorpus.Make(folder) with { LoggingSteps = 5, EvalSteps = 4, SaveSteps = 7, HeldOut = "test.txt,part3" };
+        string[] Lines(string run) => [.. MetricsLog.Read(folder[run, "metrics.jsonl"]).Select(line =>
+        {
+            foreach (string clocked in new[] { "time", "tokens_per_second", "data_wait" }) line.Remove(clocked);
+            return line.ToJsonString();
+        })];
+        Train(options);
+        string[] expected = Lines("run");
+        Assert.Equal([4, 4, 5, 8, 8, 10, 12, 12, 12], expected.Select(line => (int)JsonNode.Parse(line)!["step"]!));
+        Directory.Delete(folder["run", "checkpoint-12"], recursive: true);
+        Resume(folder["run"]);
+        Assert.Equal(expected, Lines("run"));
+
+        // When the first of two files has been scored.
+        foreach ((string name, long at, int steps) in new[] { ("one", 4L, 7), ("two", 8L, 8), ("three", 12L, 7) })
+        {
+            using var stop = new StopRequest();
+            var stopping = new Listener(heard => { if (heard is PretrainingScored scored && scored.Step == at) stop.Ask(StopReason.Preempted); });
+            Assert.Throws<StoppedException>(() => Train(options with { OutputDir = folder[name], SaveSteps = steps }, stop, stopping));
+            Assert.DoesNotContain(Lines(name), line => line.Contains($"{{\"step\":{at},\"eval", StringComparison.Ordinal));
+            Assert.True(Directory.Exists(folder[name, $"checkpoint-{at}"]));
+            Resume(folder[name]);
+            Assert.Equal(expected, Lines(name));
+        }
+    }
+
+    [Fact]
+    public void Files_of_one_name_are_told_apart_by_their_folders_everywhere()
+    {
+        PretrainingOptions options = SmallCorpus.Make(folder) with { EvalSteps = 6 };
+        File.Delete(folder["text", "test.txt"]);
+        folder.Write("text/en/test.en.txt", SmallCorpus.Text(2, 10, seed: 9));
+        folder.Write("text/de/test.en.txt", SmallCorpus.Text(2, 10, seed: 10));
+        folder.Write("text/de/test.de.txt", SmallCorpus.Text(2, 10, seed: 11));
+        PretrainingResult result = Train(options with { HeldOut = "test.en.txt,de/*" });
+        string[] names = ["de/test.de.txt", "de/test.en.txt", "en/test.en.txt"];
+        Assert.Equal(names, result.HeldOut.Select(one => one.File));
+        Assert.Equal(names, JsonNode.Parse(File.ReadAllText(folder["run", "results.json"]))!["held_out"]!.AsObject().Select(pair => pair.Key));
+        string[] keys = [.. MetricsLog.Read(folder["run", "metrics.jsonl"]).SelectMany(line => line.Select(pair => pair.Key)).Where(key => key.StartsWith("eval/", StringComparison.Ordinal)).Distinct()];
+        Assert.Equal(names.SelectMany(name => new[] { $"eval/{name}/loss", $"eval/{name}/bits_per_byte" }), keys);
+        Refusal.Of("would both be called test.en.txt", () => Train(options with { HeldOut = null, Data = $"{folder["text", "en"]},{folder["text", "de"]}", OutputDir = folder["other"] }));
+    }
+
+    [Fact]
+    public void Another_order_of_the_files_is_refused_and_older_checkpoints_are_not()
+    {
+        PretrainingOptions options = SmallCorpus.Make(folder) with { SaveSteps = 5 };
+        options = options with { Data = $"{folder["text", "train.txt"]},{folder["text", "test.txt"]}" };
+        Train(options);
+        string turned = $"{folder["text", "test.txt"]},{folder["text", "train.txt"]}";
+        Refusal.OfUsage("data_order was train.txt, te", () => Resume(folder["run"], saved => saved with { Data = turned }));
+        // As written before the order, the sums and the last scoring were in it.
+        string checkpoint = folder["run", "checkpoint-10"];
+        Directory.Delete(folder["run", "checkpoint-12"], recursive: true);
+        Change(checkpoint, Checkpoint.PretrainingFiles[3], "data_order");
+        Change(checkpoint, Checkpoint.PretrainingFiles[2], "since_report", "evaluated_at");
+        Assert.Equal(12, Resume(folder["run"]).State.Step);
+    }
+
+    private static void Change(string checkpoint, string file, params string[] without)
+    {
+        string path = Path.Combine(checkpoint, file), manifest = Path.Combine(checkpoint, "manifest.json");
+        JsonObject json = JsonNode.Parse(File.ReadAllText(path))!.AsObject(), sums = JsonNode.Parse(File.ReadAllText(manifest))!.AsObject();
+        foreach (string key in without) Assert.True(json.Remove(key));
+        File.WriteAllText(path, json.ToJsonString());
+        sums["sha256"]![file] = Convert.ToHexStringLower(System.Security.Cryptography.SHA256.HashData(File.ReadAllBytes(path)));
+        File.WriteAllText(manifest, sums.ToJsonString());
+    }
+
+    private sealed class Listener(Action<PretrainingEvent> hear) : IProgress<PretrainingEvent>
+    {
+        public void Report(PretrainingEvent value) => hear(value);
+    }
+
+    [Fact]
+    public void A_tokenizer_of_one_file_comes_with_the_model_under_a_name_that_is_found()
+    {
+        PretrainingOptions options = SmallCorpus.Make(folder) with { MaxSteps = 2 };
+        string json = folder.Write("mine/mine.json", File.ReadAllText(folder["tokenizer", "tokenizer.json"]));
+        foreach ((string tokenizer, string[] expected) in new[] { (json, new[] { "tokenizer.json" }), (folder["tokenizer", "vocab.json"], ["merges.txt", "tokenizer_config.json", "vocab.json"]) })
+        {
+            Train(options with { Tokenizer = tokenizer, OutputDir = folder[$"run{expected.Length}"] });
+            string model = folder[$"run{expected.Length}", "model"];
+            string[] others = ["README.md", "config.json", "model.safetensors"];
+            Assert.Equal(expected, Directory.GetFiles(model).Select(path => Path.GetFileName(path)).Except(others).Order(StringComparer.Ordinal));
+            using FrozenWeights weights = FrozenWeights.Load(model);
+            Assert.Equal(TokenizerFiles.Load(tokenizer).Encode("the cat").Ids, weights.LoadTokenizer()!.Encode("the cat").Ids);
+        }
     }
 
     [Fact]
@@ -128,9 +223,9 @@ public sealed class PretrainingRunTests : IDisposable
             Assert.Equal(code, error.ExitCode);
             return;
         }
-        JsonObject results = Train(options);
-        Assert.Equal(code, (long)results["steps"]!);
-        Assert.InRange((long)results["skipped"]!, 1, 12);
+        PretrainingResult result = Train(options);
+        Assert.Equal(code, result.State.Step);
+        Assert.InRange(result.State.Skipped, 1, 12);
     }
 
     [Theory]
