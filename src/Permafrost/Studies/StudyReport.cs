@@ -1,6 +1,5 @@
 using System.Globalization;
 using System.Text;
-using Permafrost.Formats;
 using Permafrost.Runs;
 using Permafrost.Tasks.Metrics;
 
