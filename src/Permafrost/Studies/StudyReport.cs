@@ -83,8 +83,12 @@ public sealed class StudyReport(StudyTable table, string command)
                 + (scale.Seeds.Count > 1 ? $"scores are means over {scale.Seeds.Count} seeds with their standard error." : "one seed; the error is of the test examples' choice.");
             string[] edges = [.. table.Scores.Where(score => score.AtEdge).Select(score => $"{score.Cell.Name} ({score.Rate!.Value.ToString(CultureInfo.InvariantCulture)})")];
             if (edges.Length > 0) yield return $"At the edge of the rates that were tried, so that a better one may lie beyond: {string.Join(", ", edges)}.";
-            string[] diverged = [.. from score in table.Scores from tried in score.Validation where tried.Diverged select FormattableString.Invariant($"{score.Cell.Name} ({tried.Rate})")];
-            if (diverged.Length > 0) yield return $"Rates at which training diverged, and which are out: {string.Join(", ", diverged)}.";
+            IEnumerable<string> diverged =
+                from score in table.Scores
+                from tried in score.Validation
+                where tried.Diverged
+                select FormattableString.Invariant($"{score.Cell.Name} ({tried.Rate})");
+            if (diverged.Any()) yield return $"Rates at which training diverged, and which are out: {string.Join(", ", diverged)}.";
             foreach (StudyScore score in table.Scores.Where(score => score.Cell.Missing is not null).DistinctBy(score => score.Cell.Arm.Name))
                 yield return $"{score.Cell.Arm.Name} is missing at this scale: {score.Cell.Missing}.";
             string[] sources = [.. plan.Study.Published.Select(one => $"{one.Source} ({one.How})").Distinct()];
