@@ -80,9 +80,12 @@ public sealed class StudyTests : IDisposable
         Assert.StartsWith("#!/usr/bin/env bash\n", slurm, StringComparison.Ordinal);
         Assert.Contains("#SBATCH --array=1-2\n", slurm, StringComparison.Ordinal);
         Assert.Contains("--index \"$SLURM_ARRAY_TASK_ID/2\"", slurm, StringComparison.Ordinal);
-        string kubernetes = Cli.Run("study", "script", study, "--scale", "smoke", "--kubernetes", "--jobs", "9").Succeeded().Output;
+        string kubernetes = Cli.Run("study", "script", study, "--scale", "smoke", "--kubernetes", "--jobs", "9", "--output-dir", "/runs").Succeeded().Output;
         Assert.Contains("completionMode: Indexed", kubernetes, StringComparison.Ordinal);
         Assert.Contains("completions: 2\n", kubernetes, StringComparison.Ordinal);
+        Assert.Contains("name: trial-smoke\n", kubernetes, StringComparison.Ordinal);
+        Assert.Contains("\"--output-dir\", \"/runs\"]", kubernetes, StringComparison.Ordinal);
+        Cli.Run("study", "script", study, "--scale", "smoke", "--kubernetes").Failed(2, "is not absolute");
         Cli.Run("study", "script", study, "--scale", "smoke").Failed(2, "give either --slurm or --kubernetes");
         Cli.Run("study", "run", study, "--scale", "smoke", "--index", "3/2").Failed(2, "--index '3/2' is not a part of a whole");
         Cli.Run("study", "run", "lu-statistic").Failed(2, "the study 'lu-statistic' does not exist");

@@ -63,7 +63,7 @@ internal static class BaselinesCommand
 
     private static int Run(DataOptions data, IReadOnlyList<IStrongBaseline> strong, long seed, string split, bool json, CancellationToken cancellation)
     {
-        var baselines = TaskBaselines.Measure(data, strong, seed, cancellation, split);
+        var baselines = TaskBaselines.Measure(data, strong, seed, split, cancellation);
         if (json)
         {
             static JsonObject Named<T>(IEnumerable<KeyValuePair<string, T>> pairs) =>

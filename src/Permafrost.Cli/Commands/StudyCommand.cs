@@ -41,10 +41,10 @@ internal static class StudyCommand
             (int part, int parts) = Part(parsed.GetRequiredValue(index));
             string root = parsed.GetRequiredValue(Root);
             Output.Note(StudyText.Plan(plan, root, part, parts));
-            if (parsed.GetValue(dry)) return StudyText.Print(new StudyReport(StudyTable.Read(plan, root)), [], parsed.GetValue(json));
+            if (parsed.GetValue(dry)) return StudyText.Print(StudyText.Report(plan, root), [], parsed.GetValue(json));
             using IDisposable? timer = parsed.GetValue(time) is { } limit ? StudyText.Timer(limit, stop) : null;
             IReadOnlyList<StudyFailure> failures = StudyText.Run(plan, root, stop, part, parts);
-            var report = new StudyReport(StudyTable.Read(plan, root));
+            var report = StudyText.Report(plan, root);
             if (parts == 1) StudyText.Write(report, plan, root);
             StudyText.Print(report, failures, parsed.GetValue(json));
             return failures.Count == 0 ? 0 : 1;
@@ -61,7 +61,7 @@ internal static class StudyCommand
         {
             StudyPlan plan = StudyPlan.Of(StudyCatalog.Find(parsed.GetRequiredValue(Name)), parsed.GetRequiredValue(scale));
             string root = parsed.GetRequiredValue(Root);
-            var report = new StudyReport(StudyTable.Read(plan, root));
+            var report = StudyText.Report(plan, root);
             StudyText.Write(report, plan, root);
             return StudyText.Print(report, [], parsed.GetValue(json));
         });
@@ -92,11 +92,13 @@ internal static class StudyCommand
     private static Command Collect()
     {
         var from = new Argument<string[]>("FOLDER") { Description = "folders of studies' runs, from other machines", Arity = ArgumentArity.OneOrMore };
-        var command = new Command("collect", "bring finished runs of other folders into one") { from, Root };
+        Option<bool> json = CommonOptions.Json();
+        var command = new Command("collect", "bring finished runs of other folders into one") { from, Root, json };
         command.SetAction(parsed =>
         {
             int runs = StudyCollection.Into(parsed.GetRequiredValue(Root), parsed.GetRequiredValue(from));
-            Output.Line($"{runs} run(s) collected in {parsed.GetRequiredValue(Root)}");
+            if (parsed.GetValue(json)) Output.Json(new JsonObject { ["collected"] = runs, ["folder"] = parsed.GetRequiredValue(Root) });
+            else Output.Line($"{runs} run(s) collected in {parsed.GetRequiredValue(Root)}");
             return 0;
         });
         return command;

@@ -15,12 +15,18 @@ internal static class StudyText
     {
         string share = parts > 1 ? $"; this is part {part} of {parts}" : "";
         string bodies = string.Join(", ", plan.Bodies);
-        return FormattableString.Invariant($"{plan.Study.Title}, {plan.Scale}: {plan.Cells.Count} scores, {plan.Runs} runs, {plan.Updates:N0} updates at most, on {bodies}, in {root}{share}");
+        string size = FormattableString.Invariant($"{plan.Cells.Count} scores, {plan.Runs} runs, {plan.Updates:N0} updates at most");
+        return $"{plan.Study.Title}, {plan.Scale}: {size}, on {bodies}, in {root}{share}";
     }
+
+    private static string Command(StudyPlan plan) => $"permafrost study run {ShellWord.Quoted(plan.Study.Reference)} --scale {plan.Scale}";
+
+    /// <summary>What has finished.</summary>
+    public static StudyReport Report(StudyPlan plan, string root) => new(StudyTable.Read(plan, root), Command(plan));
 
     public static IReadOnlyList<StudyFailure> Run(StudyPlan plan, string root, StopRequest stop, int part, int parts)
     {
-        string command = new StudyReport(StudyTable.Read(plan, root)).Command;
+        string command = Command(plan);
         var sweep = new Sweep(command, stop)
         {
             Warn = Output.Note,

@@ -20,11 +20,12 @@ public sealed record TaskBaselines(string Task, int TaskVersion, MetricInfo Metr
     /// <param name="options">The task and its data.</param>
     /// <param name="strong">The strong baselines to measure, where they apply.</param>
     /// <param name="seed">Of generated training examples, and of what a baseline draws.</param>
-    /// <param name="cancellation">Ends it.</param>
     /// <param name="split">The split that is scored: <c>test</c>, or <c>validation</c>, by which nothing is chosen then.</param>
+    /// <param name="cancellation">Ends it.</param>
     /// <exception cref="PermafrostException">The data is missing or damaged.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
-    public static TaskBaselines Measure(DataOptions options, IReadOnlyList<IStrongBaseline> strong, long seed = 0, CancellationToken cancellation = default, string split = "test")
+    public static TaskBaselines Measure(
+        DataOptions options, IReadOnlyList<IStrongBaseline> strong, long seed = 0, string split = "test", CancellationToken cancellation = default)
     {
         options = options.Told();
         options.Validate();

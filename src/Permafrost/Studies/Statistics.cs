@@ -64,11 +64,11 @@ public sealed record ClaimVerdict(StudyClaim Claim, Verdict Verdict, IReadOnlyLi
     {
         IEnumerable<string> tasks = table.Scores.Select(score => score.Cell.Task.Name).Distinct().Where(task => claim.Tasks.Count == 0 || claim.Tasks.Contains(task));
         TaskVerdict[] each = [.. tasks.Select(task => Of(claim, table.Of(task, claim.Arm), table.Of(task, claim.Other)))];
-        Verdict[] known = [.. each.Select(one => one.Verdict).Where(verdict => verdict != Verdict.NotRun).Distinct()];
+        Verdict[] known = [.. each.Select(one => one.Verdict).Distinct()];
         Verdict all = known switch
         {
-            [] => Verdict.NotRun,
             [var only] => only,
+            [] => Verdict.NotRun,
             _ when known.Contains(Verdict.Holds) && known.Contains(Verdict.DoesNotHold) => Verdict.Mixed,
             // One task where it fails refutes it; one where it holds does not prove it.
             _ when known.Contains(Verdict.DoesNotHold) => Verdict.DoesNotHold,

@@ -13,9 +13,6 @@ public static class StudyCatalog
             .Select(name => name[Prefix.Length..^Ending.Length]).Order(StringComparer.Ordinal),
     ];
 
-    /// <summary>How a study is named on the command line: one that comes with the program by its name, another by its file.</summary>
-    public static string NameOf(StudyFile study) => study.Source.StartsWith("studies/", StringComparison.Ordinal) ? study.Name : study.Source;
-
     /// <summary>A study by its name, or from a YAML file.</summary>
     /// <exception cref="UsageException">There is no such study, or its file is wrong; the message names file and line.</exception>
     public static StudyFile Find(string name)
@@ -24,6 +21,6 @@ public static class StudyCatalog
         if (!Names.Contains(name))
             throw new UsageException($"the study '{name}' does not exist{Runs.Spelling.Hint(name, Names, "; `permafrost ls studies` lists them, and a .yaml file is one too")}");
         using var reader = new StreamReader(typeof(StudyCatalog).Assembly.GetManifestResourceStream(Prefix + name + Ending)!);
-        return StudyReader.Parse(reader.ReadToEnd(), $"studies/{name}{Ending}");
+        return StudyReader.Parse(reader.ReadToEnd(), $"studies/{name}{Ending}") with { IsBuiltIn = true };
     }
 }

@@ -24,7 +24,10 @@ public static class StudyCollection
                 string target = Path.Combine(root, "runs", Path.GetFileName(run));
                 bool better = RunResult.Read(RunFolder.Open(run)).Test is not null;
                 if (File.Exists(Path.Combine(target, "results.json")) && (!better || RunResult.Read(RunFolder.Open(target)).Test is not null)) continue;
-                Copy(run, target);
+                // A run that is being trained here is left to whoever trains it.
+                Directory.CreateDirectory(target);
+                using (RunLock? mine = RunLock.TryTake(target)) if (mine is null) continue;
+                Copy(run, target, Path.Combine(root, "incoming"));
                 copied++;
             }
         }
@@ -32,12 +35,11 @@ public static class StudyCollection
     }
 
     // Beside the place, then renamed: a copy that is broken off is no run.
-    private static void Copy(string run, string target)
+    private static void Copy(string run, string target, string incoming)
     {
-        string temporary = target + ".tmp";
+        string temporary = Path.Combine(incoming, Path.GetRandomFileName());
         try
         {
-            if (Directory.Exists(temporary)) Directory.Delete(temporary, recursive: true);
             foreach (string file in Directory.EnumerateFiles(run, "*", SearchOption.AllDirectories).Where(file => Path.GetFileName(file) != ".lock"))
             {
                 string copy = Path.Combine(temporary, Path.GetRelativePath(run, file));
@@ -46,6 +48,7 @@ public static class StudyCollection
             }
             if (Directory.Exists(target)) Directory.Delete(target, recursive: true);
             Directory.Move(temporary, target);
+            Directory.Delete(incoming);
         }
         catch (Exception error) when (error is IOException or UnauthorizedAccessException)
         {

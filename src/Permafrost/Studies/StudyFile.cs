@@ -11,6 +11,12 @@ public sealed record StudyFile
     /// <summary>Where it was read from.</summary>
     public required string Source { get; init; }
 
+    /// <summary>Whether it comes with the program.</summary>
+    public bool IsBuiltIn { get; init; }
+
+    /// <summary>What it is called on the command line: its name, or its file.</summary>
+    public string Reference => IsBuiltIn ? Name : Source;
+
     /// <summary>A few words.</summary>
     public required string Title { get; init; }
 

@@ -93,9 +93,11 @@ internal static class StudyReader
         (YamlMap? changed, YamlMap? missing) = (map.Map("arms"), map.Map("missing"));
         foreach (string arm in changed?.Keys ?? []) Known(arm, arms, "arm", changed!.WhereOf(arm));
         foreach (string arm in missing?.Keys ?? []) Known(arm, arms, "arm", missing!.WhereOf(arm));
-        long[] seeds = [.. map.Texts("seeds").Select(seed => (long)Number(seed, map.WhereOf("seeds")))];
+        long[] seeds = [.. map.Texts("seeds").Select(seed => Seed(seed, map.WhereOf("seeds")))];
         double[] rates = [.. map.Texts("rates").Select(rate => Number(rate, map.WhereOf("rates")))];
         if (seeds.Length == 0 || rates.Length == 0) throw new UsageException($"{map.Where}: a scale has `seeds` and `rates`, at least one of each");
+        if (seeds.Distinct().Count() < seeds.Length) throw new UsageException($"{map.WhereOf("seeds")}: a seed stands there twice");
+        if (rates.Distinct().Count() < rates.Length) throw new UsageException($"{map.WhereOf("rates")}: a learning rate stands there twice");
         if (rates.Any(rate => rate is not (> 0 and < 10))) throw new UsageException($"{map.WhereOf("rates")}: a learning rate is above 0 and below 10");
         return new StudyScale(seeds, rates, chosen, missing?.Keys.ToDictionary(arm => arm, missing.Text) ?? [])
         {
@@ -166,6 +168,10 @@ internal static class StudyReader
         if (all.Length == 0) throw new UsageException($"{source}: `{what}` is missing, or empty");
         if (all.GroupBy(name => name).FirstOrDefault(group => group.Count() > 1) is { } twice) throw new UsageException($"{source}: `{what}` has '{twice.Key}' twice");
     }
+
+    private static long Seed(string text, string where) =>
+        long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out long seed) ? seed
+            : throw new UsageException($"{where}: '{text}' is no seed; seeds are whole numbers from 0");
 
     private static double Number(string text, string where) =>
         double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out double number) && double.IsFinite(number) ? number

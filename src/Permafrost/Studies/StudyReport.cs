@@ -1,6 +1,5 @@
 using System.Globalization;
 using System.Text;
-using Permafrost.Formats;
 using Permafrost.Runs;
 using Permafrost.Tasks.Metrics;
 
@@ -8,7 +7,8 @@ namespace Permafrost.Studies;
 
 /// <summary>A study's table beside the published one: as Markdown, as CSV, and as what a report's page opens with.</summary>
 /// <param name="table">The results.</param>
-public sealed class StudyReport(StudyTable table)
+/// <param name="command">What runs it, for the record.</param>
+public sealed class StudyReport(StudyTable table, string command)
 {
     private readonly StudyPlan plan = table.Plan;
 
@@ -17,8 +17,8 @@ public sealed class StudyReport(StudyTable table)
     /// <summary>The folders of the runs that saw the test split.</summary>
     public IReadOnlyList<string> Runs => [.. table.Scores.SelectMany(score => score.Runs).Select(run => run.Run.Folder).Distinct()];
 
-    /// <summary>The command that runs it.</summary>
-    public string Command => $"permafrost study run {ShellWord.Quoted(StudyCatalog.NameOf(plan.Study))} --scale {plan.Scale}";
+    /// <summary>What runs it.</summary>
+    public string Command => command;
 
     /// <summary>What the page of a report opens with.</summary>
     public ReportLead Lead => new(
@@ -58,8 +58,11 @@ public sealed class StudyReport(StudyTable table)
         {
             (string task, string arm, ModelOptions model) = (score.Cell.Task.Name, score.Cell.Arm.Name, score.Cell.Options.Model);
             if (score.Cell.Missing is { } why) Line(task, arm, null, null, "missing", why, null, null, null, null, null, null, null, null);
-            foreach ((double rate, double? value) in score.Validation)
-                Line(task, arm, score.Cell.Seeds[0], rate, "validation", score.Metric, value, null, null, null, model.Backbone, model.Init, model.Policy, null);
+            foreach (TriedRate tried in score.Validation)
+            {
+                string split = tried.Diverged ? "diverged" : "validation";
+                Line(task, arm, score.Cell.Seeds[0], tried.Rate, split, score.Metric, tried.Score, null, null, null, model.Backbone, model.Init, model.Policy, null);
+            }
             foreach ((long seed, StudyRun run) in score.Runs)
             {
                 RunResult result = run.Result;
@@ -80,6 +83,12 @@ public sealed class StudyReport(StudyTable table)
                 + (scale.Seeds.Count > 1 ? $"scores are means over {scale.Seeds.Count} seeds with their standard error." : "one seed; the error is of the test examples' choice.");
             string[] edges = [.. table.Scores.Where(score => score.AtEdge).Select(score => $"{score.Cell.Name} ({score.Rate!.Value.ToString(CultureInfo.InvariantCulture)})")];
             if (edges.Length > 0) yield return $"At the edge of the rates that were tried, so that a better one may lie beyond: {string.Join(", ", edges)}.";
+            IEnumerable<string> diverged =
+                from score in table.Scores
+                from tried in score.Validation
+                where tried.Diverged
+                select FormattableString.Invariant($"{score.Cell.Name} ({tried.Rate})");
+            if (diverged.Any()) yield return $"Rates at which training diverged, and which are out: {string.Join(", ", diverged)}.";
             foreach (StudyScore score in table.Scores.Where(score => score.Cell.Missing is not null).DistinctBy(score => score.Cell.Arm.Name))
                 yield return $"{score.Cell.Arm.Name} is missing at this scale: {score.Cell.Missing}.";
             string[] sources = [.. plan.Study.Published.Select(one => $"{one.Source} ({one.How})").Distinct()];
@@ -100,7 +109,8 @@ public sealed class StudyReport(StudyTable table)
         if (score.Test is not { } test) return score.Cell.Missing is null ? "not run" : "missing";
         bool isShare = MetricInfo.IsShare(score.Metric!);
         string error = test.StandardError > 0 ? $" ± {Shown(test.StandardError, isShare, unit: false)}" : "";
-        return Shown(test.Mean, isShare) + error + (withPublished && Published(score) is { } published ? $" ({published})" : "");
+        string lost = score.Runs.Count < score.Cell.Seeds.Count ? $" ({score.Runs.Count} of {score.Cell.Seeds.Count} seeds)" : "";
+        return Shown(test.Mean, isShare) + error + lost + (withPublished && Published(score) is { } published ? $" ({published})" : "");
     }
 
     private string? Published(StudyScore score) =>

@@ -2,6 +2,7 @@ using Permafrost.Formats;
 using Permafrost.Kernels;
 using Permafrost.Models;
 using Permafrost.Runs;
+using Permafrost.Tasks.Baselines;
 
 namespace Permafrost.Studies;
 
@@ -66,14 +67,15 @@ public sealed class StudyRunner(StudyPlan plan, string root, Sweep sweep, StopRe
     private void RunCell(StudyCell cell)
     {
         foreach (double rate in cell.Rates) Train(cell, cell.Run(cell.Seeds[0], rate));
+        // None where a run of the sweep has failed: the best of the others may not be the best.
         if (StudyTable.ChosenRate(root, cell) is not { } chosen) return;
         foreach (long seed in cell.Seeds)
         {
             RunOptions options = cell.Run(seed, chosen);
             if (!Train(cell, options)) continue;
-            // A strong baseline that has nothing to do with the body is measured once a task.
-            bool isFirst = plan.Cells.First(other => other.Task == cell.Task && other.Missing is null) == cell && seed == cell.Seeds[0];
-            Guarded(cell, Folder(options), () => Finetuning.ScoreChosen(Folder(options), stop.Token, Body(options), isFirst ? sweep.StrongBaselines : []));
+            // Strong baselines are measured beside the first seed of each arm: which arms a study shares with another is none of theirs.
+            IReadOnlyList<IStrongBaseline> strong = seed == cell.Seeds[0] ? sweep.StrongBaselines : [];
+            Guarded(cell, options, () => Finetuning.ScoreChosen(Folder(options), stop.Token, Body(options), strong));
         }
     }
 
@@ -84,11 +86,26 @@ public sealed class StudyRunner(StudyPlan plan, string root, Sweep sweep, StopRe
     {
         string folder = Folder(options);
         if (File.Exists(StudyTable.Diverged(folder))) return false;
-        return File.Exists(Path.Combine(folder, "results.json")) || Guarded(cell, folder, () => sweep.Train(options, folder, Body(options)));
+        return File.Exists(Path.Combine(folder, "results.json")) || Guarded(cell, options, () => sweep.Train(options, folder, Body(options)));
     }
 
-    private bool Guarded(StudyCell cell, string folder, Action run)
+    // Arms that studies share are the same runs: whoever comes second waits, and finds a result.
+    private RunLock Lock(RunOptions options)
     {
+        string place = Path.Combine(root, "locks", StudyPlan.Id(options));
+        Directory.CreateDirectory(place);
+        while (true)
+        {
+            if (RunLock.TryTake(place) is { } mine) return mine;
+            stop.Token.WaitHandle.WaitOne(Pause);
+            if (stop.Reason != StopReason.None) throw new StoppedException($"stopped because of {stop.Why}", stop.Reason);
+        }
+    }
+
+    private bool Guarded(StudyCell cell, RunOptions options, Action run)
+    {
+        string folder = Folder(options);
+        using RunLock mine = Lock(options);
         try
         {
             run();

@@ -3,14 +3,20 @@ using Permafrost.Tasks.Metrics;
 
 namespace Permafrost.Studies;
 
+/// <summary>A learning rate that was tried.</summary>
+/// <param name="Rate">The rate.</param>
+/// <param name="Score">The score on validation; null where it diverged or has not finished.</param>
+/// <param name="Diverged">Whether training diverged with it.</param>
+public sealed record TriedRate(double Rate, double? Score, bool Diverged);
+
 /// <summary>What a cell came to.</summary>
 /// <param name="Cell">Arm and task.</param>
 /// <param name="Metric">The main metric's name; null where nothing has finished.</param>
-/// <param name="Rate">The learning rate that was best on validation; null where none has finished.</param>
-/// <param name="Validation">For each rate that was tried its score on validation; null where it diverged or has not finished.</param>
+/// <param name="Rate">The learning rate that was best on validation; null where one of them has neither finished nor diverged.</param>
+/// <param name="Validation">The rates.</param>
 /// <param name="Runs">The runs with that rate that saw the test split, by seed.</param>
 public sealed record StudyScore(
-    StudyCell Cell, string? Metric, double? Rate, IReadOnlyList<(double Rate, double? Score)> Validation, IReadOnlyList<(long Seed, StudyRun Run)> Runs)
+    StudyCell Cell, string? Metric, double? Rate, IReadOnlyList<TriedRate> Validation, IReadOnlyList<(long Seed, StudyRun Run)> Runs)
 {
     /// <summary>The test scores, one a seed.</summary>
     public IReadOnlyList<double> Scores => [.. Runs.Select(run => run.Run.Result.Test![Metric!])];
@@ -38,13 +44,14 @@ public sealed record StudyTable(StudyPlan Plan, IReadOnlyList<StudyScore> Scores
     /// <summary>The score of an arm on a task.</summary>
     public StudyScore Of(string task, string arm) => Scores.First(score => score.Cell.Task.Name == task && score.Cell.Arm.Name == arm);
 
-    /// <summary>What else a user would try, the best first; empty where it was not measured.</summary>
+    /// <summary>What else a user would try, the best first; of one that depends on the body, such as a linear probe, the best of all arms.</summary>
     public IReadOnlyList<(string Name, double Score)> Baselines(string task)
     {
-        IEnumerable<RunBaselines> measured = Scores.Where(score => score.Cell.Task.Name == task).SelectMany(score => score.Runs).Select(run => run.Run.Result.Baselines);
-        var best = new Dictionary<string, double>();
-        foreach ((string name, double score) in measured.SelectMany(baselines => baselines.Strong.Concat(baselines.Trivial))) best[name] = score;
-        return [.. best.OrderByDescending(pair => pair.Value).Select(pair => (pair.Key, pair.Value))];
+        StudyScore[] row = [.. Scores.Where(score => score.Cell.Task.Name == task)];
+        double sign = row.Any(score => score.IsError) ? -1 : 1;
+        IEnumerable<RunBaselines> measured = row.SelectMany(score => score.Runs).Select(run => run.Run.Result.Baselines);
+        return [.. measured.SelectMany(baselines => baselines.Strong.Concat(baselines.Trivial)).GroupBy(pair => pair.Key, pair => pair.Value)
+            .Select(group => (Name: group.Key, Score: group.MaxBy(score => sign * score))).OrderByDescending(one => sign * one.Score)];
     }
 
     internal static string Folder(string root, RunOptions options) => Path.Combine(root, "runs", StudyPlan.Id(options));
@@ -57,11 +64,12 @@ public sealed record StudyTable(StudyPlan Plan, IReadOnlyList<StudyScore> Scores
     private static StudyScore ScoreOf(StudyCell cell, string root)
     {
         if (cell.Missing is not null) return new StudyScore(cell, null, null, [], []);
-        (double Rate, RunResult? Result)[] tried = [.. cell.Rates.Select(rate => (rate, Result(root, cell.Run(cell.Seeds[0], rate))?.Result))];
+        (double Rate, RunResult? Result, bool Diverged)[] tried = [.. cell.Rates.Select(rate => Tried(root, cell, rate))];
         (double Rate, RunResult Result)[] finished = [.. tried.Where(one => one.Result?.Validation is not null).Select(one => (one.Rate, one.Result!))];
         string? metric = finished is [var (_, first), ..] ? first.Validation!.Values.Keys.First() : null;
-        IEnumerable<(double, double?)> validation = tried.Select(one => (one.Rate, metric is null ? null : one.Result?.Validation?[metric]));
-        if (metric is null) return new StudyScore(cell, null, null, [.. validation], []);
+        TriedRate[] validation = [.. tried.Select(one => new TriedRate(one.Rate, metric is null ? null : one.Result?.Validation?[metric], one.Diverged))];
+        // A rate is chosen from all of them, or from none.
+        if (metric is null || finished.Length + tried.Count(one => one.Diverged) < tried.Length) return new StudyScore(cell, metric, null, validation, []);
         double Signed(RunResult result) => MetricInfo.IsError(metric) ? -result.Validation![metric] : result.Validation![metric];
         double rate = finished.OrderByDescending(one => Signed(one.Result)).ThenBy(one => one.Result.Validation!.Loss).First().Rate;
         IEnumerable<(long, StudyRun)> runs =
@@ -69,7 +77,13 @@ public sealed record StudyTable(StudyPlan Plan, IReadOnlyList<StudyScore> Scores
             let run = Result(root, cell.Run(seed, rate))
             where run?.Result.Test is not null
             select (seed, run);
-        return new StudyScore(cell, metric, rate, [.. validation], [.. runs]);
+        return new StudyScore(cell, metric, rate, validation, [.. runs]);
+    }
+
+    private static (double Rate, RunResult? Result, bool Diverged) Tried(string root, StudyCell cell, double rate)
+    {
+        RunOptions options = cell.Run(cell.Seeds[0], rate);
+        return (rate, Result(root, options)?.Result, File.Exists(Diverged(Folder(root, options))));
     }
 
     private static StudyRun? Result(string root, RunOptions options)

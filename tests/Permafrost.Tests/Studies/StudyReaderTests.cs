@@ -70,6 +70,8 @@ public sealed class StudyReaderTests
     [InlineData("how: read", "how: heard", "one.yaml:20: the `how` 'heard' does not exist")]
     [InlineData("schedule.max_steps: 7", "schedule.max_step: 7", "one.yaml:12: the option 'schedule.max_step' does not exist")]
     [InlineData("rates: [0.01]", "rates: [fast]", "one.yaml:16: 'fast' is not a number")]
+    [InlineData("seeds: [3, 4]", "seeds: [3, 3]", "one.yaml:15: a seed stands there twice")]
+    [InlineData("seeds: [3, 4]", "seeds: [3, 1.5]", "one.yaml:15: '1.5' is no seed")]
     [InlineData("rates: [0.01]", "rates: []", "one.yaml:16: a scale has `seeds` and `rates`")]
     [InlineData("name: waves", "name: bit-xor", "one.yaml: `tasks` has 'bit-xor' twice")]
     [InlineData("scales:\n  smoke", "scales:\n  tiny", "the key 'tiny' does not exist here; there are smoke, small, paper")]

@@ -1,9 +1,11 @@
+using System.Text.Json.Nodes;
 using Permafrost.Formats;
+using Permafrost.Studies;
 
-namespace Permafrost.Studies;
+namespace Permafrost.Cli.Terminal;
 
 /// <summary>A study as an array of jobs on machines that share a folder. Exit code 75 means: again, from the checkpoint.</summary>
-public static class StudyScript
+internal static class StudyScript
 {
     /// <summary>A Slurm array job. Slurm's signal two minutes before the end of a job makes a run save a checkpoint; the job then queues again.</summary>
     /// <param name="plan">What is run.</param>
@@ -30,13 +32,20 @@ public static class StudyScript
         """;
 
     /// <summary>A Kubernetes Indexed Job. A pod that is evicted, or ends with 75, is started again and goes on from its checkpoint.</summary>
-    /// <inheritdoc cref="Slurm"/>
-    public static string Kubernetes(StudyPlan plan, int parts, string root, string program) => $$"""
+    /// <param name="plan">What is run.</param>
+    /// <param name="parts">How many pods.</param>
+    /// <param name="root">The folder that they share, an absolute path: the volume is mounted there.</param>
+    /// <param name="program">The command that starts this program there.</param>
+    /// <exception cref="UsageException">The path is not absolute.</exception>
+    public static string Kubernetes(StudyPlan plan, int parts, string root, string program) => root.StartsWith('/') ? Job(plan, parts, root, program)
+        : throw new UsageException($"--output-dir {root} is not absolute; pods mount a volume there, so give a path such as /runs");
+
+    private static string Job(StudyPlan plan, int parts, string root, string program) => $$"""
         # {{plan.Study.Name}} at the scale {{plan.Scale}}: {{plan.Runs}} runs in {{parts}} pods. Put your image and your volume in, then: kubectl apply -f THIS_FILE
         apiVersion: batch/v1
         kind: Job
         metadata:
-          name: {{plan.Study.Name}}-{{plan.Scale}}
+          name: {{Label(plan)}}
         spec:
           completions: {{parts}}
           parallelism: {{parts}}
@@ -56,14 +65,27 @@ public static class StudyScript
               containers:
                 - name: study
                   image: permafrost  # yours
-                  command: [sh, -c, 'exec {{program}} study run {{Name(plan)}} --scale {{plan.Scale}} --output-dir {{root}} --index $((JOB_COMPLETION_INDEX + 1))/{{parts}}']
+                  command: [sh, -c, 'exec "$@" --index $((JOB_COMPLETION_INDEX + 1))/{{parts}}', sh, {{string.Join(", ", Words(plan, root, program).Select(Quoted))}}]
                   volumeMounts:
-                    - { name: runs, mountPath: {{root}} }
+                    - { name: runs, mountPath: {{Quoted(root)}} }
               volumes:
                 - name: runs
                   persistentVolumeClaim: { claimName: permafrost-runs }
 
         """;
 
-    private static string Name(StudyPlan plan) => ShellWord.Quoted(StudyCatalog.NameOf(plan.Study));
+    private static string[] Words(StudyPlan plan, string root, string program) =>
+        [.. program.Split(' ', StringSplitOptions.RemoveEmptyEntries), "study", "run", plan.Study.Reference, "--scale", plan.Scale, "--output-dir", root];
+
+    // As JSON, which YAML reads: whatever stands in it.
+    private static string Quoted(string word) => JsonValue.Create(word).ToJsonString();
+
+    // As Kubernetes takes names: small letters, digits and dashes, at most 63.
+    private static string Label(StudyPlan plan)
+    {
+        string name = string.Concat($"{plan.Study.Name}-{plan.Scale}".ToLowerInvariant().Select(c => char.IsAsciiLetterOrDigit(c) ? c : '-')).Trim('-');
+        return name.Length <= 63 ? name : name[..63].TrimEnd('-');
+    }
+
+    private static string Name(StudyPlan plan) => ShellWord.Quoted(plan.Study.Reference);
 }
