@@ -22,7 +22,8 @@ internal static class Choosing
     /// <exception cref="OperationCanceledException">It was cancelled, or its time has passed (<see cref="OutOfTimeException"/>).</exception>
     /// <returns>The choice, and the scores of what was held out; those are null where the task's own split told.</returns>
     public static (RunChoice Choice, Scores? Held) Choose(
-        Finetuning run, Func<AdaptedModel> adapt, bool byFolds, Tries tries, TimeLimit limit, TimeProvider clock, IProgress<TrainingEvent>? progress, CancellationToken cancellation)
+        Finetuning run, Func<AdaptedModel> adapt, bool byFolds, Tries tries, TimeLimit limit, TimeProvider clock, IProgress<TrainingEvent>? progress,
+        CancellationToken cancellation)
     {
         TaskData data = run.Data!;
         MetricInfo metric = data.Spec.Metrics[0];

@@ -69,15 +69,16 @@ public sealed partial class Finetuning
             throw new UsageException("`tune` chooses the learning rate on validation examples, and there are none here; give `validation_data`, or leave it out");
     }
 
-    // What is chosen is written into the run's options, which run again to the same result without choosing. Returns whether anything was tried.
-    private bool Choose(RunFolder folder, string command, TimeLimit limit, IProgress<TrainingEvent>? progress, StopRequest stop, TimeProvider clock)
+    // What is chosen is written into the run's options, which run again to the same result without choosing. Returns whether anything was tried. The command is null for a run that
+    // goes on from a checkpoint, and is described already.
+    private bool Choose(RunFolder folder, string? command, TimeLimit limit, IProgress<TrainingEvent>? progress, StopRequest stop, TimeProvider clock)
     {
         // A run that goes on finds what was chosen beside it.
         if (toMake == ChoiceToMake.None && File.Exists(folder.Config) && File.Exists(ChoiceFile.In(folder))) (Choice, heldOut) = ChoiceFile.Read(folder);
         if (toMake == ChoiceToMake.None) return false;
         bool byFolds = toMake == ChoiceToMake.ByFolds;
         // Stopped from here on, it goes on by what was asked for.
-        RunDescription.Write(folder, asked, command);
+        if (command is not null) RunDescription.Write(folder, asked, command);
         HashData(progress);
         var tries = new Tries(folder, Identity());
         MicroBatchSize = tries.MicroBatchSize;
@@ -92,8 +93,8 @@ public sealed partial class Finetuning
             if (error is OutOfTimeException) stop.Ask(StopReason.OutOfTime);
             if (stop.Reason == StopReason.OutOfTime && tries.Now == 0)
                 throw new PermafrostException(
-                    $"{folder.Path}: `max_time` {Options.Checkpoints.MaxTime} has passed within one of the trainings by which settings are chosen, none of which is kept in part: " +
-                    "going on would end here again; give it more time");
+                    $"{folder.Path}: `max_time` {Options.Checkpoints.MaxTime} has passed within one of the trainings by which settings are chosen, of which only whole ones are " +
+                    "kept: going on would end here again; give it more time");
             throw new StoppedException($"stopped by {stop.Why} while settings were chosen", stop.Reason, folder.Path);
         }
         toMake = ChoiceToMake.None;
@@ -105,9 +106,10 @@ public sealed partial class Finetuning
                 Evaluation = Options.Evaluation with { EvalSteps = 0, EarlyStoppingPatience = 0, StopAtScore = null },
             };
         RunFolder.WriteJson(ChoiceFile.In(folder), ChoiceFile.Of(Choice, heldOut));
-        RunDescription.Write(folder, Options, command);
+        if (command is not null) RunDescription.Write(folder, Options, command);
         tries.Remove();
-        string of = Choice.Steps is null ? "on the validation examples" : FormattableString.Invariant($"in {Choice.Folds} folds of {Choice.Rows} rows, all of which are trained on now");
+        string of = Choice.Steps is null ? "on the validation examples"
+            : FormattableString.Invariant($"in {Choice.Folds} folds of {Choice.Rows} rows, all of which are trained on now");
         string rate = Choice.Candidates.Count > 1 ? FormattableString.Invariant($"learning rate {Choice.LearningRate}") : "";
         string length = Choice.Steps is { } chosen ? FormattableString.Invariant($"{chosen:N0} steps{(KeepsLength ? " as given" : "")}") : "";
         progress?.Report(new TrainingNote($"chosen {of}: {string.Join(", ", new[] { rate, length }.Where(word => word.Length > 0))}"));
@@ -141,7 +143,8 @@ public sealed partial class Finetuning
         }
         catch (OperationCanceledException) when (stop.Reason == StopReason.OutOfTime && !hasChosen)
         {
-            throw new PermafrostException($"`max_time` {Options.Checkpoints.MaxTime} has passed while training on pairs, of which nothing is kept: give it more time, or fewer `pair_steps`");
+            throw new PermafrostException(
+                $"`max_time` {Options.Checkpoints.MaxTime} has passed while training on pairs, of which nothing is kept: give it more time, or fewer `pair_steps`");
         }
         catch (OperationCanceledException)
         {
@@ -154,8 +157,8 @@ public sealed partial class Finetuning
     }
 
     /// <summary>
-    /// Where the first metric of a split's scores would lie over all examples there could be, with 95 % confidence; null where it is no share of them, or something was chosen by them
-    /// (validation examples, but of runs whose training examples were drawn, which choose nothing by those).
+    /// Where the first metric of a split's scores would lie over all examples there could be, with 95 % confidence; null where it is no share of them, or something was chosen by
+    /// them (validation examples, but of runs whose training examples were drawn, which choose nothing by those).
     /// </summary>
     /// <param name="split">As in results.json.</param>
     /// <param name="scores">Its scores.</param>

@@ -246,7 +246,7 @@ public sealed partial class Finetuning : IDisposable
         AtomicFile.RemoveLeftovers(folder.Path);
         var limit = new TimeLimit(Options.Checkpoints, clock);
         using ITimer? timer = StartTimer(stop, clock);
-        bool hasChosen = Choose(folder, command, limit, progress, stop, clock);
+        bool hasChosen = Choose(folder, checkpoint is null ? command : null, limit, progress, stop, clock);
         if (checkpoint is null) RunDescription.Write(folder, Options, command);
         HashData(progress);
         foreach (string note in Notes) progress?.Report(new TrainingNote(note));

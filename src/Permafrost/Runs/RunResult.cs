@@ -60,7 +60,9 @@ public sealed record RunResult
     /// <summary>Scores by split: <c>cross_validation</c> (of training rows held out in turn, where few are there), <c>validation</c>, <c>test</c>.</summary>
     public required IReadOnlyDictionary<string, Scores> Metrics { get; init; }
 
-    /// <summary>By split: where its first metric would lie over all examples there could be, with 95 % confidence; only of splits that nothing was chosen by, and null where it is no share of the examples.</summary>
+    /// <summary>
+    /// By split that nothing was chosen by: where its first metric would lie over all examples there could be, with 95 % confidence; null where that is no share of the examples.
+    /// </summary>
     public IReadOnlyDictionary<string, ScoreInterval>? Intervals { get; init; }
 
     /// <summary>How learning rate and length were chosen; null where they were given.</summary>

@@ -10,7 +10,9 @@ internal sealed record Try(int Fold, double LearningRate, IReadOnlyDictionary<lo
 /// <summary>The content of choosing.json.</summary>
 internal sealed record TriesFile(RunIdentity Run, IReadOnlyList<Try> Tries);
 
-/// <summary>choosing.json in a run's folder: what was tried so far, so that a run that is stopped while it chooses goes on with what is left. It is gone once all is chosen.</summary>
+/// <summary>
+/// choosing.json in a run's folder: what was tried so far, so that a run that is stopped while it chooses goes on with what is left. It is gone once all is chosen.
+/// </summary>
 internal sealed class Tries
 {
     /// <summary>The file's name.</summary>
@@ -67,7 +69,8 @@ internal sealed class Tries
         try
         {
             TriesFile? file = JsonFile.Read(path).Deserialize(RunJson.Readable.TriesFile);
-            bool isWhole = file is { Run.Options: not null, Tries: not null } && file.Tries.All(one => one is { Validations.Count: > 0 } && one.Validations.Values.All(scores => scores is not null));
+            bool isWhole = file is { Run.Options: not null, Tries: not null }
+                && file.Tries.All(one => one is { Validations.Count: > 0 } && one.Validations.Values.All(scores => scores is not null));
             return isWhole ? file! : throw new JsonException("null");
         }
         catch (Exception error) when (error is JsonException or InvalidOperationException)
