@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The README's table of few examples: studies/few-shot.sh [TASK...] (sst2@phrases, ag-news; both without). The data lies in $PERMAFROST_DATA, or `permafrost data fetch` brings it.
-# N examples a class are drawn by a seed, ten draws each; everything is chosen by repeated stratified validation among those N alone, and the task's validation examples are scored:
+# Compares ways to learn from few examples (docs/few-examples.md): studies/few-shot.sh [TASK...] (sst2@phrases, ag-news; both without). The data lies in $PERMAFROST_DATA, or `permafrost data fetch` brings it.
+# N examples a class are drawn by a seed, ten draws each; everything is chosen by stratified validation among those alone, and the task's validation examples are scored:
 # the 872 sentences of SST-2 that SetFit's published score is of. Beside the arms a linear probe of the same body (policy output) and an n-gram model.
 # What is in studies/few-shot.csv is not run again. DRAWS, SHOTS and ARMS shorten it, as in: DRAWS="0" SHOTS="8" ARMS="output ngram" studies/few-shot.sh sst2@phrases
 set -euo pipefail

@@ -396,10 +396,10 @@ public sealed class SequenceClassifierProcessTests : IDisposable
             SequenceClassifier.TrainAsync("gpt2-tiny", data, SequenceClassifierTests.Small with { MaxSteps = 100_000 }, listener, stop.Token));
         Assert.InRange(last, stopAfter, stopAfter + 10);
         Workspace.Trim();
-        Assert.Equal(before, Engine.LiveTensors);
+        Assert.InRange(Engine.LiveTensors, 0, before);
         // Cancelled before it began.
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => SequenceClassifier.TrainAsync("gpt2-tiny", data, SequenceClassifierTests.Small, null, stop.Token));
-        Assert.Equal(before, Engine.LiveTensors);
+        Assert.InRange(Engine.LiveTensors, 0, before);
     }
 
     [Fact]
@@ -425,6 +425,7 @@ public sealed class SequenceClassifierProcessTests : IDisposable
         long before = Engine.LiveTensors;
         await Once();
         Workspace.Trim();
-        Assert.Equal(before, Engine.LiveTensors);
+        // Handles that earlier tests left to the garbage collector may go meanwhile: fewer are no leak, more are one.
+        Assert.InRange(Engine.LiveTensors, 0, before);
     }
 }

@@ -48,7 +48,7 @@ internal static class EvaluateCommand
         else
         {
             string metrics = string.Join(", ", scores.Values.Select(pair => FormattableString.Invariant($"{pair.Key} {pair.Value:F4}")));
-            string interval = run.Interval(scores) is { } bounds ? $" (95 % interval {ResultTable.Bounds(bounds)})" : "";
+            string interval = run.Interval(split, scores) is { } bounds ? $" (95 % interval {ResultTable.Bounds(bounds)})" : "";
             Output.Line(FormattableString.Invariant($"{task} {split}: {metrics}, loss {scores.Loss:F4}, {scores.Count:N0} examples{interval}"));
         }
         return 0;

@@ -9,7 +9,7 @@ namespace Permafrost.Cli.Terminal;
 internal static class DataSetLines
 {
     /// <summary>Where a data set is here; null where it is not.</summary>
-    public static string? Folder(PublishedDataSet set) => DataHome.Candidates(set.Name).FirstOrDefault(Directory.Exists);
+    public static string? Folder(PublishedDataSet set) => DataHome.Here(set.Name);
 
     /// <summary>A line for each.</summary>
     public static void Print(IReadOnlyList<PublishedDataSet> sets)

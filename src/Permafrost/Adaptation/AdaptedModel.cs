@@ -169,6 +169,7 @@ public sealed partial class AdaptedModel : Module
         using Turn turn = Begin(inputs);
         if (training && DropoutKeys.CountsForwards) DropoutKeys.Step++;
         using DisposeScope scope = torch.NewDisposeScope();
+        if (training && OutputOnly && Use.Decoder != DecoderUse.Sequence) return scope.MoveToOuter(Answer(ReadAsKept(inputs, mask)));
         (inputs, mask) = Trimmed(inputs, mask);
         Tensor? decoderIds = Use.Decoder == DecoderUse.Sequence ? DecoderIds(targets) : null;
         return scope.MoveToOuter(Segment.Run(given => Answer(ReadTrimmed(given, mask, decoderIds)), inputs));
@@ -182,6 +183,21 @@ public sealed partial class AdaptedModel : Module
         using DisposeScope scope = torch.NewDisposeScope();
         (inputs, mask) = Trimmed(inputs, mask);
         return scope.MoveToOuter(Segment.Run(given => ReadTrimmed(given, mask, null), inputs));
+    }
+
+    // As it is read where the states are computed once: nothing below the output layer learns, so nothing is dropped there, and no gradient goes there.
+    private Tensor ReadAsKept(Tensor inputs, Tensor? mask)
+    {
+        using var noGrad = torch.no_grad();
+        eval();
+        try
+        {
+            return Read(inputs, mask);
+        }
+        finally
+        {
+            train();
+        }
     }
 
     /// <summary>The outputs from what <see cref="Read"/> gives: the output layer alone.</summary>

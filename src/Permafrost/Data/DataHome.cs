@@ -18,6 +18,25 @@ public static class DataHome
         return places;
     }
 
+    /// <summary>The folder that a data set is in; null where none of the places holds more than what a fetch that was broken off has left.</summary>
+    public static string? Here(string name) => Candidates(name).FirstOrDefault(HoldsData);
+
+    private static bool HoldsData(string folder)
+    {
+        try
+        {
+            return Directory.EnumerateFileSystemEntries(folder).Any(entry => !DataSetFetch.IsPartial(Path.GetFileName(entry)));
+        }
+        catch (DirectoryNotFoundException)
+        {
+            return false;
+        }
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+        {
+            return Directory.Exists(folder);  // whoever reads it says what is wrong
+        }
+    }
+
     /// <summary>A data set's folder.</summary>
     /// <exception cref="PermafrostException">It is in none of the places.</exception>
     public static string Find(string name, string? given)
@@ -25,7 +44,7 @@ public static class DataHome
         if (given is not null) return Directory.Exists(given) ? given : throw new PermafrostException($"`data` {given}: there is no such folder");
         IReadOnlyList<string> places = Candidates(name);
         string how = PublishedDataSets.Find(name) is null ? "put its files there, or give" : $"run `permafrost data fetch {name}`, or give";
-        return places.FirstOrDefault(Directory.Exists)
+        return Here(name)
             ?? throw new PermafrostException($"the data set {name} is not here: it was looked for in {string.Join(" and ", places)}; {how} its folder with `data`");
     }
 }

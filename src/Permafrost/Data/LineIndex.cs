@@ -19,8 +19,8 @@ internal sealed class LineIndex : IDisposable
     private readonly SafeFileHandle file;
     private readonly Chunked<long> starts = new();
 
-    // Before which of the lines that count one was empty.
-    private readonly List<long> empty = [];
+    // Before which of the lines that count some were empty, and how many there were up to it: as many entries as such lines, however many are empty.
+    private readonly List<long> afterEmpty = [], emptyUpTo = [];
     private long end;
 
     private LineIndex(string path, SafeFileHandle file) => (this.path, this.file) = (path, file);
@@ -61,23 +61,23 @@ internal sealed class LineIndex : IDisposable
     public string Line(long number)
     {
         long start = starts[number], after = number + 1 < Count ? starts[number + 1] : end;
-        var bytes = new byte[after - start];
-        for (int read = 0; read < bytes.Length;)
+        // Any number of empty lines may follow it, and are not read.
+        var line = new List<byte>();
+        for (int length = -1; length < 0 && start < after; start += PieceBytes)
         {
-            int count = RandomAccess.Read(file, bytes.AsSpan(read), start + read);
-            if (count == 0) throw new PermafrostException($"{path} has become shorter while it was read; start again");
-            read += count;
+            var piece = new byte[Math.Min(PieceBytes, after - start)];
+            Fill(piece, start);
+            length = Array.IndexOf(piece, (byte)'\n');
+            line.AddRange(length < 0 ? piece : piece.AsSpan(0, length));
         }
-        return Text(bytes, number).Trim();
+        return Text(System.Runtime.InteropServices.CollectionsMarshal.AsSpan(line), number).Trim();
     }
 
     /// <summary>A line's name for errors.</summary>
     public string Where(long number)
     {
-        int at = empty.BinarySearch(number);
-        // Several empty lines may stand before the same one.
-        while (at >= 0 && at + 1 < empty.Count && empty[at + 1] == number) at++;
-        return TextLines.Name(path, (int)(number + 1 + (at >= 0 ? at + 1 : ~at)));
+        int at = afterEmpty.BinarySearch(number), last = at >= 0 ? at : ~at - 1;
+        return TextLines.Name(path, (int)(number + 1 + (last >= 0 ? emptyUpTo[last] : 0)));
     }
 
     public void Dispose() => file.Dispose();
@@ -111,6 +111,16 @@ internal sealed class LineIndex : IDisposable
         Sha256 = Convert.ToHexStringLower(hash.GetHashAndReset());
     }
 
+    private void Fill(byte[] bytes, long start)
+    {
+        for (int read = 0; read < bytes.Length;)
+        {
+            int count = RandomAccess.Read(file, bytes.AsSpan(read), start + read);
+            if (count == 0) throw new PermafrostException($"{path} has become shorter while it was read; start again");
+            read += count;
+        }
+    }
+
     private int MarkBytes(ReadOnlySpan<byte> bytes) => bytes is not ([0xff, 0xfe, ..] or [0xfe, 0xff, ..]) ? (bytes is [0xef, 0xbb, 0xbf, ..] ? 3 : 0)
         : throw new PermafrostException($"{path} is UTF-16, and too large to be read as a whole; save it as UTF-8");
 
@@ -119,7 +129,12 @@ internal sealed class LineIndex : IDisposable
         string text = Text(System.Runtime.InteropServices.CollectionsMarshal.AsSpan(line), Count).Trim();
         if (text.Length == 0)
         {
-            empty.Add(Count);
+            if (afterEmpty.Count == 0 || afterEmpty[^1] != Count)
+            {
+                afterEmpty.Add(Count);
+                emptyUpTo.Add(emptyUpTo.Count > 0 ? emptyUpTo[^1] : 0);
+            }
+            emptyUpTo[^1]++;
             return;
         }
         starts.Add(start);

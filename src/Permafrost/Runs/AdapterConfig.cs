@@ -25,14 +25,13 @@ public sealed record AdapterConfig(string? BackboneSha256, string? Backbone, Tas
             string readout = (string)JsonFile.Given(json, "readout")!;
             _ = Readout.Parse(readout);
             JsonNode shape = JsonFile.Given(json, "shape");
-            string[] labels = [.. JsonFile.Given(json, "labels").AsArray().Select(label => (string?)label ?? throw new FormatException("no label"))];
+            string[] labels = Texts(JsonFile.Given(json, "labels"));
             TaskSpec spec = SpecFrom(shape, labels);
             // The first version wrote none.
             var preprocessing = new OrderedDictionary<string, string>();
             foreach ((string fact, JsonNode? said) in json["preprocessing"]?.AsObject() ?? []) preprocessing[fact] = (string?)said ?? throw new FormatException("no text");
             TaskSpec? source = json["source"] is not JsonObject own ? null
-                : SpecFrom(JsonFile.Given(own, "shape"), [.. JsonFile.Given(own, "labels").AsArray().Select(label => (string?)label ?? throw new FormatException("no label"))])
-                    with
+                : SpecFrom(JsonFile.Given(own, "shape"), Texts(JsonFile.Given(own, "labels"))) with
                 { Readout = (string)JsonFile.Given(own, "readout")!, Preprocessing = preprocessing };
             return new AdapterConfig(json["backbone_sha256"]?.ToString(), BackboneOf(json), spec with { Readout = readout, Preprocessing = preprocessing, Source = source });
         }
@@ -153,15 +152,19 @@ public sealed record AdapterConfig(string? BackboneSha256, string? Backbone, Tas
         return fits ? new TaskSpec(input, output) { Metrics = MetricsFrom(shape, output) } : throw new FormatException("no such shape");
     }
 
+    private static string[] Texts(JsonNode list) => [.. list.AsArray().Select(text => (string?)text ?? throw new FormatException("no text"))];
+
     private static PixelInput PixelsFrom(int[] sizes) =>
         sizes.All(size => size > 0) ? new PixelInput(sizes[0], sizes[1], sizes[2], sizes[3]) : throw new FormatException("no such pixels");
 
     private static SequenceOutput SequenceFrom(JsonNode json, string[] tokens)
     {
-        WrittenLabel[] labels = [.. (json["labels"] as JsonArray ?? []).Select(label => new WrittenLabel(
-            (string)JsonFile.Given(label!, "text")!, [.. JsonFile.Given(label!, "tokens").AsArray().Select(token => (long)token!)]))];
-        var output = new SequenceOutput((int)JsonFile.Given(json, "vocabulary"), (int)JsonFile.Given(json, "length"), (int)JsonFile.Given(json, "end"))
-        { Tokens = tokens, Labels = labels };
+        int vocabulary = (int)JsonFile.Given(json, "vocabulary");
+        long Id(JsonNode? token) => (long?)token is >= 0 and var id && id < vocabulary ? id : throw new FormatException("no such token");
+        WrittenLabel Label(JsonNode? label) => label is not JsonObject own ? throw new FormatException("no label")
+            : new WrittenLabel((string)JsonFile.Given(own, "text")!, [.. JsonFile.Given(own, "tokens").AsArray().Select(Id)]);
+        WrittenLabel[] labels = [.. json["labels"]?.AsArray().Select(Label) ?? []];
+        var output = new SequenceOutput(vocabulary, (int)JsonFile.Given(json, "length"), (int)JsonFile.Given(json, "end")) { Tokens = tokens, Labels = labels };
         return output is { Vocabulary: > 0, Length: > 0, End: >= 0 } && output.End < output.Vocabulary ? output : throw new FormatException("no such sequence");
     }
 

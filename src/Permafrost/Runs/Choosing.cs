@@ -15,11 +15,15 @@ internal static class Choosing
     /// <param name="adapt">Makes a model as the run's is at its start.</param>
     /// <param name="byFolds">Whether training rows are held out in turn; otherwise the task's own validation split tells.</param>
     /// <param name="progress">Told of progress; null for nobody.</param>
-    /// <param name="check">Called between trainings; throws to end it.</param>
+    /// <param name="tries">What was tried before, and where what is tried now is kept.</param>
+    /// <param name="limit">How long it may take.</param>
+    /// <param name="clock">Tells how long it takes.</param>
     /// <param name="cancellation">Ends it.</param>
+    /// <exception cref="OperationCanceledException">It was cancelled, or its time has passed (<see cref="OutOfTimeException"/>).</exception>
     /// <returns>The choice, and the scores of what was held out; those are null where the task's own split told.</returns>
     public static (RunChoice Choice, Scores? Held) Choose(
-        Finetuning run, Func<AdaptedModel> adapt, bool byFolds, IProgress<TrainingEvent>? progress, Action check, CancellationToken cancellation)
+        Finetuning run, Func<AdaptedModel> adapt, bool byFolds, Tries tries, TimeLimit limit, TimeProvider clock, IProgress<TrainingEvent>? progress,
+        CancellationToken cancellation)
     {
         TaskData data = run.Data!;
         MetricInfo metric = data.Spec.Metrics[0];
@@ -30,12 +34,15 @@ internal static class Choosing
                 .Select(fold => (FewExamples.Choose(data.Train, fold.Train), FewExamples.Choose(data.Train, fold.Held)))]
             : [(data.Train, data.Validation!)];
         double[] rates = FewExampleDefaults.Rates(run.Options, run.LearnsOutputOnly);
-        var curves = rates.ToDictionary(rate => rate, _ => new List<Curve>());
         string what = folds.Length == 1 ? "trying learning rates" : rates.Length == 1 ? $"validating in {folds.Length} folds" : $"trying learning rates in {folds.Length} folds";
         progress?.Report(new PhaseStarted(what));
         int done = 0;
-        foreach ((IDataset train, IDataset held) in folds)
+        for (int fold = 0; fold < folds.Length; fold++)
         {
+            double[] left = [.. rates.Where(rate => tries.Find(fold, rate) is null)];
+            done += rates.Length - left.Length;
+            if (left.Length == 0) continue;
+            (IDataset train, IDataset held) = folds[fold];
             using AdaptedModel model = adapt();
             using var start = new Weights(model);
             if (run.Options.Contrast.Pairs)
@@ -43,17 +50,16 @@ internal static class Choosing
                 PairTraining.Fit(model, train, run.Options.Contrast, run.TrainerOptions(), cancellation: cancellation);
                 start.Keep();
             }
-            foreach (double rate in rates)
+            foreach (double rate in left)
             {
-                check();
                 start.Restore();
-                var curve = new Curve();
-                Trainer.Fit(model, new TrainingData(train, held), At(rate, run.TrainerOptions()), progress: curve, cancellation: cancellation);
-                curves[rate].Add(curve);
+                var validations = new Validations();
+                Trainer.Fit(model, new TrainingData(train, held), At(rate, run, limit), progress: validations, clock: clock, cancellation: cancellation);
+                tries.Keep(new Try(fold, rate, validations.Scores));
                 progress?.Report(new PhaseProgress(what, (double)++done / (folds.Length * rates.Length)));
             }
         }
-        RunCandidate[] candidates = [.. rates.Select(rate => Best(rate, curves[rate], metric))];
+        RunCandidate[] candidates = [.. rates.Select(rate => Best(rate, [.. folds.Select((_, fold) => new Curve(tries.Find(fold, rate)!))], metric))];
         RunCandidate best = candidates[0];
         foreach (RunCandidate other in candidates[1..]) if (IsBetter(metric, other, best)) best = other;
         var choice = new RunChoice(best.LearningRate, byFolds ? best.Step : null, rows, folds.Length, rounds, candidates);
@@ -62,14 +68,19 @@ internal static class Choosing
         return (choice, score);
     }
 
-    private static TrainerOptions At(double rate, TrainerOptions options) => options with
+    private static TrainerOptions At(double rate, Finetuning run, TimeLimit limit)
     {
-        Optimizer = options.Optimizer with { LearningRate = rate },
-        Checkpoints = options.Checkpoints with { MaxTime = null },
-        Features = null,
-    };
+        TrainerOptions options = run.TrainerOptions();
+        options = options with { Optimizer = options.Optimizer with { LearningRate = rate }, Checkpoints = limit.Left(), Features = null };
+        // The run will train as long, and ends nowhere else: what it comes to there counts alone.
+        return !run.KeepsLength ? options : options with
+        {
+            Schedule = options.Schedule with { MaxSteps = (int)Math.Min(run.Steps, int.MaxValue) },
+            Evaluation = options.Evaluation with { EvalSteps = 0 },
+        };
+    }
 
-    private static RunCandidate Best(double rate, List<Curve> curves, MetricInfo metric)
+    private static RunCandidate Best(double rate, IReadOnlyList<Curve> curves, MetricInfo metric)
     {
         RunCandidate? best = null;
         double all = curves.Sum(curve => curve.Count);
@@ -85,10 +96,20 @@ internal static class Choosing
     private static bool IsBetter(MetricInfo metric, RunCandidate own, RunCandidate other) =>
         metric.IsBetter(own.Score, other.Score) || (own.Score == other.Score && own.Loss < other.Loss);
 
-    // The validations of one training.
-    private sealed class Curve : IProgress<TrainingEvent>
+    // Hears the validations of one training.
+    private sealed class Validations : IProgress<TrainingEvent>
     {
-        private readonly SortedDictionary<long, Scores> scores = [];
+        public Dictionary<long, Scores> Scores { get; } = [];
+
+        public void Report(TrainingEvent value)
+        {
+            if (value is SplitScored scored) Scores[scored.Step] = scored.Scores;
+        }
+    }
+
+    private sealed class Curve(Try one)
+    {
+        private readonly SortedDictionary<long, Scores> scores = new(one.Validations.ToDictionary());
 
         public IEnumerable<long> Steps => scores.Keys;
 
@@ -96,11 +117,6 @@ internal static class Choosing
 
         // A training that ended before had not got better for long: its last validation stands for what would have followed.
         public Scores At(long step) => scores.Last(pair => pair.Key <= step || pair.Key == scores.Keys.First()).Value;
-
-        public void Report(TrainingEvent value)
-        {
-            if (value is SplitScored scored) scores[scored.Step] = scored.Scores;
-        }
     }
 
     // What every rate begins from.

@@ -35,6 +35,24 @@ internal static class FewExampleDefaults
     public static bool Apply(RunOptions options, TaskSpec spec, IDataset train) =>
         train.Count <= Most && options.Schedule is { MaxSteps: null, NumTrainEpochs: null, Shuffle: true } && spec.Output is ClassOutput { Count: 1 } or NumberOutput { Count: 1 };
 
+    /// <summary>
+    /// Whether a run whose rows are held out in turn trains as long as it was told to, or as its schedule of learning rates goes by: at another length the steps would have other
+    /// rates.
+    /// </summary>
+    /// <exception cref="UsageException">The schedule goes by the length, and validations are to end the training.</exception>
+    public static bool KeepLength(RunOptions options)
+    {
+        bool endsEarlier = options.Evaluation is not { EarlyStoppingPatience: 0, StopAtScore: null };
+        if (options.Schedule.RateDependsOnLength && endsEarlier)
+        {
+            string ends = options.Evaluation.StopAtScore is null ? "early_stopping_patience" : "stop_at_score";
+            throw new UsageException(
+                $"`{ends}` chooses how long so few examples are trained on, and `lr_scheduler_type` {options.Schedule.LrSchedulerType} with its warm-up goes by that length; " +
+                "leave one of them out");
+        }
+        return options.Schedule.RateDependsOnLength || (options.Schedule is not { MaxSteps: null, NumTrainEpochs: null } && !endsEarlier);
+    }
+
     /// <summary>The options with a length, and validations often enough to end earlier.</summary>
     /// <param name="options">The run's options.</param>
     /// <param name="rows">Training examples.</param>

@@ -50,6 +50,7 @@ public sealed partial class Finetuning : IDisposable
         ownsWeights = weights is null;
         try
         {
+            asked = options;
             if (withData) LoadData(knownSpec is null);
             if (withData) Cast(knownSpec);
             if (isTold && Data is not null) Data = Data with { Notes = [AutoTask.Note(told.Path, Task.Name), .. Data.Notes] };
@@ -66,7 +67,7 @@ public sealed partial class Finetuning : IDisposable
             if (options.Contrast.Pairs) PairTraining.Check(Model);
             Model.OutputOnly = options.Contrast.Pairs;
             bool keeps = chosen.FeatureCache == "disk" && !options.Contrast.Pairs;  // what pairs have changed is no other run's
-            features = new FrozenFeatures(Model, Device, chosen.FeatureCache != "none", keeps ? new RunFeatureCache(this) : null);
+            features = new FrozenFeatures(Model, Device, chosen.FeatureCache != "none" || options.Contrast.Pairs, keeps ? new RunFeatureCache(this) : null);
             if (start is not null) stillDrawn = LoadStart(start, chosen.InitAdapter!);
         }
         catch
@@ -243,20 +244,20 @@ public sealed partial class Finetuning : IDisposable
         trained = true;
         clock ??= TimeProvider.System;
         AtomicFile.RemoveLeftovers(folder.Path);
-        Choose(folder, progress, stop, clock);
+        var limit = new TimeLimit(Options.Checkpoints, clock);
+        using ITimer? timer = StartTimer(stop, clock);
+        bool hasChosen = Choose(folder, checkpoint is null ? command : null, limit, progress, stop, clock);
         if (checkpoint is null) RunDescription.Write(folder, Options, command);
-        // Before the first step: a stop must not have to wait for it.
-        if (!Data.IsGenerated && !dataSha256.IsValueCreated) progress?.Report(new PhaseStarted("reading the data once, to know it again"));
-        _ = dataSha256.Value;
+        HashData(progress);
         foreach (string note in Notes) progress?.Report(new TrainingNote(note));
         if (checkpoint is null && stillDrawn.Length > 0)
             progress?.Report(new TrainingNote($"{Options.Model.InitAdapter} does not hold {string.Join(" and ", stillDrawn)}: they start at random"));
         using var recorder = new RunRecorder(this, folder, command, progress, checkpoint, clock);
-        using ITimer? timer = StartTimer(stop, clock);
         try
         {
-            if (checkpoint is null) TrainOnPairs(progress, stop);
-            TrainingOutcome outcome = Trainer.Fit(Model, new TrainingData(Data.Train, ChoosingValidation), TrainerOptions(), recorder, recorder, clock, stop.Token);
+            if (checkpoint is null) TrainOnPairs(hasChosen, progress, stop);
+            TrainerOptions how = TrainerOptions() with { Checkpoints = limit.Left() };
+            TrainingOutcome outcome = Trainer.Fit(Model, new TrainingData(Data.Train, ChoosingValidation), how, recorder, recorder, clock, stop.Token);
             return Finish(folder, outcome, recorder, progress, stop);
         }
         catch (OperationCanceledException error) when (recorder.Outcome is null)
@@ -268,6 +269,13 @@ public sealed partial class Finetuning : IDisposable
         {
             throw new StoppedException("stopped while scoring, after the last step", stop.Reason, folder.Path);
         }
+    }
+
+    // Before the first step: a stop must not have to wait for it.
+    private void HashData(IProgress<TrainingEvent>? progress)
+    {
+        if (!Data!.IsGenerated && !dataSha256.IsValueCreated) progress?.Report(new PhaseStarted("reading the data once, to know it again"));
+        _ = dataSha256.Value;
     }
 
     /// <summary>What this run is, for its checkpoints: options, backbone, data and versions.</summary>
@@ -300,7 +308,7 @@ public sealed partial class Finetuning : IDisposable
     /// <summary>The same for a run that was ended before its first checkpoint, and begins again: its options are all there is to compare.</summary>
     /// <exception cref="UsageException">Something differs; each difference is named.</exception>
     public void CheckSameOptions(RunFolder folder, IReadOnlyCollection<string> allowed) =>
-        RunIdentity.Refuse(folder.Path, RunIdentity.Differences(folder.ReadOptions().Located(), Options), allowed);
+        RunIdentity.Refuse(folder.Path, RunIdentity.Differences(folder.ReadOptions().Located(), asked), allowed);
 
     /// <summary>Number counts as in results.json.</summary>
     public RunParameters ParameterCounts()

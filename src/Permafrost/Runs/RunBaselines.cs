@@ -37,5 +37,6 @@ public sealed record RunBaselines(IReadOnlyDictionary<string, double> Trivial, I
 
     // Such a run is the linear probe, at the rate that it was given.
     private static bool IsLinearProbe(AdaptedModel model) =>
-        model.ReadsConstants && model.Readout.Kind == ReadoutKind.Mean && model.Parameters.All(parameter => parameter.Group != GroupName.Input);
+        model.ReadsConstants && model.Trained.All(parameter => parameter.Group == GroupName.Output)
+        && model.Readout.Kind == ReadoutKind.Mean && model.Parameters.All(parameter => parameter.Group != GroupName.Input);
 }

@@ -1,11 +1,10 @@
+using Permafrost.Formats;
+
 namespace Permafrost.Runs;
 
 /// <summary>Keeps a second process from training in the same run folder; freed by the system when the process ends, however it ends.</summary>
 public sealed class RunLock : IDisposable
 {
-    // EAGAIN: the lock is another's.
-    private const int WouldBlock = 11;
-
     private readonly FileStream stream;
 
     private RunLock(FileStream stream) => this.stream = stream;
@@ -18,7 +17,7 @@ public sealed class RunLock : IDisposable
         {
             return new RunLock(Open(folder));
         }
-        catch (IOException error) when (error.HResult == WouldBlock)
+        catch (IOException error) when (FileLock.IsHeld(error))
         {
             return null;
         }
@@ -38,7 +37,7 @@ public sealed class RunLock : IDisposable
         }
         catch (Exception error) when (error is IOException or UnauthorizedAccessException)
         {
-            throw new PermafrostException(error.HResult == WouldBlock
+            throw new PermafrostException(error is IOException refusal && FileLock.IsHeld(refusal)
                 ? $"{folder} is in use by another process; wait for it to end, or choose another `output_dir`"
                 : $"{folder} cannot be written: {error.Message.TrimEnd('.')}; make it writable, or choose another `output_dir`");
         }

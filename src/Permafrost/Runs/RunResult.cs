@@ -60,7 +60,9 @@ public sealed record RunResult
     /// <summary>Scores by split: <c>cross_validation</c> (of training rows held out in turn, where few are there), <c>validation</c>, <c>test</c>.</summary>
     public required IReadOnlyDictionary<string, Scores> Metrics { get; init; }
 
-    /// <summary>By split: where its first metric would lie over all examples there could be, with 95 % confidence; null where that is no share of the examples.</summary>
+    /// <summary>
+    /// By split that nothing was chosen by: where its first metric would lie over all examples there could be, with 95 % confidence; null where that is no share of the examples.
+    /// </summary>
     public IReadOnlyDictionary<string, ScoreInterval>? Intervals { get; init; }
 
     /// <summary>How learning rate and length were chosen; null where they were given.</summary>
@@ -151,6 +153,7 @@ internal sealed class ScoresConverter : JsonConverter<Scores>
 [JsonSerializable(typeof(RunIdentity))]
 [JsonSerializable(typeof(RunHistory))]
 [JsonSerializable(typeof(ChoiceFile))]
+[JsonSerializable(typeof(TriesFile))]
 internal sealed partial class RunJson : JsonSerializerContext
 {
     /// <summary>Paths and texts as they are, not \u002B for a plus.</summary>

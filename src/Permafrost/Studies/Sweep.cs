@@ -49,10 +49,10 @@ public sealed class Sweep(string command, StopRequest stop)
         return Display is null ? Go(null) : Display(run, Go);
     }
 
-    // What an attempt without a checkpoint left, but for the lock that is held.
+    // What an attempt without a checkpoint left, but for the lock that is held, and for what it has tried before choosing.
     private static void Clear(string folder)
     {
-        foreach (string file in Directory.EnumerateFiles(folder).Where(file => Path.GetFileName(file) != ".lock")) File.Delete(file);
+        foreach (string file in Directory.EnumerateFiles(folder).Where(file => Path.GetFileName(file) is not (".lock" or Tries.FileName))) File.Delete(file);
         foreach (string inner in Directory.EnumerateDirectories(folder)) Directory.Delete(inner, recursive: true);
     }
 

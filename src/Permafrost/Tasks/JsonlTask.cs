@@ -204,10 +204,10 @@ public sealed class JsonlTask : TextTask
 
     private static string Label(string where, string key, JsonElement value) => value.ValueKind switch
     {
-        JsonValueKind.String when value.GetString() is { Length: > 0 } text => text,
+        JsonValueKind.String when value.GetString() is { Length: > 0 } text => MultiLabels.Checked(where, text),
         JsonValueKind.Number when value.TryGetDouble(out double number) && number == Math.Floor(number) && Math.Abs(number) < 1e15 => $"{(long)number}",  // 1.0 is 1
         JsonValueKind.Number or JsonValueKind.True or JsonValueKind.False => value.GetRawText(),
-        JsonValueKind.Array => MultiLabels.List(value.EnumerateArray().Select(label =>
+        JsonValueKind.Array => MultiLabels.List(where, value.EnumerateArray().Select(label =>
             label.ValueKind != JsonValueKind.Array ? Label(where, key, label) : throw new PermafrostException($"{where}: `{key}` holds a list in a list"))),
         _ => throw new PermafrostException($"{where}: `{key}` is no text, number, true or false, and no list of them"),
     };

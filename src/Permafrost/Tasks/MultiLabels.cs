@@ -10,7 +10,7 @@ internal sealed record MultiLabels(string Separator)
     /// <summary>What the answers of <c>task_options.answer</c> labels, and the separator, are called in settings.</summary>
     public const string Answer = "labels", Setting = "label_separator";
 
-    // Before each label of a list, whose labels may hold any character.
+    // Before each label of a list, whose labels may hold any other character.
     private const char ListMark = '\u001f';
 
     /// <summary>How labels are written, where several are asked for; null where they are not.</summary>
@@ -24,7 +24,15 @@ internal sealed record MultiLabels(string Separator)
     }
 
     /// <summary>A list of labels as one answer.</summary>
-    public static string List(IEnumerable<string> labels) => string.Concat(labels.Select(label => ListMark + label).DefaultIfEmpty($"{ListMark}"));
+    /// <param name="where">Names the example in errors.</param>
+    /// <param name="labels">The labels.</param>
+    /// <exception cref="PermafrostException">A label holds the character that stands before each of them here.</exception>
+    public static string List(string where, IEnumerable<string> labels) => string.Concat(labels.Select(label => ListMark + Checked(where, label)).DefaultIfEmpty($"{ListMark}"));
+
+    /// <summary>A text that is an answer, or a label of a list.</summary>
+    /// <exception cref="PermafrostException">It holds the character that stands before each label of a list.</exception>
+    public static string Checked(string where, string text) => !text.Contains(ListMark) ? text
+        : throw new PermafrostException($"{where}: the label '{text.Replace($"{ListMark}", "\\u001f")}' holds the control character U+001F, which no label may; take it out");
 
     /// <summary>The labels of an answer; there may be none.</summary>
     public string[] Split(string answer) => answer.Length > 0 && answer[0] == ListMark ? answer.Split(ListMark, StringSplitOptions.RemoveEmptyEntries)

@@ -15,6 +15,7 @@ internal sealed class StreamedJsonl(TaskOptions options, Func<string, string, (s
     public const string Setting = "stream";
 
     private readonly Dictionary<string, int> numbers = [];
+    private readonly List<LineIndex> opened = [];
 
     /// <summary>Whether a run's data is to be read so.</summary>
     /// <exception cref="UsageException">The setting is none of its values.</exception>
@@ -31,6 +32,19 @@ internal sealed class StreamedJsonl(TaskOptions options, Func<string, string, (s
     /// <param name="shape">Rows without any text, as the body's tokenizer would tokenise them.</param>
     /// <param name="tokenizer">The body's.</param>
     public TaskData Load(string path, TextRows shape, Tokenizer tokenizer)
+    {
+        try
+        {
+            return LoadOpened(path, shape, tokenizer);
+        }
+        catch
+        {
+            foreach (LineIndex index in opened) index.Dispose();
+            throw;
+        }
+    }
+
+    private TaskData LoadOpened(string path, TextRows shape, Tokenizer tokenizer)
     {
         (LineIndex train, Chunked<int> classes) = Read(path);
         IReadOnlyList<string> labels = (options.Trained?.Output as ClassOutput)?.Labels ?? [.. numbers.Keys.Order(StringComparer.Ordinal)];
@@ -72,6 +86,7 @@ internal sealed class StreamedJsonl(TaskOptions options, Func<string, string, (s
             if (!numbers.TryGetValue(label, out int number)) numbers[label] = number = numbers.Count;
             classes.Add(number);
         });
+        opened.Add(index);
         return (index, classes);
     }
 

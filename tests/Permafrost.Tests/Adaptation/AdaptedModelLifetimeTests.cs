@@ -23,6 +23,6 @@ public class AdaptedModelLifetimeTests
         Assert.ThrowsAny<Exception>(() => Bodies.Adapt(weights, endless, policy: "*"));
         Refusal.OfUsage("trains nothing", () => Bodies.Adapt(weights, Spec, policy: "cross"));
         Refusal.Of("do not fit", () => Bodies.Adapt(weights, Spec with { Input = new VectorInput(2, 100_000) }, policy: "*"));
-        Assert.Equal(before, Engine.LiveTensors);
+        Assert.InRange(Engine.LiveTensors, 0, before);
     }
 }

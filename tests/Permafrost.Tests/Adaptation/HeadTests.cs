@@ -295,6 +295,31 @@ public sealed class HeadTests : IDisposable
         Refusal.Of(path, () => AdapterConfig.Read(path));
     }
 
+    [Theory]
+    [InlineData("[null]")]
+    [InlineData("3")]
+    [InlineData("""[{"text": null, "tokens": [1]}]""")]
+    [InlineData("""[{"text": "a", "tokens": null}]""")]
+    [InlineData("""[{"text": "a", "tokens": [null]}]""")]
+    [InlineData("""[{"text": "a", "tokens": [7]}]""")]
+    [InlineData("""[{"text": "a", "tokens": [-1]}]""")]
+    [InlineData("""[{"text": "a", "tokens": [1.5]}]""")]
+    [InlineData("""["a"]""")]
+    public void Labels_that_a_decoder_cannot_write_are_refused(string labels)
+    {
+        string path = Write(new(new IdInput(9, 5), new SequenceOutput(7, 4, 6) { Labels = [new WrittenLabel("a", [1, 2]), new WrittenLabel("b", [6])] }));
+        Assert.Equal([1, 2], ((SequenceOutput)AdapterConfig.Read(path).Spec.Output).Labels[0].Tokens);
+        string file = Path.Combine(path, "adapter_config.json");
+        JsonObject config = JsonNode.Parse(File.ReadAllText(file))!.AsObject();
+        config["shape"]!["sequence"]!["labels"] = JsonNode.Parse(labels);
+        File.WriteAllText(file, config.ToJsonString());
+        Refusal.Of(path, () => AdapterConfig.Read(path));
+        config["shape"]!["sequence"]!.AsObject().Remove("labels");
+        config["labels"] = JsonNode.Parse("[null]");
+        File.WriteAllText(file, config.ToJsonString());
+        Refusal.Of(path, () => AdapterConfig.Read(path));
+    }
+
     private string Write(TaskSpec spec)
     {
         AdapterFolder.Write(

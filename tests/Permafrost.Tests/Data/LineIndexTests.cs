@@ -39,6 +39,29 @@ public sealed class LineIndexTests : IDisposable
         Assert.Equal(index.Sha256, same.Sha256);
     }
 
+    [Fact]
+    public void Empty_lines_cost_no_memory_however_many_there_are()
+    {
+        const int Empty = 20 << 20;
+        string path = folder["empty"];
+        using (FileStream file = File.Create(path))
+        {
+            file.Write("one\n"u8);
+            var lines = new byte[Empty];
+            Array.Fill(lines, (byte)'\n');
+            file.Write(lines);
+            file.Write("two\n"u8);
+        }
+        long before = GC.GetTotalMemory(forceFullCollection: true);
+        using var index = LineIndex.Of(path, (_, _) => { });
+        long kept = GC.GetTotalMemory(forceFullCollection: true) - before, allocated = GC.GetAllocatedBytesForCurrentThread();
+        Assert.Equal(["one", "two"], [index.Line(0), index.Line(1)]);
+        allocated = GC.GetAllocatedBytesForCurrentThread() - allocated;
+        Assert.Equal([$"{path}:1", $"{path}:{Empty + 2}"], [index.Where(0), index.Where(1)]);
+        Assert.True(kept < 8 << 20, $"{kept:N0} bytes stay");
+        Assert.True(allocated < 4 << 20, $"{allocated:N0} bytes for two short lines");
+    }
+
     [Theory]
     [InlineData(new byte[] { }, "holds no lines")]
     [InlineData(new byte[] { (byte)'a', 10, 0xff, 10 }, "lines:2")]

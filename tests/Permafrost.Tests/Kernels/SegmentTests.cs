@@ -191,7 +191,7 @@ public class SegmentTests : IDisposable
         using (torch.NewDisposeScope())
             Assert.True(double.IsNaN(Segment.AddGradients(() => Segment.Compose(hidden => hidden[0].sum() * double.NaN, layers.Forward(layers.Input)), torch.CPU)));
         Assert.All(layers.Parameters, parameter => Assert.Null(parameter.grad));
-        Assert.Equal(before, Engine.LiveTensors);
+        Assert.InRange(Engine.LiveTensors, 0, before);
     }
 
     private static Tensor Leaf(Tensor tensor) => tensor.requires_grad_(true);

@@ -43,7 +43,7 @@ public class LongRunTests : IDisposable
         Settle();
         (long tensors, long bytes) = (Engine.LiveTensors, Resident());
         Steps(500, 9500);
-        Assert.Equal(tensors, Engine.LiveTensors);
+        Assert.InRange(Engine.LiveTensors, 0, tensors);
         Settle();
         long more = Resident() - bytes;
         Assert.True(more < 10L << 20, $"{more / 1024} KiB more after 9,500 updates");

@@ -4,6 +4,7 @@ using Permafrost.Tasks;
 using Permafrost.Tasks.Baselines;
 using Permafrost.Tests.Models;
 using Permafrost.Training;
+using Permafrost.Training.Options;
 
 namespace Permafrost.Tests.Runs;
 
@@ -51,6 +52,13 @@ public sealed class RunBaselinesTests : IDisposable
         Assert.InRange((double)baselines["strong"]!["linear-probe"]!, 0.5, 1);
         Assert.Equal(0.5, (double)baselines["trivial"]!["majority"]!);
         Assert.Contains("measuring the baseline known", said);
+    }
+
+    [Fact]
+    public void A_run_on_pairs_has_the_linear_probe_of_the_body_beside_it()
+    {
+        RunOptions options = Texts() with { Contrast = new PairOptions { Pairs = true, PairSteps = 3 } };
+        Assert.Equal(["linear-probe"], Train(options)["strong"]!.AsObject().Select(pair => pair.Key));
     }
 
     [Fact]

@@ -88,6 +88,30 @@ public sealed class StreamedJsonlTests : IDisposable
         Assert.Contains(reason, Assert.Throws<PermafrostException>(() => Load(Options(folder.Write("own.jsonl", text), "always"))).Message, StringComparison.Ordinal);
 
     [Fact]
+    public void Data_that_is_refused_leaves_no_file_open()
+    {
+        string path = folder.Write("own.jsonl", Row("a", "up") + Row("b", "down")), other = folder.Write("other.jsonl", Row("c", "sideways"));
+        var trained = new TaskSpec(new TextInput(10, 16), new ClassOutput(2) { Labels = ["down", "up"] });
+        TaskOptions good = Options(path, "always") with { ValidationFraction = 0, TestFraction = 0, Trained = trained };
+        Assert.Throws<PermafrostException>(() => Load(good with { TestPath = other }));
+        Assert.Throws<PermafrostException>(() => Load(good with { TestPath = folder["gone.jsonl"] }));
+        Assert.Throws<PermafrostException>(() => Load(good with { ValidationFraction = 1 }));
+        string one = folder.Write("one.jsonl", Row("a", "up") + Row("b", "up"));
+        Assert.Throws<PermafrostException>(() => Load(Options(one, "always")));
+        foreach (string file in new[] { path, other, one }) new FileStream(file, FileMode.Open, FileAccess.ReadWrite, FileShare.None).Dispose();
+    }
+
+    [Fact]
+    public void A_label_of_a_list_may_hold_anything_but_the_character_between_them()
+    {
+        string path = folder.Write("lists.jsonl", "{\"text\": \"a\", \"label\": [\"x; y\", \"z\"]}\n{\"text\": \"b\", \"label\": []}\n{\"text\": \"c\", \"label\": [\"z\"]}\n");
+        TaskOptions options = new(path, Settings: new Dictionary<string, string> { ["answer"] = "labels" }) { Tokenizer = () => SmallTokenizer.Instance, MaxLength = 32, ValidationFraction = 0, TestFraction = 0 };
+        using (TaskData data = Load(options)) Assert.Equal(["x; y", "z"], ((MultiLabelOutput)data.Spec.Output).Labels);
+        File.WriteAllText(path, File.ReadAllText(path).Replace("x; y", "x\\u001fy", StringComparison.Ordinal));
+        Refusal.Of("lists.jsonl:1", () => Load(options));
+    }
+
+    [Fact]
     public void A_label_that_training_does_not_have_is_refused_and_so_is_another_word_for_how()
     {
         string path = folder.Write("own.jsonl", Row("a", "up") + Row("b", "down")), other = folder.Write("other.jsonl", Row("c", "sideways"));

@@ -88,6 +88,6 @@ public sealed class LinearProbeTests : IDisposable
         stopped.Cancel();
         Assert.ThrowsAny<OperationCanceledException>(() => new LinearProbe(weights).Score(data, 0, stopped.Token));
         Workspace.Trim();
-        Assert.Equal(before, Engine.LiveTensors);
+        Assert.InRange(Engine.LiveTensors, 0, before);
     }
 }

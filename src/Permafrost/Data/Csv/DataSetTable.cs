@@ -24,8 +24,16 @@ internal static class DataSetTable
         {
             Stream stream = Gzip.Unpacked(File.OpenRead(path));
             bool quotes = delimiter != '\t';
-            return Sep.New(delimiter).Reader(with => with with { HasHeader = false, Unescape = quotes, DisableQuotesParsing = !quotes, DisableColCountCheck = true })
-                .From(new StreamReader(stream, encoding ?? new UTF8Encoding(false, throwOnInvalidBytes: true)));
+            try
+            {
+                return Sep.New(delimiter).Reader(with => with with { HasHeader = false, Unescape = quotes, DisableQuotesParsing = !quotes, DisableColCountCheck = true })
+                    .From(new StreamReader(stream, encoding ?? new UTF8Encoding(false, throwOnInvalidBytes: true)));
+            }
+            catch
+            {
+                stream.Dispose();
+                throw;
+            }
         });
         bool any = false;
         while (Guarded(path, () => Next(reader)) is { } row)

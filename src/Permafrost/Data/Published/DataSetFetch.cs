@@ -15,6 +15,11 @@ internal sealed class DataSetFetch(PublishedDataSet set, string folder, string? 
     // Of a file whose length nobody has published, and of what an archive holds.
     private const long MostBytes = 64L << 30;
 
+    private const string Partial = ".incomplete", Unpacking = ".unpacking.";
+
+    /// <summary>Whether a file or folder of that name is what a fetch has begun.</summary>
+    public static bool IsPartial(string name) => name.EndsWith(Partial, StringComparison.Ordinal) || name.StartsWith(Unpacking, StringComparison.Ordinal);
+
     public async Task RunAsync(CancellationToken cancellation)
     {
         using var web = new WebSource(patience);
@@ -55,7 +60,7 @@ internal sealed class DataSetFetch(PublishedDataSet set, string folder, string? 
     private async Task FetchAsync(WebSource web, PublishedFile file, string address, FetchRecord record, CancellationToken cancellation)
     {
         if (!Uri.TryCreate(address, UriKind.Absolute, out Uri? at)) throw new UsageException($"`from` {address} is not an address");
-        string partial = Path.Combine(folder, file.Name + ".incomplete");
+        string partial = Path.Combine(folder, file.Name + Partial);
         // What an earlier call left is gone on with where its end can be checked: by a published checksum, or by those within an archive.
         bool isCheckable = file.Sha256 is not null || file.Parts is not null, keeps = false;
         bool resumed = isCheckable && new FileInfo(partial) is { Exists: true, Length: > 0 };
@@ -137,7 +142,7 @@ internal sealed class DataSetFetch(PublishedDataSet set, string folder, string? 
     // Into a folder of its own; what is in that one is then put in place by its name, folders as wholes, so that nobody sees a part of them.
     private List<(string Name, string Sha256)> Unpack(string archive, IReadOnlyList<ArchivePart> parts, CancellationToken cancellation)
     {
-        string apart = Path.Combine(folder, $".unpacking.{Environment.ProcessId}.tmp");
+        string apart = Path.Combine(folder, $"{Unpacking}{Environment.ProcessId}.tmp");
         try
         {
             IReadOnlyList<string> files = Archive.Unpack(archive, apart, parts, MostBytes, cancellation);
