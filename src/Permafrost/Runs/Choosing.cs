@@ -3,7 +3,6 @@ using Permafrost.Data;
 using Permafrost.Tasks;
 using Permafrost.Tasks.Metrics;
 using Permafrost.Training;
-using Permafrost.Training.Options;
 
 namespace Permafrost.Runs;
 

@@ -1,6 +1,5 @@
 using Permafrost.Adaptation;
 using Permafrost.Data;
-using Permafrost.Formats;
 using Permafrost.Tasks;
 using Permafrost.Tasks.Metrics;
 using Permafrost.Training;
