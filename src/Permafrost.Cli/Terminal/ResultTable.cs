@@ -34,7 +34,8 @@ internal static class ResultTable
         Output.Write(table);
         if (result.Intervals is not null) Output.Line("in brackets: the 95 % interval of the score, by the number of examples (Wilson)");
         string[] chosenBy = [.. result.Metrics.Keys.Where(split => split != "test" && result.Intervals?.ContainsKey(split) != true)];
-        if (chosenBy.Length > 0) Output.Line($"{string.Join(", ", chosenBy.Select(Words))}: may flatter, since weights, length or learning rate are chosen by it; it has no interval");
+        if (chosenBy.Length > 0)
+            Output.Line($"{string.Join(", ", chosenBy.Select(Words))}: may flatter, since weights, length or learning rate are chosen by it; it has no interval");
         if (result.Choice is { } choice) Output.Line(Chosen(choice));
         RunParameters parameters = result.Parameters;
         Output.Line(string.Create(CultureInfo.InvariantCulture,

@@ -11,7 +11,7 @@ public sealed record OptimizerOptions
     public double LearningRate { get; init; } = 1e-3;
 
     /// <summary>Whether the learning rate is chosen on validation, among multiples of <see cref="LearningRate"/>.</summary>
-    [Option("choose the learning rate on validation, or in folds of few rows: 0.3, 1, 3 times `learning_rate`; 1, 3, 10, 30 times where the output layer alone learns")]
+    [Option("choose the rate on validation, or in folds of few rows: 0.3, 1, 3 times `learning_rate`; 1, 3, 10, 30 times for an output layer alone")]
     public bool Tune { get; init; }
 
     /// <summary>By group, in lower case; a group that is not named has <see cref="LearningRate"/>.</summary>
