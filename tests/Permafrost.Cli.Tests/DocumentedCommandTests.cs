@@ -29,7 +29,7 @@ public partial class DocumentedCommandTests
         (@"^(.*permafrost bench)$", "$1 fpt-step --backbone gpt2-tiny --batch 1 --tokens 4 --rounds 1"),
         (@"^(.*permafrost bench) \[CASE\.\.\.\]$", "$1 door --rounds 1"),
         (@"^(.*permafrost bench) fpt-step B16 .*$", "$1 door --rounds 1"),
-        (@"^(.*permafrost bench) embed .*$", "$1 door --rounds 1"),  // ONNX Runtime's program is built by hand
+        (@"^(.*permafrost bench) (embed|bpe) .*$", "$1 door --rounds 1"),  // the peers' program is built by hand
         (@"^(.*permafrost study run .*)$", "$1 --dry-run"),
         (@"^permafrost study (script|report) NAME(.*)$", "permafrost study $1 lu-statistics --scale smoke$2"),
         (@"^permafrost study collect .*$", "permafrost study collect --help"),

@@ -1,7 +1,6 @@
 using System.CommandLine;
 using System.Text.Json.Nodes;
 using Permafrost.Cli.Terminal;
-using Permafrost.Formats;
 using Permafrost.Runs;
 using Permafrost.Studies;
 

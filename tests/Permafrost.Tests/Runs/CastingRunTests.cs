@@ -3,7 +3,6 @@ using Permafrost.Adaptation;
 using Permafrost.Kernels;
 using Permafrost.Models;
 using Permafrost.Runs;
-using Permafrost.Tasks;
 using Permafrost.Tests.Tokenizers;
 using Permafrost.Training.Options;
 
