@@ -28,8 +28,8 @@ public class HelpTests
     public void Every_verb_that_prints_a_result_takes_json()
     {
         string[] without = [.. CliReference.Verbs("", CommandLine.Root(new StopRequest())).Where(pair => pair.Command.Subcommands.Count == 0 && pair.Command.Options.All(option => option.Name != "--json")).Select(pair => pair.Verb)];
-        // They print a folder's name.
-        Assert.Equal(["data where", "data fetch"], without);
+        // They print a script, or a folder's name.
+        Assert.Equal(["study script", "data where", "data fetch"], without);
     }
 
     [Theory]

@@ -3,7 +3,6 @@ using Permafrost.Adaptation;
 using Permafrost.Kernels;
 using Permafrost.Models;
 using Permafrost.Runs;
-using Permafrost.Tests.Tokenizers;
 using Permafrost.Training.Options;
 
 namespace Permafrost.Tests.Runs;
