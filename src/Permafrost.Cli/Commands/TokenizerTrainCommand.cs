@@ -11,7 +11,10 @@ internal static class TokenizerTrainCommand
     {
         var data = new Option<string[]>("--data")
         {
-            Description = "text files or folders with them: .txt or .jsonl, packed by gzip or not", AllowMultipleArgumentsPerToken = true, Required = true, HelpName = "PATH",
+            Description = "text files or folders with them: .txt or .jsonl, packed by gzip or not",
+            AllowMultipleArgumentsPerToken = true,
+            Required = true,
+            HelpName = "PATH",
         };
         var output = new Option<string>("--output-dir")
         {
@@ -22,12 +25,15 @@ internal static class TokenizerTrainCommand
         var size = new Option<int>("--vocabulary-size") { Description = "tokens, special ones included", DefaultValueFactory = _ => 8192 };
         var style = new Option<string>("--style")
         {
-            Description = "the models it is for, which decides the special tokens: gpt2, bert, or t5 with its 100 sentinels", DefaultValueFactory = _ => "gpt2",
+            Description = "the models it is for, which decides the special tokens: gpt2, bert, or t5 with its 100 sentinels",
+            DefaultValueFactory = _ => "gpt2",
         };
         var least = new Option<int>("--min-frequency") { Description = "pairs that are rarer are not merged", DefaultValueFactory = _ => 2 };
         var heldOut = new Option<string[]>("--held-out")
         {
-            Description = "files or documents that are not read, as for pretrain: names with * and ?, or NAME:5%", AllowMultipleArgumentsPerToken = true, HelpName = "NAME",
+            Description = "files or documents that are not read, as for pretrain: names with * and ?, or NAME:5%",
+            AllowMultipleArgumentsPerToken = true,
+            HelpName = "NAME",
         };
         var command = new Command("train", "learn a byte-level BPE vocabulary from text, and write it as Hugging Face does");
         Option<bool> json = CommonOptions.Json();

@@ -38,7 +38,7 @@ internal sealed class PretrainingProgress(ProgressContext? context) : IProgress<
     private static string Line(PretrainingScored scored)
     {
         string bits = scored.Score.BitsPerByte is { } number ? string.Create(CultureInfo.InvariantCulture, $"{number:F4} bits per byte, ") : "";
-        return string.Create(CultureInfo.InvariantCulture, 
+        return string.Create(CultureInfo.InvariantCulture,
             $"step {scored.Step}  held out of {scored.File}: {bits}loss {scored.Score.Loss:F4} over {scored.Score.Answers:N0} tokens");
     }
 

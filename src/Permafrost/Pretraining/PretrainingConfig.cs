@@ -36,7 +36,7 @@ public static class PretrainingConfig
     {
         PretrainingFamily family = Families.First(one => one.ModelType == options.Architecture);
         string name = options.Preset ?? family.Default;
-        Preset preset = ModelRegistry.Presets.FirstOrDefault(one => one.Name == name) 
+        Preset preset = ModelRegistry.Presets.FirstOrDefault(one => one.Name == name)
             ?? throw new UsageException($"`preset` {name} does not exist; `permafrost ls backbones` lists them");
         if (preset.Config.ModelType != family.ModelType)
             throw new UsageException($"`preset` {name} is a {preset.Config.ModelType}, not a {family.ModelType}; give one of `architecture` {family.ModelType}");

@@ -222,7 +222,11 @@ public sealed class TokenCache : IDisposable
             shard?.Flush(flushToDisk: true);
             AtomicFile.WriteText(Path.Combine(folder, Index), new JsonObject
             {
-                ["version"] = Version, ["bytes_per_token"] = width, ["tokens"] = tokens, ["replaced"] = replaced, ["documents"] = documents,
+                ["version"] = Version,
+                ["bytes_per_token"] = width,
+                ["tokens"] = tokens,
+                ["replaced"] = replaced,
+                ["documents"] = documents,
             }.ToJsonString() + "\n");
         }
 

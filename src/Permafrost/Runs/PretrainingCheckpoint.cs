@@ -49,11 +49,20 @@ internal static class PretrainingCheckpoint
             PretrainingSums sums = trainer.State.SinceReport;
             var state = new JsonObject
             {
-                ["step"] = trainer.State.Step, ["tokens"] = trainer.State.Tokens, ["mean_loss"] = trainer.State.MeanLoss, ["skipped"] = trainer.State.Skipped,
-                ["seconds"] = trainer.State.Seconds, ["log_bytes"] = logBytes, ["evaluated_at"] = trainer.State.EvaluatedAt,
+                ["step"] = trainer.State.Step,
+                ["tokens"] = trainer.State.Tokens,
+                ["mean_loss"] = trainer.State.MeanLoss,
+                ["skipped"] = trainer.State.Skipped,
+                ["seconds"] = trainer.State.Seconds,
+                ["log_bytes"] = logBytes,
+                ["evaluated_at"] = trainer.State.EvaluatedAt,
                 ["since_report"] = new JsonObject
                 {
-                    ["step"] = sums.Step, ["seconds"] = sums.Seconds, ["updates"] = sums.Updates, ["loss"] = sums.Loss, ["gradient_norm"] = sums.GradientNorm,
+                    ["step"] = sums.Step,
+                    ["seconds"] = sums.Seconds,
+                    ["updates"] = sums.Updates,
+                    ["loss"] = sums.Loss,
+                    ["gradient_norm"] = sums.GradientNorm,
                     ["data_seconds"] = sums.DataSeconds,
                 },
                 ["optimizer_steps"] = new JsonObject(steps.Select(pair => KeyValuePair.Create(pair.Key, (JsonNode?)pair.Value))),

@@ -46,9 +46,18 @@ public sealed record PretrainingResult
     /// <summary>As <c>results.json</c> holds it.</summary>
     public JsonObject ToJson() => new()
     {
-        ["architecture"] = Architecture, ["objective"] = Objective, ["parameters"] = Parameters, ["steps"] = State.Step, ["tokens"] = State.Tokens, ["skipped"] = State.Skipped,
-        ["training_tokens"] = TrainingTokens, ["training_bytes"] = TrainingBytes, ["replaced"] = Replaced, ["seconds"] = Math.Round(State.Seconds, 1),
-        ["tokens_per_second"] = Math.Round(State.Tokens / Math.Max(1e-9, State.Seconds), 1), ["peak_memory_bytes"] = PeakMemoryBytes,
+        ["architecture"] = Architecture,
+        ["objective"] = Objective,
+        ["parameters"] = Parameters,
+        ["steps"] = State.Step,
+        ["tokens"] = State.Tokens,
+        ["skipped"] = State.Skipped,
+        ["training_tokens"] = TrainingTokens,
+        ["training_bytes"] = TrainingBytes,
+        ["replaced"] = Replaced,
+        ["seconds"] = Math.Round(State.Seconds, 1),
+        ["tokens_per_second"] = Math.Round(State.Tokens / Math.Max(1e-9, State.Seconds), 1),
+        ["peak_memory_bytes"] = PeakMemoryBytes,
         ["held_out"] = new JsonObject(HeldOut.Select(one => KeyValuePair.Create(one.File, (JsonNode?)Scores(one)))),
         ["held_out_documents"] = new JsonObject(HeldOut.Select(one => KeyValuePair.Create(one.File, (JsonNode?)new JsonArray([.. one.Documents.Select(name => (JsonNode?)name)])))),
         ["model"] = Model,
@@ -56,7 +65,9 @@ public sealed record PretrainingResult
 
     private static JsonObject Scores(HeldOutResult one) => new()
     {
-        ["loss"] = Finite(one.Score.Loss), ["answers"] = one.Score.Answers, ["bits_per_byte"] = Finite(one.Score.BitsPerByte),
+        ["loss"] = Finite(one.Score.Loss),
+        ["answers"] = one.Score.Answers,
+        ["bits_per_byte"] = Finite(one.Score.BitsPerByte),
         ["bigram_bits_per_byte"] = Finite(one.BigramBitsPerByte),
     };
 

@@ -268,8 +268,16 @@ public sealed class PretrainingRun : IDisposable
             new HeldOutResult(pair.File, scores[i], bigrams[i], [.. pair.Documents.Documents.Select(one => one.Document.Name)]))];
         var result = new PretrainingResult
         {
-            Architecture = options.Architecture, Objective = objective.Name, Parameters = model.ParameterCount, State = trainer.State, TrainingTokens = data.Train.Length,
-            TrainingBytes = data.Train.Bytes, Replaced = data.Replaced, PeakMemoryBytes = ProcessMemory.Peak, HeldOut = heldOut, Model = ModelPath,
+            Architecture = options.Architecture,
+            Objective = objective.Name,
+            Parameters = model.ParameterCount,
+            State = trainer.State,
+            TrainingTokens = data.Train.Length,
+            TrainingBytes = data.Train.Bytes,
+            Replaced = data.Replaced,
+            PeakMemoryBytes = ProcessMemory.Peak,
+            HeldOut = heldOut,
+            Model = ModelPath,
         };
         RunFolder.WriteJson(folder.Results, result.ToJson());
         AtomicFile.WriteText(System.IO.Path.Combine(ModelPath, "README.md"), ModelCard.Of(options, result, folder.Metrics, command));

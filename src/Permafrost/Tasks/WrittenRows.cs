@@ -30,7 +30,8 @@ internal sealed class WrittenRows(IDataset source, TextForm form, Tokenizer toke
         scope.MoveToOuter(batch.Targets);
         foreach (Tensor subset in batch.Subsets.Values) scope.MoveToOuter(subset);
         return new Batch(
-            scope.MoveToOuter(Tensors.From(ids, rows.Length, T)), batch.Targets, padded ? scope.MoveToOuter(Tensors.From(mask, rows.Length, T)) : null) { Subsets = batch.Subsets };
+            scope.MoveToOuter(Tensors.From(ids, rows.Length, T)), batch.Targets, padded ? scope.MoveToOuter(Tensors.From(mask, rows.Length, T)) : null)
+        { Subsets = batch.Subsets };
     }
 
     /// <summary>How many of the first examples have more tokens than are read.</summary>

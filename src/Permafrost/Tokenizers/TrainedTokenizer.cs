@@ -78,7 +78,13 @@ public static class TokenizerTraining
         var added = new JsonArray();
         void AddSpecial(string token, int id) => added.Add(new JsonObject
         {
-            ["id"] = id, ["content"] = token, ["single_word"] = false, ["lstrip"] = false, ["rstrip"] = false, ["normalized"] = false, ["special"] = true,
+            ["id"] = id,
+            ["content"] = token,
+            ["single_word"] = false,
+            ["lstrip"] = false,
+            ["rstrip"] = false,
+            ["normalized"] = false,
+            ["special"] = true,
         });
         for (int id = 0; id < style.First.Length; id++) AddSpecial(style.First[id], id);
         for (int i = 0; i < sentinels.Length; i++) AddSpecial(sentinels[i], vocabulary.Tokens.Count + i);
@@ -94,8 +100,14 @@ public static class TokenizerTraining
             ["decoder"] = ByteLevel(),
             ["model"] = new JsonObject
             {
-                ["type"] = "BPE", ["dropout"] = null, ["unk_token"] = null, ["continuing_subword_prefix"] = null, ["end_of_word_suffix"] = null,
-                ["fuse_unk"] = false, ["byte_fallback"] = false, ["ignore_merges"] = false,
+                ["type"] = "BPE",
+                ["dropout"] = null,
+                ["unk_token"] = null,
+                ["continuing_subword_prefix"] = null,
+                ["end_of_word_suffix"] = null,
+                ["fuse_unk"] = false,
+                ["byte_fallback"] = false,
+                ["ignore_merges"] = false,
                 ["vocab"] = ids,
                 ["merges"] = new JsonArray([.. vocabulary.Merges.Select(merge => (JsonNode)new JsonArray(merge.Left, merge.Right))]),
             },

@@ -31,8 +31,23 @@ internal static class SmallCorpus
         new TokenizerCorpus([folder["text"]], ["test.txt"]).Train(size, style, folder["tokenizer"], 2, null, CancellationToken.None);
         return new PretrainingOptions
         {
-            Architecture = style, Layers = 1, Width = 32, Heads = 2, Data = folder["text"], Tokenizer = folder["tokenizer"], HeldOut = "test.txt", Context = 32, BatchSize = 4, MicroBatchSize = 2,
-            MaxSteps = 12, WarmupSteps = 2, LearningRate = 3e-3, EvalSteps = 0, LoggingSteps = 1, SaveMinutes = 0, OutputDir = folder["run"],
+            Architecture = style,
+            Layers = 1,
+            Width = 32,
+            Heads = 2,
+            Data = folder["text"],
+            Tokenizer = folder["tokenizer"],
+            HeldOut = "test.txt",
+            Context = 32,
+            BatchSize = 4,
+            MicroBatchSize = 2,
+            MaxSteps = 12,
+            WarmupSteps = 2,
+            LearningRate = 3e-3,
+            EvalSteps = 0,
+            LoggingSteps = 1,
+            SaveMinutes = 0,
+            OutputDir = folder["run"],
         };
     }
 

@@ -41,8 +41,20 @@ public sealed class StudyTableTests : IDisposable
         if (test is { } value) metrics["test"] = Of(value);
         new RunResult
         {
-            Task = options.Data.Task, TaskVersion = 1, Backbone = "gpt2-tiny", BackboneSha256 = "", Init = "random", Policy = options.Model.Policy, Seed = seed, Steps = 2, LearningRate = rate,
-            Parameters = new RunParameters(1, 1, 100, 0, 0), Metrics = metrics, Seconds = 1, TokensPerSecond = 1, PeakMemoryBytes = 1,
+            Task = options.Data.Task,
+            TaskVersion = 1,
+            Backbone = "gpt2-tiny",
+            BackboneSha256 = "",
+            Init = "random",
+            Policy = options.Model.Policy,
+            Seed = seed,
+            Steps = 2,
+            LearningRate = rate,
+            Parameters = new RunParameters(1, 1, 100, 0, 0),
+            Metrics = metrics,
+            Seconds = 1,
+            TokensPerSecond = 1,
+            PeakMemoryBytes = 1,
             Baselines = new RunBaselines(new Dictionary<string, double> { ["majority"] = 0.2 }, new Dictionary<string, double> { ["linear-probe"] = probe }),
         }.Write(RunFolder.At(run));
         return run;

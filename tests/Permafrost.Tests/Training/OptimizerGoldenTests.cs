@@ -127,8 +127,11 @@ public class OptimizerGoldenTests
             Optimizer = kind == "transformers.optimization.Adafactor"
                 ? new Adafactor(groups, new AdafactorSettings
                 {
-                    RelativeStep = Flag("relative_step"), ScaleParameter = Flag("scale_parameter"), WarmupInit = Flag("warmup_init"),
-                    Beta1 = (double?)arguments["beta1"], WeightDecay = Number("weight_decay", 0),
+                    RelativeStep = Flag("relative_step"),
+                    ScaleParameter = Flag("scale_parameter"),
+                    WarmupInit = Flag("warmup_init"),
+                    Beta1 = (double?)arguments["beta1"],
+                    WeightDecay = Number("weight_decay", 0),
                 })
                 : kind == "torch.optim.SGD"
                 ? new Sgd(groups, Number("momentum", 0), Flag("nesterov"), Number("weight_decay", 0))

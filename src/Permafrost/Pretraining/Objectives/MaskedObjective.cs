@@ -11,7 +11,7 @@ namespace Permafrost.Pretraining.Objectives;
 /// <param name="share">Of the tokens that are asked for.</param>
 public sealed class MaskedObjective(int context, ObjectiveTokens tokens, double share = 0.15) : Objective
 {
-    private readonly long mask = tokens.Mask 
+    private readonly long mask = tokens.Mask
         ?? throw new PermafrostException("the vocabulary has no mask token, such as [MASK], which the masked objective needs; train a tokenizer in the style bert");
 
     /// <inheritdoc/>
