@@ -60,6 +60,20 @@ public sealed class StudyTests : IDisposable
     }
 
     [Fact]
+    public async Task Two_processes_in_one_folder_share_the_runs()
+    {
+        // The third arm is the first under another name: the same runs, in a cell that the other process may take at the same time.
+        string study = Study("\n  - { name: again, options: { model.policy: fpt } }"), root = scratch["shared"];
+        CliResult[] both = await Task.WhenAll(Enumerable.Range(0, 2).Select(_ => Task.Run(() => Cli.Run("study", "run", study, "--scale", "smoke", "--output-dir", root))));
+        Assert.All(both, result => result.Succeeded());
+        string[] runs = Directory.GetDirectories(Path.Combine(root, "runs"));
+        Assert.Equal(6, runs.Length);
+        Assert.All(runs, run => Assert.Single(File.ReadAllLines(Path.Combine(run, "command.txt"))));
+        JsonNode scores = Cli.Run("study", "run", study, "--scale", "smoke", "--output-dir", root, "--json").Succeeded().Json["rows"]![0]!["scores"]!;
+        Assert.Equal(scores["fpt"]!.ToJsonString(), scores["again"]!.ToJsonString());
+    }
+
+    [Fact]
     public void A_run_that_fails_does_not_stop_the_others_and_is_listed()
     {
         string study = Study("\n  - { name: broken, options: { model.backbone: no-such-preset } }");

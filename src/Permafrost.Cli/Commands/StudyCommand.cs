@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Text.Json.Nodes;
+using Permafrost.Cli.Figures;
 using Permafrost.Cli.Terminal;
 using Permafrost.Runs;
 using Permafrost.Studies;
@@ -22,7 +23,7 @@ internal static class StudyCommand
 
     private static Option<string> Scale() => new("--scale")
     {
-        Description = "smoke (seconds), small (hours on a laptop) or paper (real checkpoints, a GPU)",
+        Description = "smoke (a few updates, to see that it runs), small (made for a laptop and hours) or paper (real checkpoints, a GPU)",
         DefaultValueFactory = _ => "small",
     };
 
@@ -44,7 +45,7 @@ internal static class StudyCommand
             using IDisposable? timer = parsed.GetValue(time) is { } limit ? StudyText.Timer(limit, stop) : null;
             IReadOnlyList<StudyFailure> failures = StudyText.Run(plan, root, stop, part, parts);
             var report = StudyText.Report(plan, root);
-            if (parts == 1) StudyText.Write(report, plan, root);
+            if (parts == 1) Write(report, plan, root);
             StudyText.Print(report, failures, parsed.GetValue(json));
             return failures.Count == 0 ? 0 : 1;
         });
@@ -61,7 +62,7 @@ internal static class StudyCommand
             StudyPlan plan = StudyPlan.Of(StudyCatalog.Find(parsed.GetRequiredValue(Name)), parsed.GetRequiredValue(scale));
             string root = parsed.GetRequiredValue(Root);
             var report = StudyText.Report(plan, root);
-            StudyText.Write(report, plan, root);
+            Write(report, plan, root);
             return StudyText.Print(report, [], parsed.GetValue(json));
         });
         return command;
@@ -101,6 +102,13 @@ internal static class StudyCommand
             return 0;
         });
         return command;
+    }
+
+    private static void Write(StudyReport report, StudyPlan plan, string root)
+    {
+        string folder = Path.Combine(root, $"{plan.Study.Name}-{plan.Scale}");
+        report.Write(folder, FigureFiles.ForPage);
+        Output.Note($"written: {folder}");
     }
 
     private static (int Part, int Parts) Part(string text)

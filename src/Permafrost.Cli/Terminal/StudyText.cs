@@ -1,5 +1,4 @@
 using System.Text.Json.Nodes;
-using Permafrost.Cli.Figures;
 using Permafrost.Formats;
 using Permafrost.Runs;
 using Permafrost.Studies;
@@ -52,17 +51,6 @@ internal static class StudyText
     {
         TimeSpan time = new CheckpointOptions { MaxTime = limit }.MaxDuration!.Value;
         return new Timer(_ => stop.Ask(StopReason.OutOfTime), null, time, Timeout.InfiniteTimeSpan);
-    }
-
-    /// <summary>Writes the table into the folder of the study's reports.</summary>
-    public static void Write(StudyReport report, StudyPlan plan, string root)
-    {
-        string folder = Path.Combine(root, $"{plan.Study.Name}-{plan.Scale}");
-        Directory.CreateDirectory(folder);
-        AtomicFile.WriteText(Path.Combine(folder, "results.csv"), report.Csv());
-        AtomicFile.WriteText(Path.Combine(folder, "results.md"), report.Markdown());
-        if (report.Runs.Count > 0) RunReport.Write(ReportFile.In(folder), report.Runs, new ReportOptions { Lead = report.Lead, Draw = FigureFiles.ForPage });
-        Output.Note($"written: {folder}");
     }
 
     public static int Print(StudyReport report, IReadOnlyList<StudyFailure> failures, bool json)

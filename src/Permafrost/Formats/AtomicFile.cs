@@ -36,6 +36,20 @@ public static class AtomicFile
         }
     }
 
+    /// <summary>Makes a folder, with those above it, where there is none.</summary>
+    /// <exception cref="PermafrostException">It cannot be made.</exception>
+    internal static void MakeFolder(string folder)
+    {
+        try
+        {
+            Directory.CreateDirectory(folder);
+        }
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+        {
+            throw new PermafrostException($"cannot write {folder}: {error.Message.TrimEnd('.')}; choose another folder");
+        }
+    }
+
     /// <summary>Writes a text in UTF-8 without a byte order mark.</summary>
     /// <exception cref="PermafrostException">The file cannot be written.</exception>
     public static void WriteText(string path, string text) => Write(path, stream => stream.Write(Encoding.UTF8.GetBytes(text)));

@@ -14,14 +14,7 @@ public static class BackboneFolder
     /// <exception cref="PermafrostException">The folder cannot be written.</exception>
     public static void Save(Backbone backbone, FrozenWeights weights, string folder)
     {
-        try
-        {
-            Directory.CreateDirectory(folder);
-        }
-        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
-        {
-            throw new PermafrostException($"cannot write {folder}: {error.Message.TrimEnd('.')}");
-        }
+        AtomicFile.MakeFolder(folder);
         using var scope = torch.NewDisposeScope();
         (string Name, Parameter Parameter)[] all = [.. backbone.NamedParameters()];
         IReadOnlyDictionary<string, Tensor> frozen = weights.Copy([.. all.Where(p => !p.Parameter.IsTrained).Select(p => p.Name)]);

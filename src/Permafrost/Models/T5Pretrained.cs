@@ -1,5 +1,4 @@
 using Permafrost.Formats;
-using Permafrost.Kernels;
 using Permafrost.Nn;
 
 namespace Permafrost.Models;
@@ -24,9 +23,9 @@ public sealed class T5Pretrained : EncoderDecoderPretrained
     /// <inheritdoc/>
     public override string Prefix => "";
 
-    internal override LanguageHead? LanguageHead => !HasHead ? null
-        : untiedHead is null ? new LanguageHead(model.Tokens.Weight, null, hidden => Segment.Compose(inputs => inputs[0].Times(Math.Pow(model.Traits.Width, -0.5)), hidden))
-        : new LanguageHead(untiedHead.Weight, null, hidden => hidden);
+    internal override LanguageHead? LanguageHead => HasHead ? Head.AsLanguageHead : null;
+
+    private T5Head Head => new(model.Tokens, untiedHead, model.Traits.Width);
 
     /// <inheritdoc/>
     protected override bool HasHead { get; }
@@ -47,7 +46,5 @@ public sealed class T5Pretrained : EncoderDecoderPretrained
     protected override int PadId => model.Settings.PadId;
 
     /// <inheritdoc/>
-    protected override Tensor Logits(Tensor hidden) => untiedHead is null
-        ? torch.nn.functional.linear(hidden.Times(Math.Pow(model.Traits.Width, -0.5)), model.Tokens.Weight.Value)
-        : torch.nn.functional.linear(hidden, untiedHead.Weight.Value);
+    protected override Tensor Logits(Tensor hidden) => Head.Logits(hidden);
 }

@@ -12,14 +12,7 @@ internal static class PretrainedFolder
     /// <exception cref="PermafrostException">The folder cannot be written.</exception>
     public static void Write(string folder, LanguageModel model, PretrainingOptions options)
     {
-        try
-        {
-            Directory.CreateDirectory(folder);
-        }
-        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
-        {
-            throw new PermafrostException($"cannot write {folder}: {error.Message.TrimEnd('.')}");
-        }
+        AtomicFile.MakeFolder(folder);
         using DisposeScope scope = torch.NewDisposeScope();
         using var noGrad = torch.no_grad();
         ScalarType type = options.SaveDtype == "bfloat16" ? ScalarType.BFloat16 : ScalarType.Float32;

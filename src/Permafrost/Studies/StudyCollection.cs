@@ -1,3 +1,4 @@
+using Permafrost.Formats;
 using Permafrost.Runs;
 
 namespace Permafrost.Studies;
@@ -25,7 +26,7 @@ public static class StudyCollection
                 bool better = RunResult.Read(RunFolder.Open(run)).Test is not null;
                 if (File.Exists(Path.Combine(target, "results.json")) && (!better || RunResult.Read(RunFolder.Open(target)).Test is not null)) continue;
                 // A run that is being trained here is left to whoever trains it.
-                Directory.CreateDirectory(target);
+                AtomicFile.MakeFolder(target);
                 using (RunLock? mine = RunLock.TryTake(target)) if (mine is null) continue;
                 Copy(run, target, Path.Combine(root, "incoming"));
                 copied++;

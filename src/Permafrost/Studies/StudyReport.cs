@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text;
+using Permafrost.Formats;
 using Permafrost.Runs;
 using Permafrost.Tasks.Metrics;
 
@@ -71,6 +72,18 @@ public sealed class StudyReport(StudyTable table, string command)
             }
         }
         return text.ToString();
+    }
+
+    /// <summary>Writes <c>results.csv</c>, <c>results.md</c> and, once a run has seen the test split, <c>report.html</c>.</summary>
+    /// <param name="folder">The folder; it is made where it is missing.</param>
+    /// <param name="draw">Draws the page's curves where it is not interactive; null for none.</param>
+    /// <exception cref="PermafrostException">It cannot be written.</exception>
+    public void Write(string folder, FigureDrawer? draw = null)
+    {
+        AtomicFile.MakeFolder(folder);
+        AtomicFile.WriteText(Path.Combine(folder, "results.csv"), Csv());
+        AtomicFile.WriteText(Path.Combine(folder, "results.md"), Markdown());
+        if (Runs.Count > 0) RunReport.Write(Path.Combine(folder, "report.html"), Runs, new ReportOptions { Lead = Lead, Draw = draw });
     }
 
     private IEnumerable<string> Footnotes

@@ -43,7 +43,7 @@ public sealed class StudyRunner(StudyPlan plan, string root, Sweep sweep, StopRe
         {
             if (stop.Reason != StopReason.None) throw new StoppedException($"stopped because of {stop.Why}", stop.Reason);
             string place = Path.Combine(root, "cells", $"{plan.Study.Name}-{plan.Scale}-{cell.Name}");
-            Directory.CreateDirectory(place);
+            AtomicFile.MakeFolder(place);
             using RunLock? mine = RunLock.TryTake(place);
             if (mine is null)
             {
@@ -93,7 +93,7 @@ public sealed class StudyRunner(StudyPlan plan, string root, Sweep sweep, StopRe
     private RunLock Lock(RunOptions options)
     {
         string place = Path.Combine(root, "locks", StudyPlan.Id(options));
-        Directory.CreateDirectory(place);
+        AtomicFile.MakeFolder(place);
         while (true)
         {
             if (RunLock.TryTake(place) is { } mine) return mine;

@@ -1,3 +1,4 @@
+using Permafrost.Formats;
 using Permafrost.Models;
 using Permafrost.Runs;
 using Permafrost.Tasks.Baselines;
@@ -32,7 +33,7 @@ public sealed class Sweep(string command, StopRequest stop)
     public RunResult Train(RunOptions options, string folder, FrozenWeights? weights = null)
     {
         if (File.Exists(Path.Combine(folder, "results.json"))) return RunResult.Read(RunFolder.Open(folder));
-        Directory.CreateDirectory(folder);
+        AtomicFile.MakeFolder(folder);
         // Before anything is looked at, so that no other process's beginning is taken for a leftover.
         using var held = new RunLock(folder);
         if (File.Exists(Path.Combine(folder, "results.json"))) return RunResult.Read(RunFolder.Open(folder));
