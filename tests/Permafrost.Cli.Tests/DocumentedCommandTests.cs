@@ -38,7 +38,7 @@ public partial class DocumentedCommandTests
         (@"\bANOTHER\b", "runs/another"),
         (@"^(.*permafrost pretrain --architecture.*)$", "$1 --preset gpt2-tiny --context 64 --batch-size 4"),
         // A verb that cannot go without arguments is mentioned, not shown.
-        (@"^permafrost (forward|predict|report|pretrain|tokenizer encode|tokenizer train)$", "$0 --help"),
+        (@"^permafrost (forward|predict|report|generate|pretrain|tokenizer encode|tokenizer train)$", "$0 --help"),
     ];
 
     [Fact]
