@@ -6,6 +6,9 @@ namespace Permafrost.Studies;
 /// <summary>A report's opening as HTML. Bars are SVG with widths in percent, since the page's policy knows no style of an element's own.</summary>
 internal static class LeadPage
 {
+    // As many as report.css has.
+    private const int Colours = 6;
+
     public static string Html(ReportLead lead)
     {
         var html = new StringBuilder();
@@ -50,7 +53,7 @@ internal static class LeadPage
             foreach ((int i, LeadScore score) in row.Scores.Index())
             {
                 html.Append($"<div class=\"lead-bar\"><span class=\"lead-name\">{ReportPage.Text(score.Arm)}</span><svg class=\"lead-track\" aria-hidden=\"true\">");
-                html.Append($"<rect class=\"lead-fill f{i}\" x=\"0\" y=\"0\" width=\"{Percent(score.Share)}\" height=\"100%\"/>");
+                html.Append($"<rect class=\"lead-fill f{i % Colours}\" x=\"0\" y=\"0\" width=\"{Percent(score.Share)}\" height=\"100%\"/>");
                 if (score.Error > 0)
                     html.Append($"<line class=\"lead-whisker\" x1=\"{Percent(score.Share - score.Error)}\" x2=\"{Percent(score.Share + score.Error)}\" y1=\"50%\" y2=\"50%\"/>");
                 if (row.Baselines is [(_, double best), ..]) html.Append($"<line class=\"lead-mark\" x1=\"{Percent(best)}\" x2=\"{Percent(best)}\" y1=\"0\" y2=\"100%\"/>");

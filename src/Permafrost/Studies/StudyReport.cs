@@ -83,7 +83,10 @@ public sealed class StudyReport(StudyTable table, string command)
         AtomicFile.MakeFolder(folder);
         AtomicFile.WriteText(Path.Combine(folder, "results.csv"), Csv());
         AtomicFile.WriteText(Path.Combine(folder, "results.md"), Markdown());
-        if (Runs.Count > 0) RunReport.Write(Path.Combine(folder, "report.html"), Runs, new ReportOptions { Lead = Lead, Draw = draw });
+        string page = Path.Combine(folder, "report.html");
+        if (Runs.Count > 0) RunReport.Write(page, Runs, new ReportOptions { Lead = Lead, Draw = draw });
+        // A page of runs that this plan no longer names would say otherwise than the table beside it.
+        else File.Delete(page);
     }
 
     private IEnumerable<string> Footnotes
@@ -132,10 +135,10 @@ public sealed class StudyReport(StudyTable table, string command)
 
     private static string Sentence(ClaimVerdict verdict)
     {
-        if (verdict.Verdict == Verdict.NotRun) return $"{verdict.Claim.Text}: not run.";
+        if (verdict.Verdict == Verdict.NotRun) return $"{verdict.Claim.Text}: not run";
         IEnumerable<string> tasks = verdict.Tasks.Where(task => task.Difference is not null).Select(task => FormattableString.Invariant(
-            $"{task.Task} {100 * task.Difference!.Mean:+0.0;-0.0;0.0} ± {100 * task.Difference.Margin:0.0} ({Words(task.Verdict)})"));
-        return $"{verdict.Claim.Text}: {Words(verdict.Verdict)}. {verdict.Claim.Arm} minus {verdict.Claim.Other}, in points with the 95 % interval: {string.Join(", ", tasks)}.";
+            $"{task.Task} {100 * task.Difference!.Mean:+0.0;-0.0;0.0} ± {100 * task.Difference.Margin:0.0}, {Words(task.Verdict)}"));
+        return $"{verdict.Claim.Text}: {Words(verdict.Verdict)} ({verdict.Claim.Arm} minus {verdict.Claim.Other}, in points with the 95 % interval: {string.Join("; ", tasks)})";
     }
 
     private static string Words(Verdict verdict) => verdict switch

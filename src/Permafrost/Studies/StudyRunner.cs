@@ -25,6 +25,7 @@ public sealed class StudyRunner(StudyPlan plan, string root, Sweep sweep, StopRe
     private static readonly TimeSpan Pause = TimeSpan.FromSeconds(1);
 
     private readonly List<StudyFailure> failures = [];
+    private readonly Dictionary<(string Data, string Baseline, long Seed), BaselineScore?> baselines = [];
     private FrozenWeights? weights;
     private string? body;
 
@@ -73,10 +74,16 @@ public sealed class StudyRunner(StudyPlan plan, string root, Sweep sweep, StopRe
         {
             RunOptions options = cell.Run(seed, chosen);
             if (!Train(cell, options)) continue;
-            // Strong baselines are measured beside the first seed of each arm: which arms a study shares with another is none of theirs.
-            IReadOnlyList<IStrongBaseline> strong = seed == cell.Seeds[0] ? sweep.StrongBaselines : [];
+            // Strong baselines stand beside the first seed of each arm: which arms a study shares with another is none of theirs.
+            IReadOnlyList<IStrongBaseline> strong = seed == cell.Seeds[0] ? Remembered(options) : [];
             Guarded(cell, options, () => Finetuning.ScoreChosen(Folder(options), stop.Token, Body(options), strong));
         }
+    }
+
+    private IReadOnlyList<IStrongBaseline> Remembered(RunOptions options)
+    {
+        string data = StudyPlan.Id(new RunOptions { Data = options.Data });
+        return [.. sweep.StrongBaselines.Select(baseline => new RememberedBaseline(baseline, data, baselines))];
     }
 
     private string Folder(RunOptions options) => StudyTable.Folder(root, options);
