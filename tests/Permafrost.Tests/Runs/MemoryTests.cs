@@ -36,12 +36,15 @@ public class MemoryTests : IDisposable
     [Fact]
     public void Layers_computed_again_are_measured_to_take_less()
     {
-        RunOptions options = tiny.Options with { Model = tiny.Options.Model with { Backbone = "gpt2-mini", FrozenDtype = "bfloat16" }, Data = tiny.Options.Data with { Task = "bit-memory" } };
+        // Many layers, so that what they keep outweighs what other tests take and free meanwhile.
+        string body = tiny.NewFolder();
+        Directory.CreateDirectory(body);
+        File.WriteAllText(Path.Combine(body, "config.json"), """{"model_type": "gpt2", "n_layer": 16, "n_embd": 256, "n_head": 4, "n_positions": 128, "vocab_size": 16}""");
+        RunOptions options = tiny.Options with { Model = tiny.Options.Model with { Backbone = body, FrozenDtype = "bfloat16" }, Data = tiny.Options.Data with { Task = "bit-memory" } };
         using Finetuning kept = Finetuning.Prepare(options), again = Finetuning.Prepare(options with { Model = options.Model with { GradientCheckpointing = true } });
-        // What other tests take and free meanwhile is in single measurements, either way.
         static long Median(Finetuning run) => Enumerable.Range(0, 5).Select(_ => run.MeasureMemory().TrainingBytes).Order().ElementAt(2);
         (long all, long few) = (Median(kept), Median(again));
-        Assert.True(few < 0.9 * all, $"{few} of {all}");
+        Assert.True(few < 0.6 * all, $"{few} of {all}");
     }
 
     [Fact]
