@@ -33,9 +33,12 @@ public sealed record MemoryTrial(long Loaded, long TrainingBytes, long ScoringBy
             // Once before: code is compiled, and buffers that do not depend on the batch are made.
             Score(model, batch);
             Train(model, batch);
+            // What the runtime compiles or collects meanwhile only ever adds, and an example's share of it would be multiplied by the batch: the lesser of two is nearer.
+            long Least(Action<AdaptedModel, Batch> work, Batch examples) =>
+                Math.Min(ProcessMemory.Growth(() => work(model, examples)), ProcessMemory.Growth(() => work(model, examples)));
             long Added(Action<AdaptedModel, Batch> work)
             {
-                long all = ProcessMemory.Growth(() => work(model, batch)), least = many.Length > 1 ? ProcessMemory.Growth(() => work(model, few)) : 0;
+                long all = Least(work, batch), least = many.Length > 1 ? Least(work, few) : 0;
                 return Math.Max(0, all - least) / Math.Max(1, many.Length - 1);
             }
             return new MemoryTrial(before, Added(Train), Added(Score), (1 + slots) * sizeof(float) * model.Counts.Trained);
