@@ -39,7 +39,7 @@ internal static class LsCommand
         "policies" => (["policy", "selectors", "summary"], [.. Policy.Named.Select(policy => new[] { policy.Name, policy.Selectors, policy.Summary })]),
         "inits" => (["init", "summary"], [.. BackboneInit.All.Select(init => new[] { init.Name, init.Summary })]),
         "studies" => (["name", "reproduces", "title"], [.. StudyCatalog.Names.Select(Study)]),
-        "backbones" => (["backbone", "summary"], [.. Bundled(), .. Presets(), .. Cached()]),
+        "backbones" => (["backbone", "summary"], [.. Bundled(), .. Own(), .. Presets(), .. Cached()]),
         _ => (["run", "task", "backbone", "policy", "seed", "steps", "test score"], Runs(runs)),
     };
 
@@ -58,6 +58,8 @@ internal static class LsCommand
         body.Folder is { } folder ? $"{body.Summary} ({folder})"
             : $"{body.Summary} (not here, or damaged: its first use writes it, once NuGet has restored {body.Package} {body.Version}, as by `dotnet restore build/Backbone`)",
     });
+
+    private static IEnumerable<string[]> Own() => OwnBackbone.All.Select(body => new[] { body.Name, $"{body.Summary} ({body.Folder})" });
 
     private static IEnumerable<string[]> Presets() => ModelRegistry.Presets.Select(preset => new[] { preset.Name, preset.Summary + " (preset: --init random)" });
 

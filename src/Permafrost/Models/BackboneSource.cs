@@ -3,8 +3,8 @@ using Permafrost.Formats;
 namespace Permafrost.Models;
 
 /// <summary>
-/// What <c>--backbone REF</c> stands for: a model folder, a body that a package carries (<see cref="BundledBackbone"/>), a model in the Hugging Face cache, or, with a random
-/// init, a preset.
+/// What <c>--backbone REF</c> stands for: a model folder, a body that a package carries (<see cref="BundledBackbone"/>), one of this project's own (<see cref="OwnBackbone"/>), a model in
+/// the Hugging Face cache, or, with a random init, a preset.
 /// </summary>
 /// <param name="Reference">REF as it was given.</param>
 /// <param name="Config">The configuration.</param>
@@ -15,7 +15,8 @@ public sealed record BackboneSource(string Reference, HfConfig Config, string? F
     public static bool IsFolder(string reference) =>
         Directory.Exists(reference)
         && (File.Exists(Path.Combine(reference, "config.json"))
-            || (ModelRegistry.Presets.All(preset => preset.Name != reference) && BundledBackbone.Find(reference) is null && HubCache.Find(reference) is null));
+            || (ModelRegistry.Presets.All(preset => preset.Name != reference) && BundledBackbone.Find(reference) is null && OwnBackbone.Find(reference) is null
+                && HubCache.Find(reference) is null));
 
     /// <summary>
     /// What the user should hear of it, in a sentence; null for nothing. What else could have been meant: a folder goes first, as for Hugging Face's own library, but one that
@@ -35,9 +36,10 @@ public sealed record BackboneSource(string Reference, HfConfig Config, string? F
             (string folder, string? note) = bundled.Bring();
             return new BackboneSource(reference, HfConfig.Load(folder), folder) { Note = note };
         }
+        if (OwnBackbone.Find(reference) is { } own) return new BackboneSource(reference, HfConfig.Load(own.Folder), own.Folder);
         if (HubCache.Find(reference) is { } snapshot) return new BackboneSource(reference, HfConfig.Load(snapshot), snapshot);
         string presets = string.Join(", ", ModelRegistry.Presets.Select(preset => preset.Name));
-        string bodies = string.Join(", ", BundledBackbone.All.Select(body => body.Name));
+        string bodies = string.Join(", ", BundledBackbone.All.Select(body => body.Name).Concat(OwnBackbone.All.Select(body => body.Name)));
         if (File.Exists(reference))
             throw new PermafrostException($"{reference} is a file; a backbone is a folder with config.json, model.safetensors or pytorch_model.bin, so name its folder");
         throw new PermafrostException(
@@ -49,7 +51,7 @@ public sealed record BackboneSource(string Reference, HfConfig Config, string? F
     {
         string? hidden = HubCache.Find(folder) is { } snapshot ? $"the model of that name in the Hugging Face cache ({snapshot})"
             : ModelRegistry.Presets.Any(preset => preset.Name == folder) ? "the preset of that name"
-            : BundledBackbone.Find(folder)?.Folder is { } body ? $"the body of that name in {body}" : null;
+            : (BundledBackbone.Find(folder)?.Folder ?? OwnBackbone.Find(folder)?.Folder) is { } body ? $"the body of that name in {body}" : null;
         return hidden is null ? null
             : $"'{folder}' is taken for the folder {Path.GetFullPath(folder)}, not for {hidden}; write ./{folder} if that is meant, else rename the folder or work in another";
     }
