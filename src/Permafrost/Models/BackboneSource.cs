@@ -3,8 +3,8 @@ using Permafrost.Formats;
 namespace Permafrost.Models;
 
 /// <summary>
-/// What <c>--backbone REF</c> stands for: a model folder, a body that a package carries (<see cref="BundledBackbone"/>), one of this project's own (<see cref="OwnBackbone"/>), a model in
-/// the Hugging Face cache, or, with a random init, a preset.
+/// What <c>--backbone REF</c> stands for: a model folder, a body that a package carries (<see cref="BundledBackbone"/>), one of this project's own
+/// (<see cref="OwnBackbone"/>), a model in the Hugging Face cache, or, with a random init, a preset.
 /// </summary>
 /// <param name="Reference">REF as it was given.</param>
 /// <param name="Config">The configuration.</param>
