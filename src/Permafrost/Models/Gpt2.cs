@@ -252,6 +252,8 @@ public sealed class Gpt2Model : Backbone
     /// <inheritdoc/>
     public override IEnumerable<string> UnusedParameters(BackboneUse use) => use.Vectors ? ["wte.weight"] : [];
 
+    internal override string? TokenTable => "wte.weight";
+
     /// <inheritdoc/>
     public override Tensor EmbedTokens(Tensor ids) => tokens.Forward(ids);
 

@@ -1,4 +1,3 @@
-using Permafrost.Formats;
 using Permafrost.Models;
 using Permafrost.Tokenizers;
 

@@ -1,0 +1,98 @@
+namespace Permafrost.Models.OnnxExport;
+
+/// <summary>The bodies that can be written as ONNX, from vectors (B, T, C) to last hidden states (B, T, C).</summary>
+internal static class BodyGraph
+{
+    /// <summary>Adds a body.</summary>
+    /// <param name="layers">What it is added to.</param>
+    /// <param name="body">The body.</param>
+    /// <param name="vectors">(B, T, C).</param>
+    /// <param name="mask">(B, T) int64, 1 for tokens and 0 for padding.</param>
+    /// <returns>The last hidden states.</returns>
+    /// <exception cref="PermafrostException">Its family cannot be written yet.</exception>
+    public static string Add(LayerGraph layers, Backbone body, string vectors, string mask)
+    {
+        layers.Mask(mask, body.Traits.Causal);
+        return body switch
+        {
+            Gpt2Model gpt2 => Gpt2(layers, gpt2.Settings, vectors),
+            DistilBertModel distilBert => Bert(layers, distilBert.Settings, vectors, DistilBertLayer),
+            BertEncoder bert => Bert(layers, bert.Settings, vectors, BertLayer),
+            VitModel vit => Vit(layers, vit.Settings, vectors),
+            _ => throw new PermafrostException($"{body.Config.Source}: a {body.Config.ModelType} cannot be written as ONNX; bert, roberta, distilbert, gpt2 and vit can"),
+        };
+    }
+
+    private static string Gpt2(LayerGraph layers, Gpt2Config config, string vectors)
+    {
+        string stream = layers.Node("Add", vectors, layers.Rows("wpe.weight", 0, layers.Size(vectors, 1)));
+        for (int layer = 0; layer < config.Layers; layer++)
+        {
+            string name = $"h.{layer}";
+            string joint = layers.Linear(layers.LayerNorm(stream, $"{name}.ln_1", config.Epsilon), $"{name}.attn.c_attn", inputsFirst: true);
+            string Third(int which) => layers.Node(
+                "Slice", joint, layers.Graph.Integers(which * config.Width), layers.Graph.Integers((which + 1) * config.Width), layers.Graph.Integers(2));
+            double scale = (config.ScaleAttention ? 1 / Math.Sqrt(config.Width / config.Heads) : 1) / (config.ScaleByLayer ? layer + 1 : 1);
+            string mixed = layers.Attention(Third(0), Third(1), Third(2), config.Heads, scale);
+            stream = layers.Node("Add", stream, layers.Linear(mixed, $"{name}.attn.c_proj", inputsFirst: true));
+            string inner = layers.Linear(layers.LayerNorm(stream, $"{name}.ln_2", config.Epsilon), $"{name}.mlp.c_fc", inputsFirst: true);
+            stream = layers.Node("Add", stream, layers.Linear(layers.Activate(inner, config.Activation), $"{name}.mlp.c_proj", inputsFirst: true));
+        }
+        return layers.LayerNorm(stream, "ln_f", config.Epsilon);
+    }
+
+    private static string Bert(LayerGraph layers, BertConfig config, string vectors, Func<LayerGraph, BertConfig, int, string, string> addLayer)
+    {
+        string stream = layers.Node("Add", vectors, layers.Rows("embeddings.position_embeddings.weight", config.FirstPosition, layers.Size(vectors, 1)));
+        // Without segments every token is of the first.
+        if (config.TokenTypes > 0)
+            stream = layers.Node("Add", stream, layers.Node("Gather", layers.Constant("embeddings.token_type_embeddings.weight"), layers.Graph.Integer(0)));
+        stream = layers.LayerNorm(stream, "embeddings.LayerNorm", config.Epsilon);
+        for (int layer = 0; layer < config.Layers; layer++) stream = addLayer(layers, config, layer, stream);
+        return stream;
+    }
+
+    private static string BertLayer(LayerGraph layers, BertConfig config, int layer, string stream)
+    {
+        string name = $"encoder.layer.{layer}";
+        string Map(string x, string which) => layers.Linear(x, $"{name}.{which}");
+        string mixed = layers.Attention(
+            Map(stream, "attention.self.query"), Map(stream, "attention.self.key"), Map(stream, "attention.self.value"), config.Heads, Scale(config.Width, config.Heads));
+        stream = layers.LayerNorm(layers.Node("Add", stream, Map(mixed, "attention.output.dense")), $"{name}.attention.output.LayerNorm", config.Epsilon);
+        string inner = layers.Activate(Map(stream, "intermediate.dense"), config.Activation);
+        return layers.LayerNorm(layers.Node("Add", stream, Map(inner, "output.dense")), $"{name}.output.LayerNorm", config.Epsilon);
+    }
+
+    private static string DistilBertLayer(LayerGraph layers, BertConfig config, int layer, string stream)
+    {
+        string name = $"transformer.layer.{layer}";
+        string Map(string x, string which) => layers.Linear(x, $"{name}.{which}");
+        string mixed = layers.Attention(
+            Map(stream, "attention.q_lin"), Map(stream, "attention.k_lin"), Map(stream, "attention.v_lin"), config.Heads, Scale(config.Width, config.Heads));
+        stream = layers.LayerNorm(layers.Node("Add", stream, Map(mixed, "attention.out_lin")), $"{name}.sa_layer_norm", config.Epsilon);
+        string inner = layers.Activate(Map(stream, "ffn.lin1"), config.Activation);
+        return layers.LayerNorm(layers.Node("Add", stream, Map(inner, "ffn.lin2")), $"{name}.output_layer_norm", config.Epsilon);
+    }
+
+    private static string Vit(LayerGraph layers, VitConfig config, string vectors)
+    {
+        // Row 0 is the class token's, which vectors come without.
+        string table = layers.Constant("embeddings.position_embeddings", given => given.squeeze(0), ".rows");
+        string end = layers.Node("Add", layers.Size(vectors, 1), layers.Graph.Integers(1));
+        string stream = layers.Node("Add", vectors, layers.Node("Slice", table, layers.Graph.Integers(1), end, layers.Graph.Integers(0)));
+        for (int layer = 0; layer < config.Layers; layer++)
+        {
+            string name = $"encoder.layer.{layer}";
+            string Map(string x, string which, bool bias = true) => layers.Linear(x, $"{name}.{which}", bias);
+            string normed = layers.LayerNorm(stream, $"{name}.layernorm_before", config.Epsilon);
+            string mixed = layers.Attention(Map(normed, "attention.attention.query", config.QkvBias), Map(normed, "attention.attention.key", config.QkvBias),
+                Map(normed, "attention.attention.value", config.QkvBias), config.Heads, Scale(config.Width, config.Heads));
+            stream = layers.Node("Add", stream, Map(mixed, "attention.output.dense"));
+            string inner = layers.Activate(Map(layers.LayerNorm(stream, $"{name}.layernorm_after", config.Epsilon), "intermediate.dense"), config.Activation);
+            stream = layers.Node("Add", stream, Map(inner, "output.dense"));
+        }
+        return layers.LayerNorm(stream, "layernorm", config.Epsilon);
+    }
+
+    private static double Scale(int width, int heads) => 1 / Math.Sqrt(width / heads);
+}
