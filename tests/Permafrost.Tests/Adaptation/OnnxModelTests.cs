@@ -31,6 +31,18 @@ public sealed class OnnxModelTests : IDisposable
             {"model_type": "distilbert", "dim": 16, "n_layers": 2, "n_heads": 2, "hidden_dim": 24, "max_position_embeddings": 12, "vocab_size": 11, "activation": "mish",
              "initializer_range": 0.3}
             """,
+        ["mistral"] = """
+            {"model_type": "mistral", "hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 6, "num_key_value_heads": 2, "intermediate_size": 20, "vocab_size": 11,
+             "max_position_embeddings": 16, "sliding_window": 4, "initializer_range": 0.3}
+            """,
+        ["qwen2"] = """
+            {"model_type": "qwen2", "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 4, "intermediate_size": 20, "vocab_size": 11,
+             "max_position_embeddings": 16, "initializer_range": 0.3}
+            """,
+        ["qwen3"] = """
+            {"model_type": "qwen3", "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 6, "intermediate_size": 20,
+             "vocab_size": 11, "max_position_embeddings": 16, "rope_theta": 100.0, "initializer_range": 0.3}
+            """,
         ["vit"] = """
             {"model_type": "vit", "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24, "image_size": 16, "patch_size": 4,
              "num_channels": 1, "qkv_bias": false, "hidden_act": "quick_gelu", "initializer_range": 0.3}

@@ -1,3 +1,5 @@
+using Permafrost.Formats.Onnx;
+
 namespace Permafrost.Models.OnnxExport;
 
 /// <summary>The bodies that can be written as ONNX, from vectors (B, T, C) to last hidden states (B, T, C).</summary>
@@ -19,7 +21,8 @@ internal static class BodyGraph
             DistilBertModel distilBert => Bert(layers, distilBert.Settings, vectors, DistilBertLayer),
             BertEncoder bert => Bert(layers, bert.Settings, vectors, BertLayer),
             VitModel vit => Vit(layers, vit.Settings, vectors),
-            _ => throw new PermafrostException($"{body.Config.Source}: a {body.Config.ModelType} cannot be written as ONNX; bert, roberta, distilbert, gpt2 and vit can"),
+            LlamaModel llama => Llama(layers, llama.Settings, vectors),
+            _ => throw new PermafrostException($"{body.Config.Source}: a {body.Config.ModelType} cannot be written as ONNX; bert, roberta, distilbert, gpt2, vit, llama, mistral, qwen2 and qwen3 can"),
         };
     }
 
@@ -92,6 +95,32 @@ internal static class BodyGraph
             stream = layers.Node("Add", stream, Map(inner, "output.dense"));
         }
         return layers.LayerNorm(stream, "layernorm", config.Epsilon);
+    }
+
+    private static string Llama(LayerGraph layers, LlamaConfig config, string vectors)
+    {
+        (string Cos, string Sin) angles = layers.Angles(config.Frequencies);
+        string stream = vectors;
+        for (int layer = 0; layer < config.Layers; layer++)
+        {
+            string name = $"layers.{layer}", normed = layers.RmsNorm(stream, $"{name}.input_layernorm", config.Epsilon);
+            string Turned(string map, string norm, int heads)
+            {
+                string parted = layers.Parted(layers.Linear(normed, $"{name}.self_attn.{map}", config.QueryBias), heads);
+                if (config.HeadNorms) parted = layers.RmsNorm(parted, $"{name}.self_attn.{norm}", config.Epsilon);
+                return layers.Turned(layers.Graph.Node("Transpose", [parted], new NodeAttribute("perm", Ints: [0, 2, 1, 3])), angles, config.HeadSize / 2);
+            }
+            string Shared(string heads) => layers.Repeated(heads, config.KeyHeads, config.Heads / config.KeyHeads);
+            string values = layers.Heads(layers.Linear(normed, $"{name}.self_attn.v_proj", config.QueryBias), config.KeyHeads);
+            string mixed = layers.AttentionOfHeads(Turned("q_proj", "q_norm", config.Heads), Shared(Turned("k_proj", "k_norm", config.KeyHeads)), Shared(values),
+                1 / Math.Sqrt(config.HeadSize), config.Windows[layer] - 1);
+            stream = layers.Node("Add", stream, layers.Linear(layers.Joined(mixed), $"{name}.self_attn.o_proj", config.OutputBias));
+            string inner = layers.RmsNorm(stream, $"{name}.post_attention_layernorm", config.Epsilon);
+            string gate = layers.Activate(layers.Linear(inner, $"{name}.mlp.gate_proj", config.InnerBias), config.Activation);
+            string opened = layers.Node("Mul", gate, layers.Linear(inner, $"{name}.mlp.up_proj", config.InnerBias));
+            stream = layers.Node("Add", stream, layers.Linear(opened, $"{name}.mlp.down_proj", config.InnerBias));
+        }
+        return layers.RmsNorm(stream, "norm", config.Epsilon);
     }
 
     private static double Scale(int width, int heads) => 1 / Math.Sqrt(width / heads);

@@ -12,7 +12,9 @@ internal sealed class LayerGraph(OnnxWriter graph, Func<string, Tensor> weight)
     // Scores that are this low come to nothing in a softmax, and yet never to a difference of infinities.
     private const double Lowest = -3e38;
 
+    // (B, 1, 1, T) or (B, 1, T, T): which keys a query sees; and the mask that it is made of.
     private string? allowed;
+    private string? tokens;
 
     /// <summary>The file.</summary>
     public OnnxWriter Graph { get; } = graph;
@@ -68,7 +70,7 @@ internal sealed class LayerGraph(OnnxWriter graph, Func<string, Tensor> weight)
             string before = Node("LessOrEqual", Node("Unsqueeze", places, Graph.Integers(0)), Node("Unsqueeze", places, Graph.Integers(1)));  // (T, T): key by query
             seen = Node("And", seen, before);
         }
-        allowed = seen;
+        (allowed, tokens) = (seen, mask);
     }
 
     /// <summary>0 .. T - 1 of a mask (B, T).</summary>
@@ -79,13 +81,63 @@ internal sealed class LayerGraph(OnnxWriter graph, Func<string, Tensor> weight)
     }
 
     /// <summary>Attention of queries, keys and values (B, T, C) in heads: (B, T, C).</summary>
-    public string Attention(string queries, string keys, string values, long heads, double scale)
+    public string Attention(string queries, string keys, string values, long heads, double scale) =>
+        Joined(AttentionOfHeads(Heads(queries, heads), Heads(keys, heads), Heads(values, heads), scale));
+
+    /// <summary>Attention of queries, keys and values (B, H, T, D): the same.</summary>
+    /// <param name="queries">(B, H, T, D).</param>
+    /// <param name="keys">(B, H, T, D).</param>
+    /// <param name="values">(B, H, T, D).</param>
+    /// <param name="scale">Multiplies the scores.</param>
+    /// <param name="before">How many tokens before it a query sees; null for all.</param>
+    public string AttentionOfHeads(string queries, string keys, string values, double scale, long? before = null)
     {
-        string scores = Node("Mul", Node("MatMul", Heads(queries, heads, 0, 2, 1, 3), Heads(keys, heads, 0, 2, 3, 1)), Graph.Number(scale));  // (B, H, T, T)
-        scores = Node("Where", allowed!, scores, Graph.Number(Lowest));
-        string mixed = Node("MatMul", Graph.Node("Softmax", [scores], new NodeAttribute("axis", -1)), Heads(values, heads, 0, 2, 1, 3));
-        string joined = Graph.Node("Transpose", [mixed], new NodeAttribute("perm", Ints: [0, 2, 1, 3]));
-        return Node("Reshape", joined, Graph.Integers(0, 0, -1));
+        string turned = Graph.Node("Transpose", [keys], new NodeAttribute("perm", Ints: [0, 1, 3, 2]));
+        string scores = Node("Where", Seen(before), Node("Mul", Node("MatMul", queries, turned), Graph.Number(scale)), Graph.Number(Lowest));  // (B, H, T, T)
+        return Node("MatMul", Graph.Node("Softmax", [scores], new NodeAttribute("axis", -1)), values);
+    }
+
+    /// <summary>(B, H, T, D) of (B, T, H D).</summary>
+    public string Heads(string x, long heads) => Graph.Node("Transpose", [Parted(x, heads)], new NodeAttribute("perm", Ints: [0, 2, 1, 3]));
+
+    /// <summary>(B, T, H, D) of (B, T, H D).</summary>
+    public string Parted(string x, long heads) => Node("Reshape", x, Graph.Integers(0, 0, heads, -1));
+
+    /// <summary>(B, T, H D) of (B, H, T, D).</summary>
+    public string Joined(string x) => Node("Reshape", Graph.Node("Transpose", [x], new NodeAttribute("perm", Ints: [0, 2, 1, 3])), Graph.Integers(0, 0, -1));
+
+    /// <summary>The norm by the root of the mean square, over the last dimension, with gain.</summary>
+    public string RmsNorm(string x, string name, double epsilon)
+    {
+        string mean = Graph.Node("ReduceMean", [Node("Mul", x, x)], new NodeAttribute("axes", Ints: [-1]));
+        return Node("Mul", Node("Div", x, Node("Sqrt", Node("Add", mean, Graph.Number(epsilon)))), Constant($"{name}.weight"));
+    }
+
+    /// <summary>Cosines and sines (T, D/2) of the angles of tokens one after another.</summary>
+    public (string Cos, string Sin) Angles(IReadOnlyList<float> frequencies)
+    {
+        string places = Node("Unsqueeze", Graph.Node("Cast", [Range(tokens!)], new NodeAttribute("to", 1)), Graph.Integers(1));
+        string angles = Node("Mul", places, Graph.Constant("rotary.frequencies", [1, frequencies.Count], () => [.. frequencies]));
+        return (Node("Cos", angles), Node("Sin", angles));
+    }
+
+    /// <summary>Heads (B, H, T, D), turned by their tokens' positions: number i of the first half with number i of the second.</summary>
+    public string Turned(string heads, (string Cos, string Sin) angles, long half)
+    {
+        string first = Node("Slice", heads, Graph.Integers(0), Graph.Integers(half), Graph.Integers(3));
+        string second = Node("Slice", heads, Graph.Integers(half), Graph.Integers(2 * half), Graph.Integers(3));
+        string low = Node("Sub", Node("Mul", first, angles.Cos), Node("Mul", second, angles.Sin));
+        string high = Node("Add", Node("Mul", second, angles.Cos), Node("Mul", first, angles.Sin));
+        return Graph.Node("Concat", [low, high], new NodeAttribute("axis", 3));
+    }
+
+    /// <summary>(B, KH copies, T, D) of (B, KH, T, D): each head, so many times in a row.</summary>
+    public string Repeated(string heads, long count, long copies)
+    {
+        if (copies == 1) return heads;
+        string many = Node("Expand", Node("Unsqueeze", heads, Graph.Integers(2)), Graph.Integers(1, 1, copies, 1, 1));
+        string size = Size(heads, 3), shape = Graph.Node("Concat", [Graph.Integers(0), Graph.Integers(count * copies), Graph.Integers(-1), size], new NodeAttribute("axis", 0));
+        return Node("Reshape", many, shape);
     }
 
     /// <summary>An activation function.</summary>
@@ -106,8 +158,13 @@ internal sealed class LayerGraph(OnnxWriter graph, Func<string, Tensor> weight)
         _ => throw new PermafrostException("this model has an activation function of its own, which cannot be written as ONNX"),
     };
 
-    private string Heads(string x, long heads, params long[] order) =>
-        Graph.Node("Transpose", [Node("Reshape", x, Graph.Integers(0, 0, heads, -1))], new NodeAttribute("perm", Ints: order));
+    private string Seen(long? before)
+    {
+        if (before is not { } most) return allowed!;
+        string places = Range(tokens!);
+        string distance = Node("Sub", Node("Unsqueeze", places, Graph.Integers(1)), Node("Unsqueeze", places, Graph.Integers(0)));  // (T, T): query minus key
+        return Node("And", allowed!, Node("LessOrEqual", distance, Graph.Integer(most)));
+    }
 
     private string Gelu(string x) => Node("Mul", Node("Mul", x, Graph.Number(0.5)), Node("Add", Node("Erf", Node("Mul", x, Graph.Number(Math.Sqrt(0.5)))), Graph.Number(1)));
 
