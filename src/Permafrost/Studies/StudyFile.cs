@@ -69,6 +69,9 @@ public sealed record StudyArm(string Name, string Summary)
 /// <param name="Asks">What it asks, in a few words.</param>
 public sealed record StudyTask(string Name, string Task, string Asks)
 {
+    /// <summary>The metric that is shown, where it is not the task's main one; the rate is chosen by that one all the same.</summary>
+    public string? Metric { get; init; }
+
     /// <summary>Options of its runs.</summary>
     internal StudyChanges Options { get; init; } = StudyChanges.None;
 

@@ -65,7 +65,7 @@ internal static class StudyReader
 
     private static StudyTask Task(YamlMap map)
     {
-        map.Only("name", "task", "asks", "options", "scales");
+        map.Only("name", "task", "asks", "metric", "options", "scales");
         string task = map.Text("task");
         try
         {
@@ -79,6 +79,7 @@ internal static class StudyReader
         scales?.Only(Scales);
         return new StudyTask(map.Optional("name") ?? task, task, map.Optional("asks") ?? "")
         {
+            Metric = map.Optional("metric"),
             Options = Changes(map),
             AtScale = scales?.Keys.ToDictionary(scale => scale, scale => Flat(scales.Map(scale)!)) ?? [],
         };
