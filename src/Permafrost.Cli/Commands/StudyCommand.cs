@@ -40,7 +40,7 @@ internal static class StudyCommand
         command.SetAction(parsed =>
         {
             StudyPlan plan = StudyPlan.Of(StudyCatalog.Find(parsed.GetRequiredValue(Name)), parsed.GetRequiredValue(scale));
-            (int part, int parts) = Part(parsed.GetRequiredValue(index));
+            (int part, int parts) = StudyText.Part(parsed.GetRequiredValue(index));
             string root = parsed.GetRequiredValue(Root);
             int processes = parsed.GetValue(jobs) is var many and >= 1 and <= 256 ? many : throw new UsageException("--jobs must be from 1 to 256");
             Output.Note(StudyText.Plan(plan, root, part, parts));
@@ -113,12 +113,5 @@ internal static class StudyCommand
         string folder = Path.Combine(root, $"{plan.Study.Name}-{plan.Scale}");
         report.Write(folder, FigureFiles.ForPage);
         Output.Note($"written: {folder}");
-    }
-
-    private static (int Part, int Parts) Part(string text)
-    {
-        string[] parts = text.Split('/');
-        if (parts.Length == 2 && int.TryParse(parts[0], out int index) && int.TryParse(parts[1], out int count) && index >= 1 && count >= index) return (index, count);
-        throw new UsageException($"--index '{text}' is not a part of a whole; write 1/16 to 16/16");
     }
 }

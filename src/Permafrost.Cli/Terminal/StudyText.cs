@@ -37,6 +37,14 @@ internal static class StudyText
         _ => FormattableString.Invariant($"{seconds / 3600:0.0} h"),
     };
 
+    /// <summary>Which part of a study, and of how many.</summary>
+    public static (int Part, int Parts) Part(string text)
+    {
+        string[] parts = text.Split('/');
+        if (parts.Length == 2 && int.TryParse(parts[0], out int index) && int.TryParse(parts[1], out int count) && index >= 1 && count >= index) return (index, count);
+        throw new UsageException($"--index '{text}' is not a part of a whole; write 1/16 to 16/16");
+    }
+
     private static string Command(StudyPlan plan) => $"permafrost study run {ShellWord.Quoted(plan.Study.Reference)} --scale {plan.Scale}";
 
     /// <summary>What has finished.</summary>

@@ -41,7 +41,7 @@ public static class StudyMeasure
 
     private static string Rounded(double value) => value.ToString("N0", CultureInfo.InvariantCulture);
 
-    private static double? UpdatesToBest(string log, string metric)
+    internal static double? UpdatesToBest(string log, string metric)
     {
         if (!Curve.ReadAll(log).TryGetValue($"eval/{metric}", out Curve? curve)) return null;
         double sign = MetricInfo.IsError(metric) ? -1 : 1;

@@ -83,7 +83,9 @@ public sealed record StudyPlan(StudyFile Study, string Scale, IReadOnlyList<Stud
         {
             throw new UsageException($"{study.Source}: {task.Name}, {arm.Name}: {error.Message}");
         }
-        bool lacking = get is not null && !BackboneSource.IsAtHand(options.Model.Backbone, options.Model.Init);
+        // What is fed as text needs the tokenizer that lies beside a checkpoint, even where the weights are drawn.
+        bool asText = options.Model.InputLayer is not (null or "new");
+        bool lacking = get is not null && !BackboneSource.IsAtHand(options.Model.Backbone, asText ? "pretrained" : options.Model.Init);
         return cell with { Options = options, Missing = lacking ? $"{options.Model.Backbone} is not at hand; `{get}` brings it, and the same study then runs it" : null };
     }
 
