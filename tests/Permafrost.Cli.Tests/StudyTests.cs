@@ -74,6 +74,42 @@ public sealed class StudyTests : IDisposable
     }
 
     [Fact]
+    public void Several_jobs_come_to_the_results_of_one()
+    {
+        string study = Study(), one = scratch["one"], two = scratch["two"];
+        Cli.Run("study", "run", study, "--scale", "smoke", "--output-dir", one).Succeeded();
+        CliResult both = Cli.Run("study", "run", study, "--scale", "smoke", "--output-dir", two, "--jobs", "2").Succeeded();
+        Assert.Contains("[2] A trial, smoke", both.Error, StringComparison.Ordinal);
+        string Table(string root) => File.ReadAllText(Path.Combine(root, "trial-smoke", "results.csv"));
+        Assert.Equal(Table(one), Table(two));
+        Assert.Equal(6, Directory.GetDirectories(Path.Combine(two, "runs")).Length);
+        Cli.Run("study", "run", study, "--scale", "smoke", "--jobs", "0").Failed(2, "--jobs must be from 1 to 256");
+    }
+
+    [Fact]
+    public void Before_anything_starts_it_is_said_how_long_it_would_take()
+    {
+        string study = scratch.Write("long.yaml", File.ReadAllText(Study()).Replace("max_steps: 3", "max_steps: 2000", StringComparison.Ordinal));
+        CliResult dry = Cli.Run("study", "run", study, "--scale", "smoke", "--output-dir", scratch["runs"], "--dry-run").Succeeded();
+        Assert.Contains("An update and a scored batch were timed here: about ", dry.Error, StringComparison.Ordinal);
+        Assert.Contains("of memory; the longest is bit-xor-", dry.Error, StringComparison.Ordinal);
+        Assert.False(Directory.Exists(Path.Combine(scratch["runs"], "runs")));
+    }
+
+    /// <summary>The quickest of those that come with the program, and that need no checkpoint.</summary>
+    [Theory]
+    [InlineData("lu-counts", "trained")]
+    [InlineData("tay-speed", "tokens/s")]
+    public void A_study_that_comes_with_the_program_runs_at_its_smallest_scale(string name, string beside)
+    {
+        string root = scratch[name];
+        Cli.Run("study", "run", name, "--scale", "smoke", "--output-dir", root, "--json").Succeeded();
+        string table = File.ReadAllText(Path.Combine(root, $"{name}-smoke", "results.md"));
+        Assert.Contains(beside, table, StringComparison.Ordinal);
+        Assert.DoesNotContain("not run", table, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void A_run_that_fails_does_not_stop_the_others_and_is_listed()
     {
         string study = Study("\n  - { name: broken, options: { model.backbone: no-such-preset } }");

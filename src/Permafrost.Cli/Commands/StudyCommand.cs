@@ -32,18 +32,22 @@ internal static class StudyCommand
         Option<string> scale = Scale();
         var index = new Option<string>("--index") { Description = "only the i-th of n parts, as 3/16: for an array of jobs", HelpName = "i/n", DefaultValueFactory = _ => "1/1" };
         var time = new Option<string?>("--max-time") { Description = "stop after this time, as 30m or 2h, with a checkpoint and exit code 75" };
-        var dry = new Option<bool>("--dry-run") { Description = "print what would run, and run nothing" };
+        var dry = new Option<bool>("--dry-run") { Description = "print what would run, how long it would take, and run nothing" };
+        var unmeasured = new Option<bool>("--no-estimate") { Description = "do not time an update of each body and task first" };
+        var jobs = new Option<int>("--jobs") { Description = "runs at once, each in a process of its own; results are those of one", HelpName = "N", DefaultValueFactory = _ => 1 };
         Option<bool> json = CommonOptions.Json();
-        var command = new Command("run", "run what has not finished yet, then print the table") { Name, scale, Root, index, time, dry, json };
+        var command = new Command("run", "run what has not finished yet, then print the table") { Name, scale, Root, index, jobs, time, unmeasured, dry, json };
         command.SetAction(parsed =>
         {
             StudyPlan plan = StudyPlan.Of(StudyCatalog.Find(parsed.GetRequiredValue(Name)), parsed.GetRequiredValue(scale));
-            (int part, int parts) = Part(parsed.GetRequiredValue(index));
+            (int part, int parts) = StudyText.Part(parsed.GetRequiredValue(index));
             string root = parsed.GetRequiredValue(Root);
+            int processes = parsed.GetValue(jobs) is var many and >= 1 and <= 256 ? many : throw new UsageException("--jobs must be from 1 to 256");
             Output.Note(StudyText.Plan(plan, root, part, parts));
+            if (!parsed.GetValue(unmeasured)) Output.Note(StudyText.Estimate(StudyEstimate.Of(plan, root, stop, part, parts)));
             if (parsed.GetValue(dry)) return StudyText.Print(StudyText.Report(plan, root), [], parsed.GetValue(json));
             using IDisposable? timer = parsed.GetValue(time) is { } limit ? StudyText.Timer(limit, stop) : null;
-            IReadOnlyList<StudyFailure> failures = StudyText.Run(plan, root, stop, part, parts);
+            IReadOnlyList<StudyFailure> failures = StudyText.Run(plan, root, stop, part, parts, processes);
             var report = StudyText.Report(plan, root);
             if (parts == 1) Write(report, plan, root);
             StudyText.Print(report, failures, parsed.GetValue(json));
@@ -109,12 +113,5 @@ internal static class StudyCommand
         string folder = Path.Combine(root, $"{plan.Study.Name}-{plan.Scale}");
         report.Write(folder, FigureFiles.ForPage);
         Output.Note($"written: {folder}");
-    }
-
-    private static (int Part, int Parts) Part(string text)
-    {
-        string[] parts = text.Split('/');
-        if (parts.Length == 2 && int.TryParse(parts[0], out int index) && int.TryParse(parts[1], out int count) && index >= 1 && count >= index) return (index, count);
-        throw new UsageException($"--index '{text}' is not a part of a whole; write 1/16 to 16/16");
     }
 }

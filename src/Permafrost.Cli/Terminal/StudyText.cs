@@ -18,12 +18,39 @@ internal static class StudyText
         return $"{plan.Study.Title}, {plan.Scale}: {size}, on {bodies}, in {root}{share}";
     }
 
+    /// <summary>What the runs that are left will take, in a sentence or two.</summary>
+    public static string Estimate(StudyEstimate estimate)
+    {
+        CellEstimate[] unmeasured = [.. estimate.Cells.Where(cell => cell.Seconds is null)];
+        if (estimate.Cells.Count == 0) return "Nothing is left to run.";
+        string lacking = unmeasured.Length == 0 ? "" : $" Not measured: {string.Join("; ", unmeasured.GroupBy(cell => cell.Why).Select(group => $"{group.Count()} of them ({group.Key})"))}.";
+        if (unmeasured.Length == estimate.Cells.Count) return $"Time and memory are not estimated.{lacking}";
+        CellEstimate longest = estimate.Cells.MaxBy(cell => cell.Seconds ?? 0)!;
+        return $"An update and a scored batch were timed here: about {Hours(estimate.Seconds)} of training and validating on this machine where no run ends early, "
+            + $"and up to {Output.Bytes(estimate.PeakBytes!.Value)} of memory; the longest is {longest.Cell.Name} ({Hours(longest.Seconds!.Value)}).{lacking}";
+    }
+
+    private static string Hours(double seconds) => seconds switch
+    {
+        < 90 => FormattableString.Invariant($"{seconds:0} s"),
+        < 5400 => FormattableString.Invariant($"{seconds / 60:0} min"),
+        _ => FormattableString.Invariant($"{seconds / 3600:0.0} h"),
+    };
+
+    /// <summary>Which part of a study, and of how many.</summary>
+    public static (int Part, int Parts) Part(string text)
+    {
+        string[] parts = text.Split('/');
+        if (parts.Length == 2 && int.TryParse(parts[0], out int index) && int.TryParse(parts[1], out int count) && index >= 1 && count >= index) return (index, count);
+        throw new UsageException($"--index '{text}' is not a part of a whole; write 1/16 to 16/16");
+    }
+
     private static string Command(StudyPlan plan) => $"permafrost study run {ShellWord.Quoted(plan.Study.Reference)} --scale {plan.Scale}";
 
     /// <summary>What has finished.</summary>
     public static StudyReport Report(StudyPlan plan, string root) => new(StudyTable.Read(plan, root), Command(plan));
 
-    public static IReadOnlyList<StudyFailure> Run(StudyPlan plan, string root, StopRequest stop, int part, int parts)
+    public static IReadOnlyList<StudyFailure> Run(StudyPlan plan, string root, StopRequest stop, int part, int parts, int jobs)
     {
         string command = Command(plan);
         var sweep = new Sweep(command, stop)
@@ -35,7 +62,12 @@ internal static class StudyText
         using var runner = new StudyRunner(plan, root, sweep, stop);
         try
         {
-            return runner.Run(Output.Note, part, parts);
+            if (jobs == 1) return runner.Run(Output.Note, part, parts);
+            string[] arguments = ["study", "run", plan.Study.Reference, "--scale", plan.Scale, "--output-dir", root, "--index", $"{part}/{parts}", "--no-estimate"];
+            using var others = new StudyJobs(arguments, jobs - 1, stop);
+            IReadOnlyList<StudyFailure> failures = runner.Run(Output.Note, part, parts);
+            others.Wait();
+            return failures;
         }
         catch (StoppedException stopped)
         {

@@ -4,7 +4,8 @@ namespace Permafrost.Models;
 
 /// <summary>
 /// What <c>--backbone REF</c> stands for: a model folder, a body that a package carries (<see cref="BundledBackbone"/>), one of this project's own
-/// (<see cref="OwnBackbone"/>), a model in the Hugging Face cache, or, with a random init, a preset.
+/// (<see cref="OwnBackbone"/>), a model in the Hugging Face cache, or, with a random init, a preset. <c>REF:N</c> is its first N layers
+/// alone.
 /// </summary>
 /// <param name="Reference">REF as it was given.</param>
 /// <param name="Config">The configuration.</param>
@@ -24,10 +25,29 @@ public sealed record BackboneSource(string Reference, HfConfig Config, string? F
     /// </summary>
     public string? Note { get; private init; }
 
+    /// <summary>Patterns of the checkpoint's tensors that the configuration no longer has, where the reference names fewer layers than there are; null for none.</summary>
+    internal string? Beyond { get; private init; }
+
+    /// <summary>Whether a body can be had without fetching or making anything: its weights lie somewhere, or are drawn.</summary>
+    /// <param name="reference">What names it.</param>
+    /// <param name="init">One of <see cref="BackboneInit.All"/>.</param>
+    internal static bool IsAtHand(string reference, string init)
+    {
+        (string name, _) = BackboneDepth.Split(reference);
+        if (IsFolder(name) || BundledBackbone.Find(name) is not null || HubCache.Find(name) is not null) return true;
+        return !BackboneInit.NeedsWeights(init) && ModelRegistry.Presets.Any(preset => preset.Name == name);
+    }
+
     /// <summary>Finds a backbone.</summary>
     /// <exception cref="PermafrostException">Nothing has that name.</exception>
     public static BackboneSource Resolve(string reference)
     {
+        if (BackboneDepth.Split(reference) is (var whole, { } layers))
+        {
+            BackboneSource found = Resolve(whole);
+            (HfConfig config, string? beyond) = BackboneDepth.Cut(found.Config, reference, layers);
+            return found with { Reference = reference, Config = config, Beyond = beyond };
+        }
         if (IsFolder(reference)) return new BackboneSource(reference, HfConfig.Load(reference), reference) { Note = HiddenBy(reference) };
         if (ModelRegistry.Presets.FirstOrDefault(preset => preset.Name == reference) is { } known && HubCache.Find(reference) is null)
             return new BackboneSource(reference, known.Config, null);

@@ -36,6 +36,8 @@ internal static class ConvSeq2SeqPresets
                 yield return Preset(size, "-dilated", "dilated convolutions",
                     $""" "mixer": "dilated", "kernel_size": 7, "dilation": {(size.Layers == 12 ? Dilations : "[1, 2, 4, 8]")}, "norm": "pre-rmsnorm" """);
                 yield return Preset(size, "-attention", "self-attention: T5 with this trunk", """ "mixer": "attention", "norm": "pre-rmsnorm" """);
+                yield return Preset(size, "-attended", "lightweight convolutions, the encoder's last layer attends",
+                    $""" "mixer": "lightweight", {SharedRows(size)}, "encoder_attention_layer": {size.Layers - 1} """);
             }
             foreach (Size size in Sizes[2..])
                 yield return Preset(size, "-dynamic@released", "dynamic convolutions as released", $""" "mixer": "dynamic", {Released}, "tap_bias": true """);

@@ -139,7 +139,8 @@ public sealed class FrozenWeights : IDisposable
         _ = WeightPatterns.Parse(skipWeights);
         if (skipWeights is not null && !BackboneInit.NeedsWeights(init))
             throw new UsageException($"`skip_weights` {skipWeights} leaves out tensors of a checkpoint, and `init` {init} reads none; leave one out");
-        return new FrozenWeights(architecture, source.Config, source.Reference, source.Folder, init, seed, skipWeights);
+        string? left = BackboneInit.NeedsWeights(init) && source.Beyond is { } beyond ? skipWeights is null ? beyond : $"{skipWeights},{beyond}" : skipWeights;
+        return new FrozenWeights(architecture, source.Config, source.Reference, source.Folder, init, seed, left);
     }
 
     /// <summary>A random draw for a model of one's own, by the initialisers that its layers declare.</summary>

@@ -29,6 +29,12 @@ public sealed record StudyFile
     /// <summary>What a reader should know beside the table.</summary>
     public IReadOnlyList<string> Notes { get; init; } = [];
 
+    /// <summary>Whether the four arms of Rothermel et al. 2021 stand beside its own: pretrained and random, frozen and trained whole.</summary>
+    public bool Controls { get; init; } = true;
+
+    /// <summary>What stands beside each score: <c>updates</c>, <c>trained</c>, <c>speed</c> (<see cref="StudyMeasure"/>).</summary>
+    public IReadOnlyList<string> Also { get; init; } = [];
+
     /// <summary>What is compared, in the table's order.</summary>
     public required IReadOnlyList<StudyArm> Arms { get; init; }
 
@@ -63,6 +69,9 @@ public sealed record StudyArm(string Name, string Summary)
 /// <param name="Asks">What it asks, in a few words.</param>
 public sealed record StudyTask(string Name, string Task, string Asks)
 {
+    /// <summary>The metric that is shown, where it is not the task's main one; the rate is chosen by that one all the same.</summary>
+    public string? Metric { get; init; }
+
     /// <summary>Options of its runs.</summary>
     internal StudyChanges Options { get; init; } = StudyChanges.None;
 
@@ -80,6 +89,9 @@ public sealed record StudyScale(IReadOnlyList<long> Seeds, IReadOnlyList<double>
     /// <summary>Options of every run.</summary>
     internal StudyChanges Options { get; init; } = StudyChanges.None;
 
+    /// <summary>Commands that bring the body of an arm: where it is not at hand, the arm is missing, and its command is named.</summary>
+    public IReadOnlyDictionary<string, string> Get { get; init; } = new Dictionary<string, string>();
+
     /// <summary>Options of an arm's runs.</summary>
     internal IReadOnlyDictionary<string, StudyChanges> Arms { get; init; } = new Dictionary<string, StudyChanges>();
 }
@@ -92,13 +104,17 @@ public sealed record StudyScale(IReadOnlyList<long> Seeds, IReadOnlyList<double>
 /// <param name="Tasks">The tasks that count; empty for all.</param>
 public sealed record StudyClaim(string Text, string Arm, string Other, double? Margin, IReadOnlyList<string> Tasks);
 
-/// <summary>A published score.</summary>
+/// <summary>A published score, or another number that stands beside one.</summary>
 /// <param name="Arm">The arm.</param>
 /// <param name="Task">The task.</param>
-/// <param name="Value">The score, as a share.</param>
+/// <param name="Value">The score, as a share; of another measure, as it is.</param>
 /// <param name="Source">Where it was published.</param>
 /// <param name="How">How it came here: <c>read</c>, <c>second-hand</c>, <c>from memory</c>.</param>
-public sealed record PublishedScore(string Arm, string Task, double Value, string Source, string How);
+public sealed record PublishedScore(string Arm, string Task, double Value, string Source, string How)
+{
+    /// <summary>One of <see cref="StudyMeasure.All"/>; null for the score.</summary>
+    public string? Measure { get; init; }
+}
 
 /// <summary>Options of runs, as they stand in a study's file.</summary>
 /// <param name="Lines">Key, value, and file with line.</param>

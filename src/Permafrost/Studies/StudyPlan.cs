@@ -1,5 +1,6 @@
 using System.Security.Cryptography;
 using System.Text;
+using Permafrost.Models;
 using Permafrost.Runs;
 using Permafrost.Tasks;
 
@@ -45,13 +46,27 @@ public sealed record StudyPlan(StudyFile Study, string Scale, IReadOnlyList<Stud
             where chosen.Tasks.Contains(task.Name)
             from arm in study.Arms
             select Cell(study, scale, chosen, task, arm);
-        return new StudyPlan(study, scale, [.. cells]);
+        StudyCell[] own = [.. cells];
+        return new StudyPlan(study, scale, [.. own.GroupBy(cell => cell.Task.Name).SelectMany(row => row.Concat(Controls(study, scale, chosen, own, row.First().Task)))]);
     }
 
-    private static StudyCell Cell(StudyFile study, string scale, StudyScale chosen, StudyTask task, StudyArm arm)
+    /// <summary>The columns: the study's arms, and its controls.</summary>
+    public IReadOnlyList<StudyArm> Arms => [.. Cells.Select(cell => cell.Arm).DistinctBy(arm => arm.Name)];
+
+    private static IEnumerable<StudyCell> Controls(StudyFile study, string scale, StudyScale chosen, IReadOnlyList<StudyCell> own, StudyTask task)
+    {
+        foreach (StudyArm arm in StudyControls.Of(study, chosen, own))
+        {
+            StudyCell cell = Cell(study, scale, chosen, task, arm);
+            yield return cell with { Rates = StudyControls.Rates(arm, chosen.Rates) };
+        }
+    }
+
+    internal static StudyCell Cell(StudyFile study, string scale, StudyScale chosen, StudyTask task, StudyArm arm)
     {
         var cell = new StudyCell(task, arm, chosen.Seeds, chosen.Rates, chosen.Missing.GetValueOrDefault(arm.Name));
-        if (cell.Missing is not null) return cell;
+        string? get = chosen.Get.GetValueOrDefault(arm.Name);
+        if (cell.Missing is { } why) return get is null ? cell : cell with { Missing = $"{why}; `{get}` brings one" };
         StudyChanges[] changes =
         [
             study.Options, chosen.Options, task.Options, task.AtScale.GetValueOrDefault(scale, StudyChanges.None),
@@ -68,7 +83,10 @@ public sealed record StudyPlan(StudyFile Study, string Scale, IReadOnlyList<Stud
         {
             throw new UsageException($"{study.Source}: {task.Name}, {arm.Name}: {error.Message}");
         }
-        return cell with { Options = options };
+        // What is fed as text needs the tokenizer that lies beside a checkpoint, even where the weights are drawn.
+        bool asText = options.Model.InputLayer is not (null or "new");
+        bool lacking = get is not null && !BackboneSource.IsAtHand(options.Model.Backbone, asText ? "pretrained" : options.Model.Init);
+        return cell with { Options = options, Missing = lacking ? $"{options.Model.Backbone} is not at hand; `{get}` brings it, and the same study then runs it" : null };
     }
 
     /// <summary>Runs of it: an arm's learning rates with the first seed, and the chosen one with the others.</summary>

@@ -33,7 +33,7 @@ internal static class StudyReader
     {
         YamlMappingNode root = RunConfig.Root(text, source) ?? throw new UsageException($"{source} is empty; a study has title, question, tasks, arms and scales");
         var map = new YamlMap(root, source);
-        map.Only("title", "question", "reproduces", "notes", "options", "tasks", "arms", "scales", "claims", "published");
+        map.Only("title", "question", "reproduces", "notes", "options", "tasks", "arms", "scales", "claims", "published", "controls", "also");
         StudyTask[] tasks = [.. map.Maps("tasks").Select(Task)];
         StudyArm[] arms = [.. map.Maps("arms").Select(Arm)];
         Unique(tasks.Select(task => task.Name), "tasks", source);
@@ -41,6 +41,9 @@ internal static class StudyReader
         string[] taskNames = [.. tasks.Select(task => task.Name)], armNames = [.. arms.Select(arm => arm.Name)];
         YamlMap scales = map.Map("scales") ?? throw new UsageException($"{map.Where}: `scales` is missing; give at least smoke");
         scales.Only(Scales);
+        foreach (string measure in map.Texts("also")) Known(measure, StudyMeasure.All, "measure", map.WhereOf("also"));
+        string controls = map.Optional("controls") ?? "on";
+        Known(controls, ["on", "off"], "`controls`", map.WhereOf("controls"));
         return new StudyFile
         {
             Name = Path.GetFileNameWithoutExtension(source),
@@ -49,6 +52,8 @@ internal static class StudyReader
             Question = map.Text("question"),
             Reproduces = map.Texts("reproduces"),
             Notes = map.Texts("notes"),
+            Controls = controls == "on",
+            Also = map.Texts("also"),
             Options = Changes(map),
             Tasks = tasks,
             Arms = arms,
@@ -60,7 +65,7 @@ internal static class StudyReader
 
     private static StudyTask Task(YamlMap map)
     {
-        map.Only("name", "task", "asks", "options", "scales");
+        map.Only("name", "task", "asks", "metric", "options", "scales");
         string task = map.Text("task");
         try
         {
@@ -74,6 +79,7 @@ internal static class StudyReader
         scales?.Only(Scales);
         return new StudyTask(map.Optional("name") ?? task, task, map.Optional("asks") ?? "")
         {
+            Metric = map.Optional("metric"),
             Options = Changes(map),
             AtScale = scales?.Keys.ToDictionary(scale => scale, scale => Flat(scales.Map(scale)!)) ?? [],
         };
@@ -87,12 +93,13 @@ internal static class StudyReader
 
     private static StudyScale Scale(YamlMap map, string[] tasks, string[] arms)
     {
-        map.Only("seeds", "rates", "tasks", "options", "arms", "missing");
+        map.Only("seeds", "rates", "tasks", "options", "arms", "missing", "get");
         string[] chosen = map.Has("tasks") ? [.. map.Texts("tasks")] : tasks;
         foreach (string task in chosen) Known(task, tasks, "task", map.WhereOf("tasks"));
-        (YamlMap? changed, YamlMap? missing) = (map.Map("arms"), map.Map("missing"));
+        (YamlMap? changed, YamlMap? missing, YamlMap? get) = (map.Map("arms"), map.Map("missing"), map.Map("get"));
         foreach (string arm in changed?.Keys ?? []) Known(arm, arms, "arm", changed!.WhereOf(arm));
         foreach (string arm in missing?.Keys ?? []) Known(arm, arms, "arm", missing!.WhereOf(arm));
+        foreach (string arm in get?.Keys ?? []) Known(arm, arms, "arm", get!.WhereOf(arm));
         long[] seeds = [.. map.Texts("seeds").Select(seed => Seed(seed, map.WhereOf("seeds")))];
         double[] rates = [.. map.Texts("rates").Select(rate => Number(rate, map.WhereOf("rates")))];
         if (seeds.Length == 0 || rates.Length == 0) throw new UsageException($"{map.Where}: a scale has `seeds` and `rates`, at least one of each");
@@ -101,6 +108,7 @@ internal static class StudyReader
         if (rates.Any(rate => rate is not (> 0 and < 10))) throw new UsageException($"{map.WhereOf("rates")}: a learning rate is above 0 and below 10");
         return new StudyScale(seeds, rates, chosen, missing?.Keys.ToDictionary(arm => arm, missing.Text) ?? [])
         {
+            Get = get?.Keys.ToDictionary(arm => arm, get.Text) ?? [],
             Options = Changes(map),
             Arms = changed?.Keys.ToDictionary(arm => arm, arm => Flat(changed.Map(arm)!)) ?? [],
         };
@@ -120,18 +128,25 @@ internal static class StudyReader
 
     private static IEnumerable<PublishedScore> Published(YamlMap map, string[] tasks, string[] arms)
     {
-        map.Only("source", "how", "percent");
+        map.Only(["source", "how", "percent", .. StudyMeasure.All]);
         string how = map.Text("how");
         Known(how, Hows, "`how`", map.WhereOf("how"));
-        YamlMap percent = map.Map("percent") ?? throw new UsageException($"{map.Where}: `percent` is missing, a map of arms, of tasks, of scores");
-        foreach (string arm in percent.Keys)
+        string[] given = [.. StudyMeasure.All.Prepend("percent").Where(map.Has)];
+        if (given.Length == 0) throw new UsageException($"{map.Where}: `percent` is missing, a map of arms, of tasks, of scores");
+        foreach (string measure in given)
         {
-            Known(arm, arms, "arm", percent.WhereOf(arm));
-            YamlMap scores = percent.Map(arm)!;
-            foreach (string task in scores.Keys)
+            YamlMap numbers = map.Map(measure)!;
+            foreach (string arm in numbers.Keys)
             {
-                Known(task, tasks, "task", scores.WhereOf(task));
-                yield return new PublishedScore(arm, task, Number(scores.Text(task), scores.WhereOf(task)) / 100, map.Text("source"), how);
+                Known(arm, arms, "arm", numbers.WhereOf(arm));
+                YamlMap row = numbers.Map(arm)!;
+                foreach (string task in row.Keys)
+                {
+                    Known(task, tasks, "task", row.WhereOf(task));
+                    double value = Number(row.Text(task), row.WhereOf(task));
+                    yield return measure == "percent" ? new PublishedScore(arm, task, value / 100, map.Text("source"), how)
+                        : new PublishedScore(arm, task, value, map.Text("source"), how) { Measure = measure };
+                }
             }
         }
     }

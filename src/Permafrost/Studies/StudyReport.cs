@@ -23,8 +23,8 @@ public sealed class StudyReport(StudyTable table, string command)
 
     /// <summary>What the page of a report opens with.</summary>
     public ReportLead Lead => new(
-        $"{plan.Study.Title} ({plan.Scale})", plan.Study.Question, [.. plan.Study.Arms.Select(arm => arm.Name)],
-        [.. Tasks.Select(task => new LeadRow(task.Name, task.Asks, [.. plan.Study.Arms.Select(arm => Score(table.Of(task.Name, arm.Name)))],
+        $"{plan.Study.Title} ({plan.Scale})", plan.Study.Question, [.. plan.Arms.Select(arm => arm.Name)],
+        [.. Tasks.Select(task => new LeadRow(task.Name, task.Asks, [.. plan.Arms.Select(arm => Score(table.Of(task.Name, arm.Name)))],
             [.. table.Baselines(task.Name).Where(one => one.Score is >= 0 and <= 1).Select(one => (QuickstartText.Short(one.Name), one.Score))]))],
         [.. ClaimVerdict.Of(table).Select(Sentence)], [.. plan.Study.Notes, .. Footnotes], [], "");
 
@@ -32,18 +32,18 @@ public sealed class StudyReport(StudyTable table, string command)
     public string Markdown()
     {
         var text = new StringBuilder($"# {plan.Study.Title}\n\n{plan.Study.Question}\n\n`{Command}` reproduces {string.Join(", ", plan.Study.Reproduces)}.\n\n");
-        text.Append($"| task | {string.Join(" | ", plan.Study.Arms.Select(arm => arm.Name))} | beside it |\n");
-        text.Append($"|{string.Concat(Enumerable.Repeat(" --- |", plan.Study.Arms.Count + 2))}\n");
+        text.Append($"| task | {string.Join(" | ", plan.Arms.Select(arm => arm.Name))} | beside it |\n");
+        text.Append($"|{string.Concat(Enumerable.Repeat(" --- |", plan.Arms.Count + 2))}\n");
         foreach (StudyTask task in Tasks)
         {
-            IEnumerable<string> cells = plan.Study.Arms.Select(arm => Cell(table.Of(task.Name, arm.Name)));
+            IEnumerable<string> cells = plan.Arms.Select(arm => Cell(table.Of(task.Name, arm.Name)));
             IEnumerable<string> beside = table.Baselines(task.Name).Take(3).Select(one => $"{QuickstartText.Short(one.Name)} {Shown(one.Score, one.Score is >= 0 and <= 1)}");
             text.Append($"| {task.Name} | {string.Join(" | ", cells)} | {string.Join(", ", beside)} |\n");
         }
         text.Append('\n');
         foreach (ClaimVerdict verdict in ClaimVerdict.Of(table)) text.Append($"- {Sentence(verdict)}\n");
         text.Append('\n');
-        foreach (StudyArm arm in plan.Study.Arms.Where(arm => arm.Summary.Length > 0)) text.Append($"- **{arm.Name}**: {arm.Summary}\n");
+        foreach (StudyArm arm in plan.Arms.Where(arm => arm.Summary.Length > 0)) text.Append($"- **{arm.Name}**: {arm.Summary}\n");
         text.Append('\n');
         foreach (string note in plan.Study.Notes.Concat(Footnotes)) text.Append($"{note}\n\n");
         return text.ToString();
@@ -52,7 +52,7 @@ public sealed class StudyReport(StudyTable table, string command)
     /// <summary>A line for each run that saw the test split, one for each rate that was tried, and one for each arm that is missing.</summary>
     public string Csv()
     {
-        var text = new StringBuilder($"# {Command}\ntask,arm,seed,learning_rate,split,metric,score,count,steps,trained_percent,backbone,init,policy,run\n");
+        var text = new StringBuilder($"# {Command}\ntask,arm,seed,learning_rate,split,metric,score,count,steps,trained_percent,backbone,init,policy,run{string.Concat(plan.Study.Also.Select(one => "," + one))}\n");
         static string Field(object? value) => Quoted(Convert.ToString(value, CultureInfo.InvariantCulture) ?? "");
         void Line(params object?[] fields) => text.AppendJoin(',', fields.Select(Field)).Append('\n');
         foreach (StudyScore score in table.Scores)
@@ -67,8 +67,11 @@ public sealed class StudyReport(StudyTable table, string command)
             foreach ((long seed, StudyRun run) in score.Runs)
             {
                 RunResult result = run.Result;
-                Line(task, arm, seed, result.LearningRate, "test", score.Metric, result.Test![score.Metric!], result.Test!.Count, result.Steps, result.Parameters.TrainedPercent,
-                    result.Backbone, result.Init, result.Policy, Path.GetFileName(run.Folder));
+                Line(
+                [
+                    task, arm, seed, result.LearningRate, "test", score.Metric, result.Test![score.Metric!], result.Test!.Count, result.Steps, result.Parameters.TrainedPercent,
+                    result.Backbone, result.Init, result.Policy, Path.GetFileName(run.Folder), .. plan.Study.Also.Select(one => (object?)StudyMeasure.Of(one, run, score.Metric!)),
+                ]);
             }
         }
         return text.ToString();
@@ -97,6 +100,7 @@ public sealed class StudyReport(StudyTable table, string command)
             string rates = string.Join(", ", scale.Rates.Select(rate => FormattableString.Invariant($"{rate}")));
             yield return $"Each arm has its own learning rate, {(scale.Rates.Count > 1 ? "the best of " : "")}{rates} on validation with seed {scale.Seeds[0]}; "
                 + (scale.Seeds.Count > 1 ? $"scores are means over {scale.Seeds.Count} seeds with their standard error." : "one seed; the error is of the test examples' choice.");
+            if (plan.Arms.Any(StudyControls.Is)) yield return StudyControls.Note;
             string[] edges = [.. table.Scores.Where(score => score.AtEdge).Select(score => $"{score.Cell.Name} ({score.Rate!.Value.ToString(CultureInfo.InvariantCulture)})")];
             if (edges.Length > 0) yield return $"At the edge of the rates that were tried, so that a better one may lie beyond: {string.Join(", ", edges)}.";
             IEnumerable<string> diverged =
@@ -115,23 +119,40 @@ public sealed class StudyReport(StudyTable table, string command)
 
     private LeadScore Score(StudyScore score)
     {
-        string under = string.Join("; ", new[] { Published(score), score.Rate is { } rate ? FormattableString.Invariant($"rate {rate}") : null }.Where(part => part is not null));
+        IEnumerable<string> beside = plan.Study.Also.Select(measure => Beside(score, measure)).OfType<string>();
+        string under = string.Join("; ", ((string?[])[Published(score), .. beside, score.Rate is { } rate ? FormattableString.Invariant($"rate {rate}") : null]).Where(part => part is not null));
         if (score.Test is not { } test) return new LeadScore(score.Cell.Arm.Name, 0, 0, score.Cell.Missing is null ? "not run" : "missing", under);
-        return new LeadScore(score.Cell.Arm.Name, test.Mean, test.StandardError, Cell(score, withPublished: false), under);
+        return new LeadScore(score.Cell.Arm.Name, test.Mean, test.StandardError, Scored(score), under);
     }
 
-    private string Cell(StudyScore score, bool withPublished = true)
+    private string Cell(StudyScore score)
+    {
+        IEnumerable<string> beside = plan.Study.Also.Select(measure => Beside(score, measure)).OfType<string>();
+        return string.Join("; ", beside.Prepend(Scored(score) + (Published(score) is { } published ? $" ({published})" : "")));
+    }
+
+    private static string Scored(StudyScore score)
     {
         if (score.Test is not { } test) return score.Cell.Missing is null ? "not run" : "missing";
         bool isShare = MetricInfo.IsShare(score.Metric!);
         string error = test.StandardError > 0 ? $" ± {Shown(test.StandardError, isShare, unit: false)}" : "";
         string lost = score.Runs.Count < score.Cell.Seeds.Count ? $" ({score.Runs.Count} of {score.Cell.Seeds.Count} seeds)" : "";
-        return Shown(test.Mean, isShare) + error + lost + (withPublished && Published(score) is { } published ? $" ({published})" : "");
+        return Shown(test.Mean, isShare) + error + lost;
     }
 
     private string? Published(StudyScore score) =>
-        plan.Study.Published.FirstOrDefault(one => one.Arm == score.Cell.Arm.Name && one.Task == score.Cell.Task.Name) is { } one
-            ? $"published {(100 * one.Value).ToString("0.##", CultureInfo.InvariantCulture)}" : null;
+        Published(score, null) is { } value ? $"published {(100 * value).ToString("0.##", CultureInfo.InvariantCulture)}" : null;
+
+    // A measure of the runs, the published one, or both; null where there is neither.
+    private string? Beside(StudyScore score, string measure)
+    {
+        (double? own, double? published) = (StudyMeasure.Of(measure, score), Published(score, measure));
+        string? shown = published is { } value ? $"published {StudyMeasure.Shown(measure, value)}" : null;
+        return own is { } number ? StudyMeasure.Shown(measure, number) + (shown is null ? "" : $" ({shown})") : shown;
+    }
+
+    private double? Published(StudyScore score, string? measure) =>
+        plan.Study.Published.FirstOrDefault(one => one.Measure == measure && one.Arm == score.Cell.Arm.Name && one.Task == score.Cell.Task.Name)?.Value;
 
     private static string Sentence(ClaimVerdict verdict)
     {

@@ -11,7 +11,7 @@ public sealed record TriedRate(double Rate, double? Score, bool Diverged);
 
 /// <summary>What a cell came to.</summary>
 /// <param name="Cell">Arm and task.</param>
-/// <param name="Metric">The main metric's name; null where nothing has finished.</param>
+/// <param name="Metric">The name of the metric that is shown, the main one unless the task names another; null where nothing has finished.</param>
 /// <param name="Rate">The learning rate that was best on validation; null where one of them has neither finished nor diverged.</param>
 /// <param name="Validation">The rates.</param>
 /// <param name="Runs">The runs with that rate that saw the test split, by seed.</param>
@@ -72,12 +72,13 @@ public sealed record StudyTable(StudyPlan Plan, IReadOnlyList<StudyScore> Scores
         if (metric is null || finished.Length + tried.Count(one => one.Diverged) < tried.Length) return new StudyScore(cell, metric, null, validation, []);
         double Signed(RunResult result) => MetricInfo.IsError(metric) ? -result.Validation![metric] : result.Validation![metric];
         double rate = finished.OrderByDescending(one => Signed(one.Result)).ThenBy(one => one.Result.Validation!.Loss).First().Rate;
+        string shown = cell.Task.Metric ?? metric;
         IEnumerable<(long, StudyRun)> runs =
             from seed in cell.Seeds
             let run = Result(root, cell.Run(seed, rate))
-            where run?.Result.Test is not null
+            where run?.Result.Test?.Values.ContainsKey(shown) == true
             select (seed, run);
-        return new StudyScore(cell, metric, rate, validation, [.. runs]);
+        return new StudyScore(cell, shown, rate, validation, [.. runs]);
     }
 
     private static (double Rate, RunResult? Result, bool Diverged) Tried(string root, StudyCell cell, double rate)

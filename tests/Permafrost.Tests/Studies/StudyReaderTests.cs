@@ -89,12 +89,17 @@ public sealed class StudyReaderTests
     {
         StudyFile study = StudyCatalog.Find(name);
         Assert.NotEmpty(study.Reproduces);
-        Assert.Contains("smoke", study.Scales.Keys);
+        Assert.Equal(["paper", "small", "smoke"], study.Scales.Keys.Order());
+        // A hand-written line that a command stands in is one that can be typed.
+        Assert.All(study.Scales.Values.SelectMany(scale => scale.Get.Values), command => Assert.StartsWith("permafrost ", command, StringComparison.Ordinal));
+        Assert.True(StudyPlan.Of(study, "smoke").Runs > 0);
         foreach (string scale in study.Scales.Keys)
         {
             StudyPlan plan = StudyPlan.Of(study, scale);
             Assert.All(plan.Cells.Where(cell => cell.Missing is null), cell => Assert.NotNull(cell.Options.Schedule.MaxSteps));
-            Assert.True(plan.Runs > 0);
+            Assert.NotEmpty(plan.Cells);
+            // Where nothing runs, commands bring the bodies.
+            Assert.True(plan.Runs > 0 || plan.Cells.All(cell => cell.Missing!.Contains("`permafrost ", StringComparison.Ordinal)));
         }
     }
 
