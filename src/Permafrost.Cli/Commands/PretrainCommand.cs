@@ -1,6 +1,7 @@
 using System.CommandLine;
 using Permafrost.Cli.Terminal;
 using Permafrost.Formats;
+using Permafrost.Kernels;
 using Permafrost.Pretraining;
 using Permafrost.Runs;
 
@@ -30,11 +31,14 @@ internal static class PretrainCommand
                     if (parsed.GetResult(option) is { Implicit: false }) options = PretrainingOptionTable.With(options, field.Key, Text(parsed, option), $"--{field.Dashed}");
                 return options;
             }
-            return PretrainingProgress.Show(progress =>
+            ProcessGroup group = Processes.Join();
+            return PretrainingProgress.Show(group.IsFirst, progress =>
             {
                 using PretrainingRun run = parsed.GetValue(resume) is { } folder
-                    ? PretrainingRun.Resume(folder, Given, line, progress, stop.Token) : PretrainingRun.Begin(Given(new PretrainingOptions()), line, progress, stop.Token);
+                    ? PretrainingRun.Resume(folder, Given, line, progress, stop.Token, group)
+                    : PretrainingRun.Begin(Given(new PretrainingOptions()), line, progress, stop.Token, group);
                 PretrainingResult result = run.Train(stop);
+                if (!group.IsFirst) return 0;
                 if (parsed.GetValue(json)) Output.Json(result.ToJson());
                 else Output.Line($"the model is in {run.ModelPath}; its README.md says what it came to");
                 return 0;
