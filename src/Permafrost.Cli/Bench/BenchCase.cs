@@ -24,7 +24,7 @@ internal sealed partial record BenchCase(string Kind, int Batch = 0, int Tokens 
         new("fpt-step-t5", 16, 64), new("forward-t5", 16, 64), new("fpt-step-bart", 16, 64), new("forward-bart", 16, 64),
         new("fpt-step-vit", 16, PatchesOfVit), new("forward-vit", 16, PatchesOfVit),
         new("fpt-step-longformer", 16, 64), new("fpt-step-longformer", 1, 4096), new("forward-longformer", 16, 64), new("forward-longformer", 1, 4096),
-        new("fpt-step-qwen2", 16, 64), new("forward-qwen2", 16, 64), new("longformer-length"),
+        new("fpt-step-qwen2", 16, 64), new("forward-qwen2", 16, 64), new("longformer-length"), new("mixer-length"),
         new("embed", 32, 32), new("embed", 32, 128), new("embed", 1, 16), new("embed-mixed", 256), new("wordpiece"), new("bpe"), new("unigram"),
     ];
 

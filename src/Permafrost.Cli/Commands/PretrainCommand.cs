@@ -64,7 +64,8 @@ internal static class PretrainCommand
     private static string Text(ParseResult parsed, Option option) => option switch
     {
         Option<bool?> on => parsed.GetValue(on) is false ? "false" : "true",
-        Option<string[]> list => string.Join(",", parsed.GetValue(list) ?? []),
+        // A path that is there is one, whatever its name holds.
+        Option<string[]> list => string.Join(",", (parsed.GetValue(list) ?? []).Select(one => Path.Exists(one) ? PretrainingOptions.Entry(one) : one)),
         Option<string> value => parsed.GetValue(value) ?? "",
         _ => throw new InvalidOperationException(option.Name),
     };

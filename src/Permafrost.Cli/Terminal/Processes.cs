@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.CommandLine.Parsing;
 using Permafrost.Kernels;
 
 namespace Permafrost.Cli.Terminal;
@@ -29,7 +30,7 @@ internal static class Processes
     {
         string verb = parsed.CommandResult.Command.Name;
         // A part of a study is one process's own.
-        bool alone = verb is "finetune" or "quickstart" || (verb == "run" && parsed.GetResult("--index") is not { Implicit: false });
+        bool alone = verb is "finetune" or "quickstart" || (verb == "run" && parsed.GetResult("--index") is not OptionResult { Implicit: false });
         if (!alone || Launched() is not { } launched) return;
         refused = launched;
         string instead = verb == "run" ? "give each a part of the study by --index" : "start one process; `permafrost pretrain` alone trains in several";

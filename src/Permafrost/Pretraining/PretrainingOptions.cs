@@ -1,10 +1,11 @@
+using System.Text.RegularExpressions;
 using Permafrost.Training;
 using Permafrost.Training.Options;
 
 namespace Permafrost.Pretraining;
 
 /// <summary>Everything that a pretraining is made from.</summary>
-public sealed record PretrainingOptions
+public sealed partial record PretrainingOptions
 {
     /// <summary>One of the families in <see cref="PretrainingConfig.Families"/>.</summary>
     [Option("gpt2, bert, t5 or conv-seq2seq")]
@@ -229,5 +230,12 @@ public sealed record PretrainingOptions
     public double RateAt(long step) =>
         LearningRate * LearningRateSchedule.Factor(LrSchedulerType, step, WarmupSteps, MaxSteps) * LearningRateSchedule.RampDown(step, MaxSteps, RampDown);
 
-    private static string[] Listed(string text) => text.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
+    /// <summary>One entry of a list, as <see cref="Data"/> and <see cref="HeldOut"/> hold it: a comma within it has a backslash in front.</summary>
+    public static string Entry(string text) => text.Replace(",", @"\,", StringComparison.Ordinal);
+
+    private static string[] Listed(string text) =>
+        [.. Commas().Split(text).Select(entry => entry.Trim().Replace(@"\,", ",", StringComparison.Ordinal)).Where(entry => entry.Length > 0)];
+
+    [GeneratedRegex(@"(?<!\\),")]
+    private static partial Regex Commas();
 }

@@ -319,13 +319,13 @@ public sealed class PretrainingRun : IDisposable
         }
         PretrainedFolder.Write(ModelPath, model, options);
         Note($"the model is in {ModelPath}; scoring all held-out text");
-        if (Bigrams(stop.Token) is not { } bigrams || Score(log, null, stop.Token) is not { } scores)
+        if (Baselines(stop.Token) is not { } baselines || Score(log, null, stop.Token) is not { } scores)
         {
             Stop(stop, log);
             throw new UnreachableException();
         }
         PretrainingResult result = Result([.. data.HeldOut.Select((pair, i) =>
-            new HeldOutResult(pair.File, scores[i], bigrams[i], [.. pair.Documents.Documents.Select(one => one.Document.Name)]))]);
+            new HeldOutResult(pair.File, scores[i], baselines.Bigrams[i], [.. pair.Documents.Documents.Select(one => one.Document.Name)]) { XzBitsPerByte = baselines.Xz[i] })]);
         RunFolder.WriteJson(folder.Results, result.ToJson());
         AtomicFile.WriteText(System.IO.Path.Combine(ModelPath, "README.md"), ModelCard.Of(options, result, folder.Metrics, command));
         group.Wait();
@@ -346,11 +346,12 @@ public sealed class PretrainingRun : IDisposable
         Model = ModelPath,
     };
 
-    private double[]? Bigrams(CancellationToken cancellation)
+    private (double[] Bigrams, double?[] Xz)? Baselines(CancellationToken cancellation)
     {
         try
         {
-            return BigramBaseline.BitsPerByte(data.Train, [.. data.HeldOut.Select(pair => pair.Documents)], tokens.Vocabulary, cancellation);
+            TokenStream[] heldOut = [.. data.HeldOut.Select(pair => pair.Documents)];
+            return (BigramBaseline.BitsPerByte(data.Train, heldOut, tokens.Vocabulary, cancellation), XzBaseline.BitsPerByte(heldOut, cancellation));
         }
         catch (OperationCanceledException)
         {
