@@ -74,6 +74,13 @@ internal static class BenchReport
 
     private static void Mixers(JsonObject growth, JsonArray points)
     {
+        if (growth["processes"] is { } processes)
+        {
+            Table sums = Output.Table($"exchange, {processes} processes", "time", "GB/s of gradients");
+            foreach (JsonNode? one in points) sums.AddRow($"{one!["name"]}", Seconds((double)one["median_seconds"]!), Number(one["gigabytes_per_second"]));
+            Output.Write(sums);
+            return;
+        }
         Table table = Output.Table("mixer-length", "time", "tokens/s", "GFLOP", "memory");
         foreach (JsonNode? one in points)
         {

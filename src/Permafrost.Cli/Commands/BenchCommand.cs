@@ -61,6 +61,11 @@ internal static class BenchCommand
             if (!File.Exists(other)) throw new UsageException($"--against '{other}' does not exist; give the path of a Permafrost.Cli.dll");
             settings = settings with { Against = Path.GetFullPath(other) };
         }
+        if (chosen.Any(one => one.Kind == ExchangeBenchmark.Kind) && !Processes.Join().IsFirst)
+        {
+            ExchangeBenchmark.Measure(Processes.Group, settings.Rounds);
+            return 0;
+        }
         var results = new List<JsonObject>();
         using var folders = new BenchFolders();
         foreach (IGrouping<string, BenchCase> group in chosen.GroupBy(one => one.Kind))
@@ -99,6 +104,7 @@ internal static class BenchCommand
             "embed" or "embed-mixed" => new EmbedBenchmark(what, settings, folders, cancellation).Compute(),
             "wordpiece" or "bpe" or "unigram" => TokenizerBenchmark.Measure(what.Kind, folders, settings.Rounds, cancellation),
             "longformer-length" => new LengthBenchmark(what, settings, folders, cancellation).Measure(),
+            ExchangeBenchmark.Kind => ExchangeBenchmark.Measure(Processes.Group, settings.Rounds),
             "mixer-length" => new MixerBenchmark(settings, folders, cancellation).Measure(),
             _ => benchmark.Compute(),
         };

@@ -11,17 +11,19 @@ internal static class Processes
     private static readonly int[] Together = [0, 3, 75, 130];
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(3);
 
-    private static ProcessGroup group = ProcessGroup.Alone;
     private static LaunchedProcesses? refused;
+
+    /// <summary>Those that were joined; this one alone before.</summary>
+    public static ProcessGroup Group { get; private set; } = ProcessGroup.Alone;
 
     /// <summary>Joins the processes that were started together.</summary>
     /// <exception cref="UsageException">They cannot be joined.</exception>
     public static ProcessGroup Join()
     {
         refused = Launched();
-        group = ProcessGroup.Join(refused);
+        Group = ProcessGroup.Join(refused);
         refused = null;
-        return group;
+        return Group;
     }
 
     /// <summary>Refuses several processes of a verb that trains in one: they would all do the same, or get into each other's way.</summary>
@@ -40,7 +42,7 @@ internal static class Processes
     /// <summary>Whether this process says why it ends, rather than another that ends for the same reason.</summary>
     public static bool Speaks(int code)
     {
-        int rank = refused?.Rank ?? group.Rank;
+        int rank = refused?.Rank ?? Group.Rank;
         if (rank == 0) return true;
         if (refused is null && Together.Contains(code)) return false;
         // Where the first process fails too, it says so and ends this one.
@@ -51,13 +53,13 @@ internal static class Processes
     /// <summary>Leaves together with the others, or ends them.</summary>
     public static int End(int code)
     {
-        if (Together.Contains(code)) group.Dispose();
-        else group.Abort(code);
+        if (Together.Contains(code)) Group.Dispose();
+        else Group.Abort(code);
         return code;
     }
 
     /// <summary>Goes before a sentence about why this process ends.</summary>
-    public static string Name => group.IsFirst ? "permafrost" : FormattableString.Invariant($"permafrost, process {group.Rank} of {group.Size}");
+    public static string Name => Group.IsFirst ? "permafrost" : FormattableString.Invariant($"permafrost, process {Group.Rank} of {Group.Size}");
 
     private static LaunchedProcesses? Launched() => LaunchedProcesses.Find(Environment.GetEnvironmentVariable) is { Count: > 1 } several ? several : null;
 }
