@@ -32,10 +32,17 @@ internal static class PretrainCommand
                 return options;
             }
             ProcessGroup group = Processes.Join();
+            string? begun = parsed.GetValue(resume);
+            if (begun is not null ? BitMemoryPretraining.IsIn(begun) : Given(new PretrainingOptions()).ObjectiveName == PretrainingOptions.BitMemory)
+            {
+                if (group.Size > 1) throw new UsageException($"--objective {PretrainingOptions.BitMemory} trains in one process; start it without mpirun or srun");
+                BitMemoryPretraining run = begun is null ? BitMemoryPretraining.Begin(Given(new PretrainingOptions())) : BitMemoryPretraining.Resume(begun, Output.Note);
+                return WithoutText(run, line, parsed.GetValue(json), stop);
+            }
             return PretrainingProgress.Show(group.IsFirst, progress =>
             {
-                using PretrainingRun run = parsed.GetValue(resume) is { } folder
-                    ? PretrainingRun.Resume(folder, Given, line, progress, stop.Token, group)
+                using PretrainingRun run = begun is not null
+                    ? PretrainingRun.Resume(begun, Given, line, progress, stop.Token, group)
                     : PretrainingRun.Begin(Given(new PretrainingOptions()), line, progress, stop.Token, group);
                 PretrainingResult result = run.Train(stop);
                 if (!group.IsFirst) return 0;
@@ -45,6 +52,15 @@ internal static class PretrainCommand
             });
         });
         return command;
+    }
+
+    private static int WithoutText(BitMemoryPretraining begun, string line, bool json, StopRequest stop)
+    {
+        using BitMemoryPretraining run = begun;
+        RunResult result = TrainingProgress.Show(progress => run.Train(line, progress, stop));
+        if (json) Output.Json(result.ToJson());
+        else Output.Line($"the body is in {run.ModelPath}; its README.md says what it came to");
+        return 0;
     }
 
     private static Option Flag(PretrainingOptionField field)

@@ -117,6 +117,7 @@ public sealed class PretrainingRun : IDisposable
     {
         group ??= ProcessGroup.Alone;
         options.Validate();
+        if (options.ObjectiveName == PretrainingOptions.BitMemory) throw new ArgumentException($"{nameof(BitMemoryPretraining)} trains without text", nameof(options));
         string place = options.OutputDir ?? System.IO.Path.Combine("runs", FormattableString.Invariant(
             $"pretrain-{options.Preset ?? PretrainingConfig.Families.First(one => one.ModelType == options.Architecture).Default}-s{options.Seed}-{DateTime.Now:yyyyMMdd-HHmmss}"));
         if (!group.IsFirst) return new PretrainingRun(options, RunFolder.At(place), null, resumes: false, command, group, progress, cancellation);
