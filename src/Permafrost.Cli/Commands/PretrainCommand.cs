@@ -36,6 +36,8 @@ internal static class PretrainCommand
             if (begun is not null ? BitMemoryPretraining.IsIn(begun) : Given(new PretrainingOptions()).ObjectiveName == PretrainingOptions.BitMemory)
             {
                 if (group.Size > 1) throw new UsageException($"--objective {PretrainingOptions.BitMemory} trains in one process; start it without mpirun or srun");
+                if (begun is not null && flags.FirstOrDefault(flag => parsed.GetResult(flag.Option) is { Implicit: false }).Option is { } changed)
+                    throw new UsageException($"{changed.Name}: a pretraining with --objective {PretrainingOptions.BitMemory} goes on with its own options; leave it out");
                 BitMemoryPretraining run = begun is null ? BitMemoryPretraining.Begin(Given(new PretrainingOptions())) : BitMemoryPretraining.Resume(begun, Output.Note);
                 return WithoutText(run, line, parsed.GetValue(json), stop);
             }

@@ -8,17 +8,16 @@ namespace Permafrost.Pretraining;
 /// <summary>What a general compressor makes of held-out text: <c>xz -9</c>, where that program is installed. It sees the text alone, nothing of what was trained on.</summary>
 internal static class XzBaseline
 {
-    private const string Program = "xz";
-
     /// <summary>Bits for each byte in UTF-8, of the held-out documents of each file, one behind the other; null where there is no such program, or it failed.</summary>
     /// <param name="heldOut">The documents, by file.</param>
     /// <param name="cancellation">Ends it.</param>
-    public static double?[] BitsPerByte(IReadOnlyList<TokenStream> heldOut, CancellationToken cancellation = default) =>
-        [.. heldOut.Select(documents => BitsPerByte(documents, cancellation))];
+    /// <param name="program">The program.</param>
+    public static double?[] BitsPerByte(IReadOnlyList<TokenStream> heldOut, CancellationToken cancellation = default, string program = "xz") =>
+        [.. heldOut.Select(documents => BitsPerByte(documents, program, cancellation))];
 
-    private static double? BitsPerByte(TokenStream documents, CancellationToken cancellation)
+    private static double? BitsPerByte(TokenStream documents, string program, CancellationToken cancellation)
     {
-        var start = new ProcessStartInfo(Program, ["-9", "--threads=1", "--stdout"]) { RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true };
+        var start = new ProcessStartInfo(program, ["-9", "--threads=1", "--stdout"]) { RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true };
         // They may hold options.
         foreach (string variable in new[] { "XZ_DEFAULTS", "XZ_OPT" }) start.Environment.Remove(variable);
         try
