@@ -30,6 +30,9 @@ public sealed record LaunchedProcesses(int Count, int Rank, string Variable)
 /// <summary>The processes of one training, over MPI. All of them call the same methods in the same order, from one thread at a time. An error within MPI ends them all.</summary>
 public sealed class ProcessGroup : IDisposable
 {
+    // Numbers that are exchanged at once, so that small tensors do not each cost a round of messages.
+    private const long Bucket = 1L << 25;
+
     private readonly MpiLibrary? mpi;
     private bool left;
 
@@ -91,7 +94,7 @@ public sealed class ProcessGroup : IDisposable
     /// zeros where another process has one.
     /// </summary>
     /// <param name="tensors">Of float32, in the host's memory, the same on each process.</param>
-    public unsafe void SumGradients(IReadOnlyList<Tensor> tensors)
+    public void SumGradients(IReadOnlyList<Tensor> tensors)
     {
         if (mpi is null) return;
         using DisposeScope scope = torch.NewDisposeScope();
@@ -100,16 +103,31 @@ public sealed class ProcessGroup : IDisposable
         for (int i = 0; i < mine.Length; i++) mine[i] = tensors[i].grad is null ? (byte)0 : (byte)1;
         var all = new byte[Size * mine.Length];
         mpi.Gather(mine, all);
+        var bucket = new List<Tensor>();
         for (int i = 0; i < mine.Length; i++)
         {
             if (!Enumerable.Range(0, Size).Any(rank => all[rank * mine.Length + i] != 0)) continue;
             if (mine[i] == 0) tensors[i].grad = torch.zeros_like(tensors[i]);
             Tensor gradient = tensors[i].grad!;
             if (gradient.dtype != ScalarType.Float32 || !gradient.IsOnCpu()) throw new ArgumentException("gradients are summed in float32 and in the host's memory");
-            Tensor flat = gradient.is_contiguous() ? gradient : gradient.contiguous();
-            mpi.Sum((float*)flat.Address(), flat.NumberOfElements);
-            if (!gradient.is_contiguous()) gradient.copy_(flat);
+            if (bucket.Sum(one => one.NumberOfElements) + gradient.NumberOfElements > Bucket) Sum(bucket);
+            bucket.Add(gradient);
         }
+        Sum(bucket);
+    }
+
+    private unsafe void Sum(List<Tensor> bucket)
+    {
+        if (bucket.Count == 0) return;
+        using Tensor flat = torch.cat([.. bucket.Select(one => one.reshape(-1))]);
+        mpi!.Sum((float*)flat.Address(), flat.NumberOfElements);
+        long at = 0;
+        foreach (Tensor gradient in bucket)
+        {
+            gradient.copy_(flat.narrow(0, at, gradient.NumberOfElements).reshape(gradient.shape));
+            at += gradient.NumberOfElements;
+        }
+        bucket.Clear();
     }
 
     /// <summary>Returns when all processes have come here, and sleeps meanwhile.</summary>
