@@ -61,9 +61,9 @@ internal sealed class MixerBenchmark(BenchSettings settings, BenchFolders folder
     /// <param name="training">Whether gradients are computed too: of each product's two sides.</param>
     public static double Flops(JsonObject config, int tokens, bool training)
     {
-        (double layers, double C, double F, double T) = ((double)config["num_layers"]!, (double)config["d_model"]!, (double)config["d_ff"]!, tokens);
+        (double layers, double C, double F, double T) = ((int)config["num_layers"]!, (int)config["d_model"]!, (int)config["d_ff"]!, tokens);
         string mixer = (string)config["mixer"]!;
-        double taps = (double?)config["kernel_size"] ?? 0, predicted = mixer == "dynamic" ? C * taps * (double)config["conv_heads"]! : 0;
+        double taps = (int?)config["kernel_size"] ?? 0, predicted = mixer == "dynamic" ? C * taps * (int)config["conv_heads"]! : 0;
         // Attention: queries, keys, values, output, and each query with each key twice. Convolutions: the two sides of the gate, output, and the taps of each channel.
         double mixing = mixer == "attention" ? 4 * C * C + 2 * T * C : 3 * C * C + taps * C + predicted;
         return (training ? 3 : 1) * layers * 2 * T * (mixing + 2 * C * F);
