@@ -5,8 +5,8 @@ using Permafrost.Models;
 namespace Permafrost.Cli.Bench;
 
 /// <summary>
-/// How the time and memory of encoders that differ in their mixer alone grow with the length: lightweight, dynamic and dilated convolutions and attention in one trunk, forward and in
-/// a training step of all weights (Tay et al. 2021, section 5.3). One example at a time; each mixer, size and length is a process of its own.
+/// How the time and memory of encoders that differ in their mixer alone grow with the length: lightweight, dynamic and dilated convolutions and attention in one trunk, forward
+/// and in a training step of all weights (Tay et al. 2021, section 5.3). One example at a time; each mixer, size and length is a process of its own.
 /// </summary>
 /// <param name="settings">Rounds, device, and which lengths and sizes.</param>
 /// <param name="folders">Where the bodies are described.</param>
@@ -94,7 +94,8 @@ internal sealed class MixerBenchmark(BenchSettings settings, BenchFolders folder
             var side = new BenchSide(BenchSide.Own);
             side.Facts = process.Ask(new JsonObject
             {
-                ["cmd"] = "setup", ["case"] = pass.Case, ["backbone"] = folder, ["batch"] = 1, ["tokens"] = tokens, ["threads"] = BenchSettings.Threads, ["device"] = settings.Device,
+                ["cmd"] = "setup", ["case"] = pass.Case, ["backbone"] = folder, ["batch"] = 1, ["tokens"] = tokens, ["threads"] = BenchSettings.Threads,
+                ["device"] = settings.Device,
             });
             var step = new JsonObject { ["cmd"] = "run", ["steps"] = 1 };
             process.Ask(step);  // the first step allocates and packs

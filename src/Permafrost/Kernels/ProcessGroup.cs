@@ -90,8 +90,8 @@ public sealed class ProcessGroup : IDisposable
     }
 
     /// <summary>
-    /// The gradient of each tensor becomes its sum over the processes, added in their order: the same bits on every process, and whenever there are as many. A tensor without one counts as
-    /// zeros where another process has one.
+    /// The gradient of each tensor becomes its sum over the processes, added in their order: the same bits on every process, and whenever there are as many. A tensor without one
+    /// counts as zeros where another process has one.
     /// </summary>
     /// <param name="tensors">Of float32, in the host's memory, the same on each process.</param>
     public void SumGradients(IReadOnlyList<Tensor> tensors)

@@ -152,8 +152,8 @@ public sealed class BitMemoryPretraining : IDisposable
             # {run.Options.Model.Backbone}, pretrained on Bit Memory by Permafrost
 
             The body of a {run.Options.Model.Backbone} that learned Bit Memory with all its weights, from random ones, in {result.Steps} steps of
-            {run.Options.Schedule.PerDeviceTrainBatchSize} examples; it has read no text, its token table is as it was drawn, and so are the positions behind the {run.Task.Name} task's. Bits restored on the test split: {Score("accuracy")};
-            of the masked ones: {Score("masked_accuracy")}. Copying what is visible and guessing the rest restores 75 %.
+            {run.Options.Schedule.PerDeviceTrainBatchSize} examples; it has read no text, its token table is as it was drawn, and so are the positions behind the {run.Task.Name} task's.
+            Bits restored on the test split: {Score("accuracy")}; of the masked ones: {Score("masked_accuracy")}. Copying what is visible and guessing the rest restores 75 %.
 
             Made by:
 

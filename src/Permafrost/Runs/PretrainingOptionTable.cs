@@ -92,7 +92,8 @@ public static class PretrainingOptionTable
             string text = value switch
             {
                 YamlScalarNode scalar => scalar.Value ?? "",
-                YamlSequenceNode list when list.Children.All(one => one is YamlScalarNode) => string.Join(",", list.Children.Select(one => PretrainingOptions.Entry(((YamlScalarNode)one).Value ?? ""))),
+                YamlSequenceNode list when list.Children.All(one => one is YamlScalarNode) =>
+                    string.Join(",", list.Children.Select(one => PretrainingOptions.Entry(((YamlScalarNode)one).Value ?? ""))),
                 _ => throw new UsageException($"{where}: a single value or a list of them is needed here"),
             };
             options = With(options, ((YamlScalarNode)key).Value ?? "", text, where);

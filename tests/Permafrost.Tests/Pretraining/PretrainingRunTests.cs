@@ -283,7 +283,7 @@ public sealed class PretrainingRunTests : IDisposable
     [Fact]
     public void Lists_hold_commas_within_their_entries()
     {
-        string path = folder.Write("lists.yaml", "data: ['a, b.txt', c.txt]\nheld_out: 'x\\,y, z'\n");
+        string path = folder.Write("lists.yaml", "data: ['a, b.txt', c.txt]\nheld_out: 'x\\,y, z'\ntokenizer: t\n");
         PretrainingOptions options = PretrainingOptionTable.Load(path, new PretrainingOptions());
         Assert.Equal(["a, b.txt", "c.txt"], options.Paths);
         Assert.Equal(["x,y", "z"], options.Rules.Select(rule => rule.Text));

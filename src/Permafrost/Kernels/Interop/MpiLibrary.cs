@@ -66,5 +66,6 @@ internal sealed unsafe class MpiLibrary
 
     public void Finish() => finish();
 
-    private static EngineException Unfit(string file, string why) => new($"the bridge to MPI {file} cannot be used ({why}): delete the file and start ./permafrost, which builds it again");
+    private static EngineException Unfit(string file, string why) =>
+        new($"the bridge to MPI {file} cannot be used ({why}): delete the file and start ./permafrost, which builds it again");
 }
