@@ -8,8 +8,8 @@ using Permafrost.Training.Options;
 namespace Permafrost.Runs;
 
 /// <summary>
-/// Pretraining without text (Lu et al. 2021, section 3.2): a GPT-2 with random weights learns Bit Memory, of whose 1,000 bits half are masked, with all its weights, and its body is
-/// then frozen for other tasks. It is a run of that task, and leaves the body as a folder in Hugging Face's layout. The paper's own code and settings for this were not released.
+/// Pretraining without text (Lu et al. 2021, section 3.2): a GPT-2 with random weights learns Bit Memory, of whose 1,000 bits half are masked, with all its weights, and its body
+/// is then frozen for other tasks. It is a run of that task, and leaves the body as a folder in Hugging Face's layout. The paper's own code and settings for this were not released.
 /// </summary>
 public sealed class BitMemoryPretraining : IDisposable
 {
@@ -147,7 +147,8 @@ public sealed class BitMemoryPretraining : IDisposable
     {
         RunResult result = run.Train(folder, command, progress, stop, checkpoint);
         BackboneFolder.Save(run.Model.Backbone, run.Weights, ModelPath);
-        string Score(string name) => result.Test is { } test && test.Values.TryGetValue(name, out double value) ? value.ToString("P2", CultureInfo.InvariantCulture) : "not scored";
+        string Score(string name) =>
+            result.Test is { } test && test.Values.TryGetValue(name, out double value) ? value.ToString("P2", CultureInfo.InvariantCulture) : "not scored";
         AtomicFile.WriteText(Path.Combine(ModelPath, "README.md"), $"""
             # {run.Options.Model.Backbone}, pretrained on Bit Memory by Permafrost
 
