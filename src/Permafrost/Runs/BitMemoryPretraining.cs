@@ -9,7 +9,7 @@ namespace Permafrost.Runs;
 
 /// <summary>
 /// Pretraining without text (Lu et al. 2021, section 3.2): a GPT-2 with random weights learns Bit Memory, of whose 1,000 bits half are masked, with all its weights, and its body
-/// is then frozen for other tasks. It is a run of that task, and leaves the body as a folder in Hugging Face's layout. The paper's own code and settings for this were not released.
+/// is then frozen for other tasks. It is a run of that task, and leaves the body as a folder in Hugging Face's layout. The paper's own code and settings were not released.
 /// </summary>
 public sealed class BitMemoryPretraining : IDisposable
 {
@@ -153,8 +153,8 @@ public sealed class BitMemoryPretraining : IDisposable
             # {run.Options.Model.Backbone}, pretrained on Bit Memory by Permafrost
 
             The body of a {run.Options.Model.Backbone} that learned Bit Memory with all its weights, from random ones, in {result.Steps} steps of
-            {run.Options.Schedule.PerDeviceTrainBatchSize} examples; it has read no text, its token table is as it was drawn, and so are the positions behind the {run.Task.Name} task's.
-            Bits restored on the test split: {Score("accuracy")}; of the masked ones: {Score("masked_accuracy")}. Copying what is visible and guessing the rest restores 75 %.
+            {run.Options.Schedule.PerDeviceTrainBatchSize} examples; it has read no text, its token table is as it was drawn, and so are the positions behind those
+            of the task {run.Task.Name}. Bits restored on the test split: {Score("accuracy")}; of the masked ones: {Score("masked_accuracy")}. Copying what is visible and guessing the rest restores 75 %.
 
             Made by:
 
