@@ -72,7 +72,7 @@ internal sealed class MixerBenchmark(BenchSettings settings, BenchFolders folder
     private static JsonObject Slope(string name, IReadOnlyList<int> lengths, JsonObject[] curve)
     {
         double[] x = [.. lengths.Select(length => (double)length)], seconds = [.. curve.Select(point => (double)point["median_seconds"]!)];
-        double[] bytes = [.. curve.Select(point => (double)point["peak_bytes"]!)];
+        double[] bytes = [.. curve.Select(point => (double)(long)point["peak_bytes"]!)];
         int last = Math.Min(Fitted, x.Length);
         return new JsonObject
         {

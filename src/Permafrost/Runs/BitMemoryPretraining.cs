@@ -154,7 +154,9 @@ public sealed class BitMemoryPretraining : IDisposable
 
             The body of a {run.Options.Model.Backbone} that learned Bit Memory with all its weights, from random ones, in {result.Steps} steps of
             {run.Options.Schedule.PerDeviceTrainBatchSize} examples; it has read no text, its token table is as it was drawn, and so are the positions behind those
-            of the task {run.Task.Name}. Bits restored on the test split: {Score("accuracy")}; of the masked ones: {Score("masked_accuracy")}. Copying what is visible and guessing the rest restores 75 %.
+            of the task {run.Task.Name}. Bits restored on the test split: {Score("accuracy")}; of the masked ones:
+            {Score("masked_accuracy")}.
+            Copying what is visible and guessing the rest restores 75 %.
 
             Made by:
 
