@@ -5,6 +5,7 @@
 artifacts=${root:?is set by the scripts that source this}/artifacts
 charts=$artifacts/npm
 kernels=$artifacts/native/libpermafrost_kernels.so
+mpi=$artifacts/native/libpermafrost_mpi.so
 export DOTNET_NOLOGO=1 DOTNET_CLI_TELEMETRY_OPTOUT=1 DOTNET_SKIP_FIRST_TIME_EXPERIENCE=1 DOTNET_CLI_UI_LANGUAGE=en
 # Small systems have no ICU, and nothing here needs it.
 export DOTNET_SYSTEM_GLOBALIZATION_INVARIANT=${DOTNET_SYSTEM_GLOBALIZATION_INVARIANT:-1}
@@ -42,6 +43,8 @@ up_to_date() {
   { read -r built && read -r state; } 2>/dev/null <"$stamp" || return 1
   [ "$built" = "$choice" ] && [ -d "$charts" ] || return 1
   if [ "$state" = no-tools ] && [ -z "$(missing_tools)" ]; then return 1; fi
+  # An MPI came.
+  if have mpicc && [ -z "$(missing_tools)" ] && [ "$(type -P mpicc)" != "$(cat "$mpi.tried" 2>/dev/null)" ] && ! [ -e "$mpi" ]; then return 1; fi
   for link in "$artifacts"/bin/*/release/libtorch_cpu.so; do
     if [ -L "$link" ] && [ ! -e "$link" ]; then return 1; fi
   done
@@ -77,6 +80,17 @@ build_kernels() {
     rm -f "$kernels" "$folder/.choice"
     say "native/ does not compile here (full log: $log): $without"
   fi
+  build_mpi "$folder"
+}
+
+# The bridge to MPI, for `mpirun permafrost pretrain`, where the system has an MPI to build with; nothing else needs it.
+build_mpi() {
+  local log=$1/mpi.log
+  have mpicc || return 0
+  type -P mpicc >"$mpi.tried"
+  cmake -S "$root/native/mpi" -B "$1/mpi" >"$log" 2>&1 9>&- && cmake --build "$1/mpi" >>"$log" 2>&1 9>&- && return
+  rm -f "$mpi"
+  say "native/mpi does not compile here (full log: $log): permafrost works, but on one process at a time"
 }
 
 # uPlot, for the build to embed, where there is npm; a failure is not tried again before artifacts/npm is removed.

@@ -78,6 +78,7 @@ internal static partial class CommandLine
             verb = parsed.CommandResult.Command;
             if (parsed.Errors.Count > 0) return Fail(Sentence(parsed, arguments), 2);
             if (Empty(parsed) is { } empty) return Fail($"{empty} is empty; see `permafrost {Verb(parsed)}--help`", 2);
+            Processes.Check(parsed);
             Volatile.Write(ref cleansUp, parsed.CommandResult.Command.Name is "finetune" or "pretrain" or "quickstart" or "bench" or "run");
             return parsed.InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null }, stop.Token).GetAwaiter().GetResult();
         }
@@ -131,7 +132,7 @@ internal static partial class CommandLine
 
     private static int Fail(string message, int code)
     {
-        Output.Note($"permafrost: {string.Concat(message.Select(c => char.IsControl(c) ? ' ' : c))}");
+        if (Processes.Speaks(code)) Output.Note($"{Processes.Name}: {string.Concat(message.Select(c => char.IsControl(c) ? ' ' : c))}");
         return code;
     }
 

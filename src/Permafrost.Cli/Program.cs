@@ -7,4 +7,4 @@ using Permafrost.Kernels;
 Console.SetError(new SteadyWriter(Console.Error, told: null));
 Console.SetOut(new SteadyWriter(Console.Out, "standard output"));
 Engine.KeepLibtorchFromSpinning();
-return Permafrost.Cli.CommandLine.Run(args);
+return Processes.End(Permafrost.Cli.CommandLine.Run(args));

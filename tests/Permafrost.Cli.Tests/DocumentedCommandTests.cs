@@ -30,6 +30,7 @@ public partial class DocumentedCommandTests
         (@"^(.*permafrost bench) \[CASE\.\.\.\]$", "$1 door --rounds 1"),
         (@"^(.*permafrost bench) fpt-step B16 .*$", "$1 door --rounds 1"),
         (@"^(.*permafrost bench) (embed|bpe) .*$", "$1 door --rounds 1"),  // the peers' program is built by hand
+        (@"^(.*--objective bit-memory) --preset gpt2-mini(.*)$", "$1 --preset gpt2-tiny --batch-size 2$2"),
         (@"^(.*permafrost study run .*)$", "$1 --dry-run"),
         (@"^permafrost study (script|report) NAME(.*)$", "permafrost study $1 lu-statistics --scale smoke$2"),
         (@"^permafrost study collect .*$", "permafrost study collect --help"),

@@ -74,6 +74,41 @@ public class PretrainTests
     }
 
     [Fact]
+    public void A_body_that_read_no_text_is_a_backbone()
+    {
+        using var scratch = new Scratch();
+        string[] command = ["pretrain", "--objective", "bit-memory", "--preset", "gpt2-tiny", "--batch-size", "2", "--warmup-steps", "1", "--output-dir", scratch["bits"]];
+        InProcess.Run([.. command, "--max-steps", "1000000", "--max-time", "0.2s"]).Failed(75, $"pretrain --resume-from-checkpoint {scratch["bits"]}");
+        InProcess.Run("pretrain", "--resume-from-checkpoint", scratch["bits"], "--seed", "3").Failed(2, "--seed");
+        Directory.Delete(scratch["bits"], recursive: true);
+
+        JsonObject results = InProcess.Run([.. command, "--max-steps", "2", "--json"]).Succeeded().Json;
+        Assert.Equal(("bit-memory", "*", "random"), ((string?)results["task"], (string?)results["policy"], (string?)results["init"]));
+        Assert.Contains("Bits restored on the test split: ", File.ReadAllText(scratch["bits", "model", "README.md"]), StringComparison.Ordinal);
+        string body = scratch["bits", "model"];
+        JsonObject tuned = InProcess.Run("finetune", "--task", "bit-xor", "--backbone", body, "--max-steps", "2", "--no-baselines", "--output-dir", scratch["tuned"], "--json").Succeeded().Json;
+        Assert.NotEqual((string?)results["backbone_sha256"], (string?)tuned["backbone_sha256"]);
+
+        InProcess.Run([.. command[..^1], scratch["other"], "--data", "a.txt"]).Refused(2, "--data", "bit-memory");
+        InProcess.Run([.. command[..^1], scratch["other"], "--optim", "adafactor"]).Refused(2, "adafactor");
+        InProcess.Run("pretrain", "--objective", "bit-memory", "--architecture", "bert").Refused(2, "bit-memory", "bert");
+    }
+
+    [Fact]
+    public void A_path_that_holds_a_comma_is_one()
+    {
+        using var scratch = new Scratch();
+        Furnish(scratch);
+        string[] training = Training(scratch, "run");
+        File.Move(scratch["train.txt"], scratch["train, old.txt"]);
+        training[2] = scratch["train, old.txt"];
+        InProcess.Run([.. training, "--max-steps", "2"]).Succeeded();
+        // And in the file that it was written to.
+        InProcess.Run("pretrain", "--resume-from-checkpoint", scratch["run"], "--max-steps", "3").Succeeded();
+        Assert.Equal(3, (long)JsonNode.Parse(File.ReadAllText(scratch["run", "results.json"]))!["steps"]!);
+    }
+
+    [Fact]
     public void What_cannot_be_is_refused_in_a_sentence()
     {
         using var scratch = new Scratch();

@@ -33,6 +33,8 @@ internal static class BenchBody
         {
             "gpt2" => Gpt2(new Gpt2Config(config)),
             "bert" => Bert(new BertConfig(config)),
+            // Without a peer: its mixers are measured against each other.
+            "conv-seq2seq" => T5(new T5Config(config)),
             "t5" => T5(new T5Config(config)),
             "bart" => Bart(new BartConfig(config)),
             "vit" => Vit(new VitConfig(config)),

@@ -24,7 +24,7 @@ internal sealed partial record BenchCase(string Kind, int Batch = 0, int Tokens 
         new("fpt-step-t5", 16, 64), new("forward-t5", 16, 64), new("fpt-step-bart", 16, 64), new("forward-bart", 16, 64),
         new("fpt-step-vit", 16, PatchesOfVit), new("forward-vit", 16, PatchesOfVit),
         new("fpt-step-longformer", 16, 64), new("fpt-step-longformer", 1, 4096), new("forward-longformer", 16, 64), new("forward-longformer", 1, 4096),
-        new("fpt-step-qwen2", 16, 64), new("forward-qwen2", 16, 64), new("longformer-length"),
+        new("fpt-step-qwen2", 16, 64), new("forward-qwen2", 16, 64), new("longformer-length"), new("mixer-length"), new(ExchangeBenchmark.Kind),
         new("embed", 32, 32), new("embed", 32, 128), new("embed", 1, 16), new("embed-mixed", 256), new("wordpiece"), new("bpe"), new("unigram"),
     ];
 
@@ -73,7 +73,7 @@ internal sealed partial record BenchCase(string Kind, int Batch = 0, int Tokens 
                 (string kind, int? b, int? t) = chosen[^1];
                 chosen[^1] = size.Groups[1].Value == "B" ? (kind, number, t) : (kind, b, number);
             }
-            else if (word == "all") chosen.AddRange(Kinds.Select(kind => (kind, (int?)null, (int?)null)));
+            else if (word == "all") chosen.AddRange(OfOneProcess);
             else if (Kinds.Contains(word)) chosen.Add((word, null, null));
             else
             {
@@ -81,9 +81,12 @@ internal sealed partial record BenchCase(string Kind, int Batch = 0, int Tokens 
                 throw new UsageException($"the case '{word}' does not exist{Spelling.Hint(word, Kinds, known)}");
             }
         }
-        if (chosen.Count == 0) chosen.AddRange(Kinds.Select(kind => (kind, (int?)null, (int?)null)));
+        if (chosen.Count == 0) chosen.AddRange(OfOneProcess);
         return [.. chosen.SelectMany(choice => Sized(choice.Kind, choice.Batch ?? batch, choice.Tokens ?? tokens)).Distinct()];
     }
+
+    private static IEnumerable<(string Kind, int? Batch, int? Tokens)> OfOneProcess =>
+        Kinds.Where(kind => kind != ExchangeBenchmark.Kind).Select(kind => (kind, (int?)null, (int?)null));
 
     private static IEnumerable<BenchCase> Sized(string kind, int? batch, int? tokens)
     {

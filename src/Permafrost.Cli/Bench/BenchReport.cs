@@ -25,6 +25,11 @@ internal static class BenchReport
             Growth(cases[0], lengths);
             return;
         }
+        if (cases[0]["points"] is JsonArray points)
+        {
+            Mixers(cases[0], points);
+            return;
+        }
         (string Key, string Title)[] speeds = [.. Ratios.Where(ratio => cases.Any(one => one[$"speed_ratio_{ratio.Key}"] is not null))];
         (string Key, string Title)[] memories = [.. Ratios.Where(ratio => cases.Any(one => one[$"memory_ratio_{ratio.Key}"] is not null))];
         bool memory = cases.Any(one => one["peak_bytes"] is not null), ceiling = cases.Any(one => one["ceiling_fraction"] is not null);
@@ -65,6 +70,30 @@ internal static class BenchReport
         Output.Write(table);
         string powers = $"time grows as the length to the power of {Number(growth["time_power"])}, memory {Number(growth["memory_power"])}";
         Output.Line($"{growth["backbone"]}: {powers} (from the last three lengths; from all: {Number(growth["time_power_all"])}, {Number(growth["memory_power_all"])})");
+    }
+
+    private static void Mixers(JsonObject growth, JsonArray points)
+    {
+        if (growth["processes"] is { } processes)
+        {
+            Table sums = Output.Table($"exchange, {processes} processes", "time", "GB/s of gradients");
+            foreach (JsonNode? one in points) sums.AddRow($"{one!["name"]}", Seconds((double)one["median_seconds"]!), Number(one["gigabytes_per_second"]));
+            Output.Write(sums);
+            return;
+        }
+        Table table = Output.Table("mixer-length", "time", "tokens/s", "GFLOP", "memory");
+        foreach (JsonNode? one in points)
+        {
+            string rate = ((double)one!["tokens_per_second"]!).ToString("N0", CultureInfo.InvariantCulture);
+            string[] cells = [$"{one["name"]}", Seconds((double)one["median_seconds"]!), rate, Number(one["gflop"]), Output.Bytes((long)one["peak_bytes"]!)];
+            table.AddRow([.. cells.Select(Markup.Escape)]);
+        }
+        Output.Write(table);
+        foreach (JsonNode? one in growth["slopes"]!.AsArray())
+        {
+            string powers = $"time grows as the length to the power of {Number(one!["time_power"])}, memory {Number(one["memory_power"])}";
+            Output.Line($"{one["name"]}: {powers} (from the last three lengths; time from all: {Number(one["time_power_all"])})");
+        }
     }
 
     private static void Door(JsonObject door)

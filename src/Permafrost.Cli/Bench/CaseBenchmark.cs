@@ -11,6 +11,12 @@ namespace Permafrost.Cli.Bench;
 /// <param name="Against">Another build's dll or executable, to be measured in place of the peers; null for the peers.</param>
 internal sealed record BenchSettings(int Rounds, string Backbone, string Device, string? Against)
 {
+    /// <summary>Of a case that goes over lengths: which, in tokens; empty for its own.</summary>
+    public IReadOnlyList<int> Lengths { get; init; } = [];
+
+    /// <summary>Of a case that goes over sizes: which; empty for its own.</summary>
+    public IReadOnlyList<string> Sizes { get; init; } = [];
+
     /// <summary>The threads of every side.</summary>
     public static int Threads
     {

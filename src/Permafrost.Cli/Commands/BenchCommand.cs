@@ -24,17 +24,22 @@ internal static class BenchCommand
         var device = new Option<string>("--device") { Description = "cpu, cuda or cuda:N; on a GPU memory is the GPU's", DefaultValueFactory = _ => "cpu" };
         var against = new Option<string?>("--against") { Description = "another build's Permafrost.Cli.dll, to be measured against in place of the peers", HelpName = "FILE" };
         var csv = new Option<string?>("--csv") { Description = "write everything that was measured to this file too, with the hardware", HelpName = "FILE" };
+        var lengths = new Option<int[]>("--lengths") { Description = "tokens of a sequence, several, for mixer-length: default 64 to 4096", AllowMultipleArgumentsPerToken = true };
+        var sizes = new Option<string[]>("--sizes") { Description = "mini, base or both, for mixer-length: 4 layers of 256, 12 of 768", AllowMultipleArgumentsPerToken = true };
         var worker = new Option<bool>("--worker") { Hidden = true };
         var peer = new Option<bool>("--peer-worker") { Hidden = true };
         Option<bool> json = CommonOptions.Json();
         command.Add(names);
-        foreach (Option option in new Option[] { batch, tokens, rounds, backbone, device, against, csv, worker, peer, json }) command.Add(option);
+        foreach (Option option in new Option[] { batch, tokens, rounds, backbone, device, lengths, sizes, against, csv, worker, peer, json }) command.Add(option);
         command.SetAction((parsed, cancellation) =>
         {
             if (parsed.GetValue(worker)) return Task.FromResult(Serve(BenchWorker.Serve));
             if (parsed.GetValue(peer)) return Task.FromResult(Serve(PeerWorker.Serve));
             IReadOnlyList<BenchCase> chosen = BenchCase.Parse(parsed.GetValue(names) ?? [], parsed.GetValue(batch), parsed.GetValue(tokens));
-            var settings = new BenchSettings(parsed.GetValue(rounds), parsed.GetRequiredValue(backbone), parsed.GetRequiredValue(device), parsed.GetValue(against));
+            var settings = new BenchSettings(parsed.GetValue(rounds), parsed.GetRequiredValue(backbone), parsed.GetRequiredValue(device), parsed.GetValue(against))
+            {
+                Lengths = parsed.GetValue(lengths) ?? [], Sizes = parsed.GetValue(sizes) ?? [],
+            };
             return Task.FromResult(Run(chosen, settings, parsed.GetValue(csv), parsed.GetValue(json), cancellation));
         });
         return command;
@@ -55,6 +60,11 @@ internal static class BenchCommand
         {
             if (!File.Exists(other)) throw new UsageException($"--against '{other}' does not exist; give the path of a Permafrost.Cli.dll");
             settings = settings with { Against = Path.GetFullPath(other) };
+        }
+        if (chosen.Any(one => one.Kind == ExchangeBenchmark.Kind) && !Processes.Join().IsFirst)
+        {
+            ExchangeBenchmark.Measure(Processes.Group, settings.Rounds);
+            return 0;
         }
         var results = new List<JsonObject>();
         using var folders = new BenchFolders();
@@ -94,6 +104,8 @@ internal static class BenchCommand
             "embed" or "embed-mixed" => new EmbedBenchmark(what, settings, folders, cancellation).Compute(),
             "wordpiece" or "bpe" or "unigram" => TokenizerBenchmark.Measure(what.Kind, folders, settings.Rounds, cancellation),
             "longformer-length" => new LengthBenchmark(what, settings, folders, cancellation).Measure(),
+            ExchangeBenchmark.Kind => ExchangeBenchmark.Measure(Processes.Group, settings.Rounds),
+            "mixer-length" => new MixerBenchmark(settings, folders, cancellation).Measure(),
             _ => benchmark.Compute(),
         };
     }

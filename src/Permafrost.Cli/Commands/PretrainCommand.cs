@@ -1,6 +1,7 @@
 using System.CommandLine;
 using Permafrost.Cli.Terminal;
 using Permafrost.Formats;
+using Permafrost.Kernels;
 using Permafrost.Pretraining;
 using Permafrost.Runs;
 
@@ -30,17 +31,38 @@ internal static class PretrainCommand
                     if (parsed.GetResult(option) is { Implicit: false }) options = PretrainingOptionTable.With(options, field.Key, Text(parsed, option), $"--{field.Dashed}");
                 return options;
             }
-            return PretrainingProgress.Show(progress =>
+            ProcessGroup group = Processes.Join();
+            string? begun = parsed.GetValue(resume);
+            if (begun is not null ? BitMemoryPretraining.IsIn(begun) : Given(new PretrainingOptions()).ObjectiveName == PretrainingOptions.BitMemory)
             {
-                using PretrainingRun run = parsed.GetValue(resume) is { } folder
-                    ? PretrainingRun.Resume(folder, Given, line, progress, stop.Token) : PretrainingRun.Begin(Given(new PretrainingOptions()), line, progress, stop.Token);
+                if (group.Size > 1) throw new UsageException($"--objective {PretrainingOptions.BitMemory} trains in one process; start it without mpirun or srun");
+                if (begun is not null && flags.FirstOrDefault(flag => parsed.GetResult(flag.Option) is { Implicit: false }).Option is { } changed)
+                    throw new UsageException($"{changed.Name}: a pretraining with --objective {PretrainingOptions.BitMemory} goes on with its own options; leave it out");
+                BitMemoryPretraining run = begun is null ? BitMemoryPretraining.Begin(Given(new PretrainingOptions())) : BitMemoryPretraining.Resume(begun, Output.Note);
+                return WithoutText(run, line, parsed.GetValue(json), stop);
+            }
+            return PretrainingProgress.Show(group.IsFirst, progress =>
+            {
+                using PretrainingRun run = begun is not null
+                    ? PretrainingRun.Resume(begun, Given, line, progress, stop.Token, group)
+                    : PretrainingRun.Begin(Given(new PretrainingOptions()), line, progress, stop.Token, group);
                 PretrainingResult result = run.Train(stop);
+                if (!group.IsFirst) return 0;
                 if (parsed.GetValue(json)) Output.Json(result.ToJson());
                 else Output.Line($"the model is in {run.ModelPath}; its README.md says what it came to");
                 return 0;
             });
         });
         return command;
+    }
+
+    private static int WithoutText(BitMemoryPretraining begun, string line, bool json, StopRequest stop)
+    {
+        using BitMemoryPretraining run = begun;
+        RunResult result = TrainingProgress.Show(progress => run.Train(line, progress, stop));
+        if (json) Output.Json(result.ToJson());
+        else Output.Line($"the body is in {run.ModelPath}; its README.md says what it came to");
+        return 0;
     }
 
     private static Option Flag(PretrainingOptionField field)
@@ -60,7 +82,8 @@ internal static class PretrainCommand
     private static string Text(ParseResult parsed, Option option) => option switch
     {
         Option<bool?> on => parsed.GetValue(on) is false ? "false" : "true",
-        Option<string[]> list => string.Join(",", parsed.GetValue(list) ?? []),
+        // A path that is there is one, whatever its name holds.
+        Option<string[]> list => string.Join(",", (parsed.GetValue(list) ?? []).Select(one => Path.Exists(one) ? PretrainingOptions.Entry(one) : one)),
         Option<string> value => parsed.GetValue(value) ?? "",
         _ => throw new InvalidOperationException(option.Name),
     };

@@ -17,9 +17,11 @@ internal sealed class PretrainingProgress(ProgressContext? context) : IProgress<
     private (long Step, TimeSpan At)? first;
 
     /// <summary>Calls a function that trains, and shows its progress.</summary>
-    public static T Show<T>(Func<IProgress<PretrainingEvent>, T> train)
+    /// <param name="bar">Whether it may be a bar, which only one of several processes on a terminal shows.</param>
+    /// <param name="train">The function.</param>
+    public static T Show<T>(bool bar, Func<IProgress<PretrainingEvent>, T> train)
     {
-        if (!Output.Watched) return train(new PretrainingProgress(null));
+        if (!bar || !Output.Watched) return train(new PretrainingProgress(null));
         return Output.Error.Progress().AutoClear(false).HideCompleted(false)
             .Columns(new TaskDescriptionColumn { Alignment = Justify.Left }, new ProgressBarColumn { Width = 16 })
             .Start(context => train(new PretrainingProgress(context)));

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using Permafrost.Data;
+using Permafrost.Kernels;
 using Permafrost.Pretraining.Objectives;
 using Permafrost.Training.Optimizers;
 
@@ -46,16 +47,24 @@ public sealed class Pretrainer : IDisposable
     private readonly LanguageModel model;
     private readonly Objective objective;
     private readonly Packing packing;
+    private readonly ProcessGroup group;
+    private readonly int firstRow, endRow;
 
     /// <summary>A pretraining at its beginning.</summary>
     /// <param name="options">How.</param>
     /// <param name="model">What is trained.</param>
     /// <param name="objective">What it learns from.</param>
     /// <param name="train">The text.</param>
+    /// <param name="group">The processes that compute each update together, each a share of its sequences; null for this one alone.</param>
     /// <exception cref="PermafrostException">The text does not fill a step.</exception>
-    public Pretrainer(PretrainingOptions options, LanguageModel model, Objective objective, TokenStream train)
+    /// <exception cref="UsageException">There are more processes than sequences.</exception>
+    public Pretrainer(PretrainingOptions options, LanguageModel model, Objective objective, TokenStream train, ProcessGroup? group = null)
     {
-        (this.options, this.model, this.objective) = (options, model, objective);
+        (this.options, this.model, this.objective, this.group) = (options, model, objective, group ?? ProcessGroup.Alone);
+        if (this.group.Size > options.BatchSize)
+            throw new UsageException($"`batch_size` {options.BatchSize} leaves nothing to do for some of {this.group.Size} processes; raise it, or start fewer");
+        firstRow = (int)((long)options.BatchSize * this.group.Rank / this.group.Size);
+        endRow = (int)((long)options.BatchSize * (this.group.Rank + 1) / this.group.Size);
         packing = new Packing(train, objective.Window, options.BatchSize, options.Seed, options.CrossDocuments);
         packing.Check();
         Optimizer = CreateOptimizer();
@@ -70,6 +79,9 @@ public sealed class Pretrainer : IDisposable
     /// <summary>Updates of one pass over the text.</summary>
     public long StepsPerEpoch => packing.StepsPerEpoch;
 
+    /// <summary>How many processes compute each update.</summary>
+    public int Processes => group.Size;
+
     /// <summary>Computes the next update.</summary>
     /// <exception cref="DivergedException">Loss or gradient are not finite, or the loss is a spike, and that is to stop it.</exception>
     public PretrainingUpdate Step()
@@ -79,7 +91,7 @@ public sealed class Pretrainer : IDisposable
         LanguageExample[] parts = Parts(step);
         double waited = Stopwatch.GetElapsedTime(began).TotalSeconds, rate = options.RateAt(step), loss = 0;
         long[] answers = [.. parts.Select(part => part.Answers.Sum(row => row.LongCount(id => id >= 0)))];
-        long all = Math.Max(1, answers.Sum()), row = 0;
+        long all = Math.Max(1, group.Gather(answers.Sum()).Sum()), row = firstRow;
         model.Step = step;
         for (int i = 0; i < parts.Length; i++)
         {
@@ -87,6 +99,8 @@ public sealed class Pretrainer : IDisposable
             row += parts[i].Inputs.Length;
             if (!double.IsFinite(loss)) break;
         }
+        // From here on every process has the same numbers, and decides the same.
+        loss = group.Gather(loss).Sum();
         string? skipped = null;
         double norm = 0;
         if (!double.IsFinite(loss)) skipped = Refuse(options.OnNonFinite == "stop", FormattableString.Invariant($"the loss of step {step + 1} is not finite"));
@@ -94,6 +108,7 @@ public sealed class Pretrainer : IDisposable
             skipped = Refuse(options.OnSpike == "stop", FormattableString.Invariant($"the loss of step {step + 1} is {loss:F3}, and the mean of those before {State.MeanLoss:F3}"));
         if (skipped is null)
         {
+            group.SumGradients([.. Optimizer.Parameters.Select(pair => pair.Tensor)]);
             norm = GradientClipping.ClipNorm(Optimizer.Parameters.Select(pair => pair.Tensor), options.MaxGradNorm > 0 ? options.MaxGradNorm : double.PositiveInfinity);
             if (double.IsFinite(norm)) Optimizer.Step(rate);
             else skipped = Refuse(options.OnNonFinite == "stop", FormattableString.Invariant($"the gradient of step {step + 1} is not finite"));
@@ -117,8 +132,8 @@ public sealed class Pretrainer : IDisposable
 
     private LanguageExample[] Parts(long step)
     {
-        long first = step * options.BatchSize;
-        return [.. packing.Step(step).Chunk(options.MicroBatch).Select((windows, part) =>
+        long first = step * options.BatchSize + firstRow;
+        return [.. packing.Step(step)[firstRow..endRow].Chunk(options.MicroBatch).Select((windows, part) =>
             objective.Make(windows, row => new CounterRandom("objective", options.Seed, first + (long)part * options.MicroBatch + row)))];
     }
 

@@ -1,10 +1,11 @@
+using System.Text.RegularExpressions;
 using Permafrost.Training;
 using Permafrost.Training.Options;
 
 namespace Permafrost.Pretraining;
 
 /// <summary>Everything that a pretraining is made from.</summary>
-public sealed record PretrainingOptions
+public sealed partial record PretrainingOptions
 {
     /// <summary>One of the families in <see cref="PretrainingConfig.Families"/>.</summary>
     [Option("gpt2, bert, t5 or conv-seq2seq")]
@@ -26,8 +27,8 @@ public sealed record PretrainingOptions
     [Option("attention heads; default the preset's")]
     public int? Heads { get; init; }
 
-    /// <summary><c>causal</c>, <c>masked</c> or <c>span-corruption</c>; null for the architecture's own.</summary>
-    [Option("causal, masked, span-corruption or mask-spans; default the architecture's own")]
+    /// <summary><c>causal</c>, <c>masked</c>, <c>span-corruption</c> or <see cref="BitMemory"/>; null for the architecture's own.</summary>
+    [Option("causal, masked, span-corruption or mask-spans; default the architecture's own; bit-memory for a gpt2 that reads no text")]
     public string? Objective { get; init; }
 
     /// <summary>Text files and folders.</summary>
@@ -162,6 +163,9 @@ public sealed record PretrainingOptions
     [Option("the run's folder; default runs/pretrain-<preset>-s<seed>-<time>", Affects.Nothing)]
     public string? OutputDir { get; init; }
 
+    /// <summary>The objective without text: the task Bit Memory.</summary>
+    public const string BitMemory = "bit-memory";
+
     /// <summary>The paths in <see cref="Data"/>.</summary>
     public IReadOnlyList<string> Paths => Listed(Data);
 
@@ -187,12 +191,13 @@ public sealed record PretrainingOptions
     public void Validate()
     {
         OptionCheck.OneOf("architecture", Architecture, [.. PretrainingConfig.Families.Select(family => family.ModelType)]);
-        OptionCheck.OneOf("objective", ObjectiveName, "causal", "masked", "span-corruption", "mask-spans");
-        string[] able = Architecture switch { "gpt2" => ["causal"], "bert" => ["masked"], _ => ["span-corruption", "mask-spans"] };
+        OptionCheck.OneOf("objective", ObjectiveName, "causal", "masked", "span-corruption", "mask-spans", BitMemory);
+        string[] able = Architecture switch { "gpt2" => ["causal", BitMemory], "bert" => ["masked"], _ => ["span-corruption", "mask-spans"] };
         if (!able.Contains(ObjectiveName))
             throw new UsageException($"`objective` {ObjectiveName} does not go with `architecture` {Architecture}, which learns by {string.Join(" or ", able)}");
-        if (Paths.Count == 0) throw new UsageException("`data` names no text: give files, or folders with them");
-        if (Tokenizer.Length == 0) throw new UsageException("`tokenizer` names no folder; `permafrost tokenizer train` makes one");
+        if (ObjectiveName == BitMemory) CheckWithoutText();
+        else if (Paths.Count == 0) throw new UsageException("`data` names no text: give files, or folders with them");
+        else if (Tokenizer.Length == 0) throw new UsageException("`tokenizer` names no folder; `permafrost tokenizer train` makes one");
         OptionCheck.OneOf("optim", Optim, "adamw", "adam", "adafactor");
         OptionCheck.OneOf("lr_scheduler_type", LrSchedulerType, [.. LearningRateSchedule.Names]);
         OptionCheck.OneOf("dtype", Dtype, "bfloat16", "float32");
@@ -224,10 +229,29 @@ public sealed record PretrainingOptions
         (_, _) = (MaxDuration, Rules);
     }
 
+    private void CheckWithoutText()
+    {
+        (string Name, bool Given)[] others =
+        [
+            ("data", Data.Length > 0), ("tokenizer", Tokenizer.Length > 0), ("held_out", HeldOut is not null), ("layers", Layers is not null), ("width", Width is not null),
+            ("heads", Heads is not null), ("micro_batch_size", MicroBatchSize is not null), ("ramp_down", RampDown > 0), ("on_spike", OnSpike != "keep"),
+        ];
+        if (others.FirstOrDefault(one => one.Given) is { Name: { } name })
+            throw new UsageException($"`{name}` does not go with `objective` {BitMemory}, which makes its own bits and takes its sizes from `preset`; leave it out");
+        if (Optim == "adafactor") throw new UsageException($"`optim` adafactor does not go with `objective` {BitMemory}; take adamw or adam");
+    }
+
     /// <summary>What the learning rate of a step is.</summary>
     /// <param name="step">Counted from 0.</param>
     public double RateAt(long step) =>
         LearningRate * LearningRateSchedule.Factor(LrSchedulerType, step, WarmupSteps, MaxSteps) * LearningRateSchedule.RampDown(step, MaxSteps, RampDown);
 
-    private static string[] Listed(string text) => text.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
+    /// <summary>One entry of a list, as <see cref="Data"/> and <see cref="HeldOut"/> hold it: a comma within it has a backslash in front.</summary>
+    public static string Entry(string text) => text.Replace(",", @"\,", StringComparison.Ordinal);
+
+    private static string[] Listed(string text) =>
+        [.. Commas().Split(text).Select(entry => entry.Trim().Replace(@"\,", ",", StringComparison.Ordinal)).Where(entry => entry.Length > 0)];
+
+    [GeneratedRegex(@"(?<!\\),")]
+    private static partial Regex Commas();
 }

@@ -42,7 +42,8 @@ internal static class ModelCard
         {
             string bits = one.Score.BitsPerByte is { } value && double.IsFinite(value) ? FormattableString.Invariant($"{value:F3} bits per byte, ") : "";
             string loss = double.IsFinite(one.Score.Loss) ? FormattableString.Invariant($"loss {one.Score.Loss:F4}") : "a loss that is not finite";
-            Line($"- `{one.File}`: {bits}{loss} over {one.Score.Answers:N0} tokens; bigrams of the tokens: {one.BigramBitsPerByte:F3} bits per byte");
+            string xz = one.XzBitsPerByte is { } packed ? FormattableString.Invariant($"; `xz -9` of this text alone: {packed:F3}") : "";
+            Line($"- `{one.File}`: {bits}{loss} over {one.Score.Answers:N0} tokens; bigrams of the tokens: {one.BigramBitsPerByte:F3} bits per byte{xz}");
             Line($"  (documents: {string.Join(", ", one.Documents)})");
         }
         Line($"");

@@ -14,6 +14,8 @@ internal static class PretrainingCheckpoint
     // The order of the files: not in older checkpoints, which are taken as they are.
     private const string DataOrder = "data_order";
 
+    private const string ProcessCount = "processes";
+
     private static string Weights => Checkpoint.PretrainingFiles[0];
 
     private static string OptimizerFile => Checkpoint.PretrainingFiles[1];
@@ -50,6 +52,7 @@ internal static class PretrainingCheckpoint
             var state = new JsonObject
             {
                 ["step"] = trainer.State.Step,
+                [ProcessCount] = trainer.Processes,
                 ["tokens"] = trainer.State.Tokens,
                 ["mean_loss"] = trainer.State.MeanLoss,
                 ["skipped"] = trainer.State.Skipped,
@@ -94,6 +97,9 @@ internal static class PretrainingCheckpoint
         if (differences.Length > 0)
             throw new UsageException($"{path} belongs to another pretraining: {string.Join("; ", differences)}; undo the change, or start anew in another `output_dir`");
     }
+
+    /// <summary>How many processes computed the last update before a verified checkpoint.</summary>
+    public static int Processes(string path) => (int?)JsonFile.Read(Path.Combine(path, StateFile))[ProcessCount] ?? 1;
 
     /// <summary>Puts a verified checkpoint's weights, optimiser and state back.</summary>
     /// <returns>Bytes of metrics.jsonl that belong to it.</returns>

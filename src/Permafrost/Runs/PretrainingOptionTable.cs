@@ -67,7 +67,7 @@ public static class PretrainingOptionTable
         return copy;
     }
 
-    /// <summary>The options in a YAML file of <c>key: value</c> lines; a list stands for its entries with commas between them.</summary>
+    /// <summary>The options in a YAML file of <c>key: value</c> lines; a list stands for its entries with commas between them, and may hold commas within them.</summary>
     /// <exception cref="PermafrostException">It cannot be read.</exception>
     /// <exception cref="UsageException">It holds something else, or an option that does not exist.</exception>
     public static PretrainingOptions Load(string path, PretrainingOptions options)
@@ -92,7 +92,8 @@ public static class PretrainingOptionTable
             string text = value switch
             {
                 YamlScalarNode scalar => scalar.Value ?? "",
-                YamlSequenceNode list when list.Children.All(one => one is YamlScalarNode) => string.Join(",", list.Children.Select(one => ((YamlScalarNode)one).Value)),
+                YamlSequenceNode list when list.Children.All(one => one is YamlScalarNode) =>
+                    string.Join(",", list.Children.Select(one => PretrainingOptions.Entry(((YamlScalarNode)one).Value ?? ""))),
                 _ => throw new UsageException($"{where}: a single value or a list of them is needed here"),
             };
             options = With(options, ((YamlScalarNode)key).Value ?? "", text, where);

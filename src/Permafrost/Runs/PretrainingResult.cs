@@ -8,7 +8,11 @@ namespace Permafrost.Runs;
 /// <param name="Score">What they cost the model.</param>
 /// <param name="BigramBitsPerByte">Bits for each byte where tokens are told from the one before alone.</param>
 /// <param name="Documents">The documents' names.</param>
-public sealed record HeldOutResult(string File, HeldOutScore Score, double BigramBitsPerByte, IReadOnlyList<string> Documents);
+public sealed record HeldOutResult(string File, HeldOutScore Score, double BigramBitsPerByte, IReadOnlyList<string> Documents)
+{
+    /// <summary>Bits for each byte where <c>xz -9</c> packs the documents, with nothing known before; null where that program is not installed.</summary>
+    public double? XzBitsPerByte { get; init; }
+}
 
 /// <summary>What a pretraining came to.</summary>
 public sealed record PretrainingResult
@@ -63,13 +67,18 @@ public sealed record PretrainingResult
         ["model"] = Model,
     };
 
-    private static JsonObject Scores(HeldOutResult one) => new()
+    private static JsonObject Scores(HeldOutResult one)
     {
-        ["loss"] = Finite(one.Score.Loss),
-        ["answers"] = one.Score.Answers,
-        ["bits_per_byte"] = Finite(one.Score.BitsPerByte),
-        ["bigram_bits_per_byte"] = Finite(one.BigramBitsPerByte),
-    };
+        var scores = new JsonObject
+        {
+            ["loss"] = Finite(one.Score.Loss),
+            ["answers"] = one.Score.Answers,
+            ["bits_per_byte"] = Finite(one.Score.BitsPerByte),
+            ["bigram_bits_per_byte"] = Finite(one.BigramBitsPerByte),
+        };
+        if (one.XzBitsPerByte is { } xz) scores["xz_bits_per_byte"] = xz;
+        return scores;
+    }
 
     // What is no number, as of weights that have grown beyond all bounds, JSON has no word for.
     private static double? Finite(double? number) => number is { } value && double.IsFinite(value) ? value : null;

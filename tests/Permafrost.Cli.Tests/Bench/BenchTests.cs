@@ -26,7 +26,8 @@ public class BenchTests
     [Fact]
     public void Without_a_name_it_is_all_of_them()
     {
-        Assert.Equal(BenchCase.All, BenchCase.Parse([], null, null));
+        Assert.Equal(BenchCase.All.Where(one => one.Kind != ExchangeBenchmark.Kind), BenchCase.Parse([], null, null));
+        Assert.Equal(["exchange"], BenchCase.Parse(["exchange"], null, null).Select(one => one.Name));
         Assert.Equal(["fpt-step B3 T7"], BenchCase.Parse(["fpt-step"], 3, 7).Select(one => one.Name));
     }
 
@@ -41,6 +42,9 @@ public class BenchTests
     [InlineData("fpt-step --rounds 0", "--rounds")]
     [InlineData("fpt-step --backbone gpt3", "gpt2-tiny")]
     [InlineData("fpt-step --against nowhere.dll", "nowhere.dll")]
+    [InlineData("exchange", "mpirun -n 2")]
+    [InlineData("mixer-length --lengths 4", "--lengths")]
+    [InlineData("mixer-length --sizes huge", "huge")]
     public void What_cannot_be_measured_is_refused(string words, string mention) => InProcess.Run(["bench", .. words.Split(' ')]).Refused(2, mention);
 
     [Fact]
@@ -173,6 +177,27 @@ public class BenchTests
         // The power of three lengths is that of the last three.
         Assert.Equal((double)result["time_power"]!, (double)result["time_power_all"]!);
         Assert.InRange((double)result["memory_power"]!, -0.5, 0.5);  // next to nothing beside what libtorch takes
+    }
+
+    [Fact]
+    public void Mixers_are_measured_over_lengths()
+    {
+        var attention = new JsonObject { ["mixer"] = "attention", ["num_layers"] = 2, ["d_model"] = 4, ["d_ff"] = 16 };
+        // A token: four maps of 4 x 4, two of 4 x 16, 10 keys and 10 values of 4 numbers; 10 tokens, 2 layers, two operations each.
+        Assert.Equal(2 * 2 * 10 * (4 * 16 + 2 * 64 + 2 * 10 * 4), MixerBenchmark.Flops(attention, 10, training: false));
+        Assert.Equal(3 * MixerBenchmark.Flops(attention, 10, training: false), MixerBenchmark.Flops(attention, 10, training: true));
+        var dynamic = new JsonObject { ["mixer"] = "dynamic", ["num_layers"] = 1, ["d_model"] = 4, ["d_ff"] = 16, ["kernel_size"] = 3, ["conv_heads"] = 2 };
+        Assert.Equal(2 * 10 * (3 * 16 + 4 * 3 * 2 + 4 * 3 + 2 * 64), MixerBenchmark.Flops(dynamic, 10, training: false));
+
+        using var scratch = new Scratch();
+        string csv = scratch["mixers.csv"];
+        JsonNode growth = Cli.Run("bench", "mixer-length", "--sizes", "mini", "--lengths", "32", "8", "--rounds", "1", "--json", "--csv", csv).Succeeded().Json["cases"]![0]!;
+        JsonArray points = growth["points"]!.AsArray(), slopes = growth["slopes"]!.AsArray();
+        Assert.Equal((16, 8), (points.Count, slopes.Count));
+        Assert.Equal(["mini lightweight forward T8", "mini lightweight forward T32", "mini lightweight training T8"], points.Take(3).Select(one => (string?)one!["name"]));
+        Assert.All(points, one => Assert.True((double)one!["tokens_per_second"]! > 0 && (double)one["gflop"]! > 0 && (long)one["peak_bytes"]! > 0));
+        Assert.Equal("mini attention training", (string?)slopes[^1]!["name"]);
+        Assert.Contains(File.ReadAllLines(csv), line => line.StartsWith("mixer-length,mini dynamic training T32,tokens_per_second,", StringComparison.Ordinal));
     }
 
     [Fact]

@@ -34,9 +34,15 @@ internal static class Cli
     /// <summary>Runs a line of bash, to which `permafrost` and `./permafrost` are the program.</summary>
     public static CliResult Shell(CliSettings settings, string line)
     {
-        string functions = $"permafrost() {{ '{Host}' '{Program}' \"$@\"; }}; ./permafrost() {{ permafrost \"$@\"; }}; export -f permafrost";
-        using CliProcess process = Start(settings, "bash", ["-c", $"{functions}; {line}"], [line]);
+        using CliProcess process = StartShell(settings, line);
         return process.WaitForExit(settings.Timeout);
+    }
+
+    /// <summary>Starts a line of bash, for tests that watch it or send it signals.</summary>
+    public static CliProcess StartShell(CliSettings settings, string line)
+    {
+        string functions = $"permafrost() {{ '{Host}' '{Program}' \"$@\"; }}; ./permafrost() {{ permafrost \"$@\"; }}; export -f permafrost";
+        return Start(settings, "bash", ["-c", $"{functions}; {line}"], [line]);
     }
 
     // A signal that the tests' own parent ignores (nohup, a shell's background job) stays ignored in everything they start, and no test of signals could pass.

@@ -256,6 +256,41 @@ public sealed class PretrainingRunTests : IDisposable
     }
 
     [Fact]
+    public void Held_out_text_is_measured_by_xz_where_that_is()
+    {
+        PretrainingOptions options = SmallCorpus.Make(folder) with { HeldOut = "test.txt,part3", MaxSteps = 1 };
+        using (PretrainingData data = SmallCorpus.Open(options, folder))
+        {
+            TokenStream[] heldOut = [.. data.HeldOut.Select(pair => pair.Documents)];
+            Assert.All(XzBaseline.BitsPerByte(heldOut, program: "no-such-program"), bits => Assert.Null(bits));
+            Assert.All(XzBaseline.BitsPerByte(heldOut, program: "false"), bits => Assert.Null(bits));
+            // Without packing, each byte is eight bits.
+            folder.Write("cat.sh", "#!/bin/sh\ncat\n");
+            File.SetUnixFileMode(folder["cat.sh"], UnixFileMode.UserRead | UnixFileMode.UserExecute);
+            Assert.All(XzBaseline.BitsPerByte(heldOut, program: folder["cat.sh"]), bits => Assert.Equal(8, bits));
+        }
+        JsonNode results = Train(options).ToJson()["held_out"]!;
+        bool there = (Environment.GetEnvironmentVariable("PATH") ?? "").Split(':').Any(place => File.Exists(Path.Combine(place, "xz")));
+        string card = File.ReadAllText(folder["run", "model", "README.md"]);
+        foreach (string file in new[] { "test.txt", "train.txt" })
+        {
+            if (there) Assert.InRange((double)results[file]!["xz_bits_per_byte"]!, 1, 6);
+            else Assert.Null(results[file]!["xz_bits_per_byte"]);
+        }
+        Assert.Equal(there, card.Contains("`xz -9` of this text alone: ", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void Lists_hold_commas_within_their_entries()
+    {
+        string path = folder.Write("lists.yaml", "data: ['a, b.txt', c.txt]\nheld_out: 'x\\,y, z'\ntokenizer: t\n");
+        PretrainingOptions options = PretrainingOptionTable.Load(path, new PretrainingOptions());
+        Assert.Equal(["a, b.txt", "c.txt"], options.Paths);
+        Assert.Equal(["x,y", "z"], options.Rules.Select(rule => rule.Text));
+        Assert.Equal(options, PretrainingOptionTable.Load(folder.Write("again.yaml", PretrainingOptionTable.ToYaml(options, "a header")), new PretrainingOptions()));
+    }
+
+    [Fact]
     public void Options_are_the_same_as_YAML()
     {
         PretrainingOptions options = SmallCorpus.Make(folder) with { HeldOut = "it's*,b:5%", Seed = 7, CrossDocuments = false };
