@@ -44,8 +44,8 @@ internal static class PretrainCommand
             return PretrainingProgress.Show(group.IsFirst, progress =>
             {
                 using PretrainingRun run = begun is not null
-                    ? PretrainingRun.Resume(begun, Given, line, progress, stop.Token, group)
-                    : PretrainingRun.Begin(Given(new PretrainingOptions()), line, progress, stop.Token, group);
+                    ? PretrainingRun.Resume(begun, Given, line, progress, group, stop.Token)
+                    : PretrainingRun.Begin(Given(new PretrainingOptions()), line, progress, group, stop.Token);
                 PretrainingResult result = run.Train(stop);
                 if (!group.IsFirst) return 0;
                 if (parsed.GetValue(json)) Output.Json(result.ToJson());

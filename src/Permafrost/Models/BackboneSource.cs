@@ -4,8 +4,7 @@ namespace Permafrost.Models;
 
 /// <summary>
 /// What <c>--backbone REF</c> stands for: a model folder, a body that a package carries (<see cref="BundledBackbone"/>), one of this project's own
-/// (<see cref="OwnBackbone"/>), a model in the Hugging Face cache, or, with a random init, a preset. <c>REF:N</c> is its first N layers
-/// alone.
+/// (<see cref="OwnBackbone"/>), a model in the Hugging Face cache, or, with a random init, a preset. <c>REF:N</c> is its first N layers alone.
 /// </summary>
 /// <param name="Reference">REF as it was given.</param>
 /// <param name="Config">The configuration.</param>
@@ -34,7 +33,7 @@ public sealed record BackboneSource(string Reference, HfConfig Config, string? F
     internal static bool IsAtHand(string reference, string init)
     {
         (string name, _) = BackboneDepth.Split(reference);
-        if (IsFolder(name) || BundledBackbone.Find(name) is not null || HubCache.Find(name) is not null) return true;
+        if (IsFolder(name) || BundledBackbone.Find(name) is not null || OwnBackbone.Find(name) is not null || HubCache.Find(name) is not null) return true;
         return !BackboneInit.NeedsWeights(init) && ModelRegistry.Presets.Any(preset => preset.Name == name);
     }
 

@@ -10,9 +10,9 @@ internal static class XzBaseline
 {
     /// <summary>Bits for each byte in UTF-8, of the held-out documents of each file, one behind the other; null where there is no such program, or it failed.</summary>
     /// <param name="heldOut">The documents, by file.</param>
-    /// <param name="cancellation">Ends it.</param>
     /// <param name="program">The program.</param>
-    public static double?[] BitsPerByte(IReadOnlyList<TokenStream> heldOut, CancellationToken cancellation = default, string program = "xz") =>
+    /// <param name="cancellation">Ends it.</param>
+    public static double?[] BitsPerByte(IReadOnlyList<TokenStream> heldOut, string program = "xz", CancellationToken cancellation = default) =>
         [.. heldOut.Select(documents => BitsPerByte(documents, program, cancellation))];
 
     private static double? BitsPerByte(TokenStream documents, string program, CancellationToken cancellation)

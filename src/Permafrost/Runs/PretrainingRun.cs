@@ -108,12 +108,12 @@ public sealed class PretrainingRun : IDisposable
     /// <param name="options">How.</param>
     /// <param name="command">The command line, for the records.</param>
     /// <param name="progress">Told of what happens.</param>
-    /// <param name="cancellation">Ends the preparation.</param>
     /// <param name="group">The processes that train together, each of which calls this; null for this one alone.</param>
+    /// <param name="cancellation">Ends the preparation.</param>
     /// <exception cref="PermafrostException">Something cannot be read or written, or does not fit.</exception>
     /// <exception cref="UsageException">An option cannot be, or the folder holds a run.</exception>
     public static PretrainingRun Begin(
-        PretrainingOptions options, string command, IProgress<PretrainingEvent>? progress = null, CancellationToken cancellation = default, ProcessGroup? group = null)
+        PretrainingOptions options, string command, IProgress<PretrainingEvent>? progress = null, ProcessGroup? group = null, CancellationToken cancellation = default)
     {
         group ??= ProcessGroup.Alone;
         options.Validate();
@@ -146,13 +146,13 @@ public sealed class PretrainingRun : IDisposable
     /// <param name="change">Changes options that the result does not depend on.</param>
     /// <param name="command">The command line, for the records.</param>
     /// <param name="progress">Told of what happens.</param>
-    /// <param name="cancellation">Ends the preparation.</param>
     /// <param name="group">The processes that train together, each of which calls this and sees the folder; null for this one alone.</param>
+    /// <param name="cancellation">Ends the preparation.</param>
     /// <exception cref="PermafrostException">There is no sound checkpoint, or something cannot be read.</exception>
     /// <exception cref="UsageException">Options or data are others than they were.</exception>
     public static PretrainingRun Resume(
-        string path, Func<PretrainingOptions, PretrainingOptions> change, string command, IProgress<PretrainingEvent>? progress = null, CancellationToken cancellation = default,
-        ProcessGroup? group = null)
+        string path, Func<PretrainingOptions, PretrainingOptions> change, string command, IProgress<PretrainingEvent>? progress = null, ProcessGroup? group = null,
+        CancellationToken cancellation = default)
     {
         group ??= ProcessGroup.Alone;
         RunFolder folder = RunFolder.Open(path);
@@ -352,7 +352,7 @@ public sealed class PretrainingRun : IDisposable
         try
         {
             TokenStream[] heldOut = [.. data.HeldOut.Select(pair => pair.Documents)];
-            return (BigramBaseline.BitsPerByte(data.Train, heldOut, tokens.Vocabulary, cancellation), XzBaseline.BitsPerByte(heldOut, cancellation));
+            return (BigramBaseline.BitsPerByte(data.Train, heldOut, tokens.Vocabulary, cancellation), XzBaseline.BitsPerByte(heldOut, cancellation: cancellation));
         }
         catch (OperationCanceledException)
         {

@@ -57,7 +57,7 @@ internal sealed unsafe class MpiLibrary
 
     public void Sum(float* values, long count)
     {
-        if (sum(values, count) != 0) throw new OutOfMemoryException();
+        if (sum(values, count) != 0) throw new PermafrostException("the processes that train together could not sum their gradients: there was no memory for what they exchange");
     }
 
     public void Wait() => wait();
