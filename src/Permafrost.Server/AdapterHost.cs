@@ -64,12 +64,13 @@ public sealed partial class AdapterHost : IDisposable
             }
             refused.TryRemove(name, out _);
             before?.Release();
-            LogServed(name, folder, before is not null);
+            if (before is null) LogAdded(logger, name, folder);
+            else LogReplaced(logger, name, folder);
         }
         catch (PermafrostException error)
         {
             refused[name] = error.Message;
-            LogRefused(name, error.Message);
+            LogRefused(logger, name, error.Message);
             throw;
         }
     }
@@ -81,7 +82,7 @@ public sealed partial class AdapterHost : IDisposable
         refused.TryRemove(name, out _);
         if (!served.TryRemove(name, out ServedAdapter? adapter)) return false;
         adapter.Release();
-        LogRemoved(name);
+        LogRemoved(logger, name);
         return true;
     }
 
@@ -95,6 +96,8 @@ public sealed partial class AdapterHost : IDisposable
         while (served.TryGetValue(name, out ServedAdapter? adapter)) if (adapter.TryUse()) return adapter;
         return null;
     }
+
+    internal bool Serves(string name) => served.ContainsKey(name);
 
     internal Traffic TrafficOf(string name) => traffic.GetOrAdd(name, static own => new Traffic(own));
 
@@ -150,16 +153,6 @@ public sealed partial class AdapterHost : IDisposable
             throw;
         }
     }
-
-    private void LogServed(string name, string folder, bool isReplaced)
-    {
-        if (isReplaced) LogReplaced(logger, name, folder);
-        else LogAdded(logger, name, folder);
-    }
-
-    private void LogRemoved(string name) => LogRemoved(logger, name);
-
-    private void LogRefused(string name, string reason) => LogRefused(logger, name, reason);
 
     [LoggerMessage(Level = LogLevel.Information, Message = "{Adapter} is served, from {Folder}")]
     private static partial void LogAdded(ILogger logger, string adapter, string folder);

@@ -1,3 +1,4 @@
+using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using Permafrost.Runs;
@@ -59,7 +60,8 @@ internal sealed record AdapterInfo
             Policy = adapter.Run.Options.Model.Policy,
             TrainedParameters = adapter.Run.Model.Counts.Trained,
             Loaded = adapter.Loaded,
-            Score = scores is not null && scores.Values.TryGetValue(metric.Name, out double value) ? new NamedScore($"{metric.Name}, {split}", value, metric.Unit == "share") : null,
+            Score = scores is not null && scores.Values.TryGetValue(metric.Name, out double value)
+                ? new NamedScore($"{metric.Name}, {split}", value, metric.Unit == "share") : null,
             Baselines = result is null ? [] : [.. result.Baselines.Trivial.Concat(result.Baselines.Strong)
                 .Select(pair => new NamedScore(Studies.BaselineNames.Of(pair.Key), pair.Value, metric.Unit == "share"))],
             Traffic = TrafficInfo.Of(adapter.Traffic.Read()),
@@ -72,7 +74,7 @@ internal sealed record AdapterInfo
         if (spec.Preprocessing.GetValueOrDefault("columns") is not { } columns) return [];
         try
         {
-            return JsonSerializer.Deserialize(columns, ServerJson.Default.StringArray) ?? [];
+            return JsonSerializer.Deserialize(columns, ServerJson.Readable.StringArray) ?? [];
         }
         catch (JsonException)
         {
@@ -118,4 +120,13 @@ internal sealed record ErrorAnswer(string Error);
 [JsonSerializable(typeof(InferAnswer))]
 [JsonSerializable(typeof(ModelMetadata))]
 [JsonSerializable(typeof(ServerMetadata))]
-internal sealed partial class ServerJson : JsonSerializerContext;
+internal sealed partial class ServerJson : JsonSerializerContext
+{
+    /// <summary>Quotes and pluses as they are, not \u002B: nothing here ends up in HTML.</summary>
+    public static ServerJson Readable { get; } = new(new JsonSerializerOptions
+    {
+        PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
+        DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull,
+        Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
+    });
+}

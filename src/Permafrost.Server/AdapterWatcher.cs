@@ -43,7 +43,7 @@ internal sealed class AdapterWatcher(AdapterHost host, ServerOptions options) : 
         string[] folders;
         try
         {
-            folders = [.. Directory.GetDirectories(options.AdaptersFolder!).Where(folder => !Path.GetFileName(folder).StartsWith('.'))];
+            folders = [.. Directory.GetDirectories(Path.GetFullPath(options.AdaptersFolder!)).Where(folder => !Path.GetFileName(folder).StartsWith('.'))];
         }
         catch (Exception error) when (error is IOException or UnauthorizedAccessException)
         {

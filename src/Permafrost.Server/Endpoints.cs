@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Reflection;
+using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using System.Text.Json.Serialization.Metadata;
@@ -12,6 +13,9 @@ namespace Permafrost.Server;
 internal sealed class Endpoints(AdapterHost host, ServerOptions options, Gatekeeper gate, IHostApplicationLifetime lifetime, ILogger<Endpoints> logger)
 {
     private const string Json = "application/json; charset=utf-8";
+
+    // Nothing here ends up in HTML: quotes and pluses stay as they are.
+    private static readonly JsonSerializerOptions Readable = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
     private static readonly byte[] Page = Resource("Page/index.html"), Description = Resource("Page/openapi.json");
 
     public void Map(IEndpointRouteBuilder routes)
@@ -28,12 +32,12 @@ internal sealed class Endpoints(AdapterHost host, ServerOptions options, Gatekee
             return Write(http, MetricsText.ContentType, System.Text.Encoding.UTF8.GetBytes(MetricsText.Of(host)));
         });
         Get("/v1/adapters", ListAdapters);
-        Get("/v1/adapters/{name}", http => WithAdapter(http, adapter => WriteJson(http, AdapterInfo.Of(adapter), ServerJson.Default.AdapterInfo)));
+        Get("/v1/adapters/{name}", http => WithAdapter(http, adapter => WriteJson(http, AdapterInfo.Of(adapter), ServerJson.Readable.AdapterInfo)));
         Post("/v1/adapters/{name}/predict", Predict);
-        Get("/v2", http => WriteJson(http, new ServerMetadata("permafrost", EnvironmentInfo.Version, []), ServerJson.Default.ServerMetadata));
+        Get("/v2", http => WriteJson(http, new ServerMetadata("permafrost", EnvironmentInfo.Version, []), ServerJson.Readable.ServerMetadata));
         Get("/v2/health/live", http => Health(http, "live", true));
         Get("/v2/health/ready", http => Health(http, "ready", host.IsReady && !lifetime.ApplicationStopping.IsCancellationRequested));
-        Get("/v2/models/{name}", http => WithAdapter(http, adapter => WriteJson(http, OpenInference.Describe(adapter), ServerJson.Default.ModelMetadata)));
+        Get("/v2/models/{name}", http => WithAdapter(http, adapter => WriteJson(http, OpenInference.Describe(adapter), ServerJson.Readable.ModelMetadata)));
         Get("/v2/models/{name}/ready", http => WithAdapter(http, adapter =>
             Write(http, Json, System.Text.Encoding.UTF8.GetBytes(new JsonObject { ["name"] = adapter.Name, ["ready"] = true }.ToJsonString()))));
         Post("/v2/models/{name}/infer", Infer);
@@ -44,7 +48,7 @@ internal sealed class Endpoints(AdapterHost host, ServerOptions options, Gatekee
     {
         if (http.Response.HasStarted) return Task.CompletedTask;
         http.Response.StatusCode = status;
-        return WriteJson(http, new ErrorAnswer(message), ServerJson.Default.ErrorAnswer);
+        return WriteJson(http, new ErrorAnswer(message), ServerJson.Readable.ErrorAnswer);
     }
 
     private Task ListAdapters(HttpContext http)
@@ -53,7 +57,7 @@ internal sealed class Endpoints(AdapterHost host, ServerOptions options, Gatekee
         bool all = opened.Contains("*");
         AdapterInfo[] adapters = [.. host.Served.Where(adapter => all || opened.Contains(adapter.Name)).Select(AdapterInfo.Of)];
         RefusedAdapter[] refused = all ? [.. host.Refused.OrderBy(pair => pair.Key, StringComparer.Ordinal).Select(pair => new RefusedAdapter(pair.Key, pair.Value))] : [];
-        return WriteJson(http, new AdapterList(adapters, refused, host.Body?.Reference), ServerJson.Default.AdapterList);
+        return WriteJson(http, new AdapterList(adapters, refused, host.Body?.Reference), ServerJson.Readable.AdapterList);
     }
 
     private static Task Health(HttpContext http, string what, bool well)
@@ -72,7 +76,7 @@ internal sealed class Endpoints(AdapterHost host, ServerOptions options, Gatekee
             using ReadInput input = ReadPredict(http, adapter, body);
             Prediction[] predictions = await Ask(adapter, input, http.RequestAborted).ConfigureAwait(false);
             var answer = new JsonObject { ["adapter"] = name, ["predictions"] = new JsonArray([.. predictions.Select(PredictionJson.Of)]) };
-            await Write(http, Json, System.Text.Encoding.UTF8.GetBytes(answer.ToJsonString())).ConfigureAwait(false);
+            await Write(http, Json, System.Text.Encoding.UTF8.GetBytes(answer.ToJsonString(Readable))).ConfigureAwait(false);
             return predictions.Length;
         }
         finally
@@ -94,7 +98,7 @@ internal sealed class Endpoints(AdapterHost host, ServerOptions options, Gatekee
             using JsonDocument own = rows;
             using ReadInput input = host.Inputs.FromRows(adapter, [.. rows.RootElement.EnumerateArray()]);
             Prediction[] predictions = await Ask(adapter, input, http.RequestAborted).ConfigureAwait(false);
-            await WriteJson(http, OpenInference.Answer(adapter, id, predictions), ServerJson.Default.InferAnswer).ConfigureAwait(false);
+            await WriteJson(http, OpenInference.Answer(adapter, id, predictions), ServerJson.Readable.InferAnswer).ConfigureAwait(false);
             return predictions.Length;
         }
         finally
@@ -103,7 +107,17 @@ internal sealed class Endpoints(AdapterHost host, ServerOptions options, Gatekee
         }
     }
 
-    private Task<Prediction[]> Ask(ServedAdapter adapter, ReadInput input, CancellationToken cancellation) => host.Queue.Ask(adapter, input.Rows, cancellation);
+    private async Task<Prediction[]> Ask(ServedAdapter adapter, ReadInput input, CancellationToken cancellation)
+    {
+        try
+        {
+            return await host.Queue.Ask(adapter, input.Rows, cancellation).ConfigureAwait(false);
+        }
+        catch (PermafrostException error) when (error is not RequestException && input.BadInput(error) is { } bad)
+        {
+            throw bad;
+        }
+    }
 
     private ReadInput ReadPredict(HttpContext http, ServedAdapter adapter, byte[] body)
     {
@@ -167,7 +181,9 @@ internal sealed class Endpoints(AdapterHost host, ServerOptions options, Gatekee
         }
         finally
         {
-            if (host.Names.Contains(name)) host.TrafficOf(name).Add(status, rows, Stopwatch.GetElapsedTime(start));
+            TimeSpan took = Stopwatch.GetElapsedTime(start);
+            if (host.Serves(name)) host.TrafficOf(name).Add(status, rows, took);
+            ServerLog.Answered(logger, name, status, rows, took.TotalMilliseconds);
         }
     }
 
@@ -221,7 +237,8 @@ internal sealed class Endpoints(AdapterHost host, ServerOptions options, Gatekee
         http.Response.Headers.XContentTypeOptions = "nosniff";
         http.Response.Headers.CacheControl = "no-store";
         if (type.StartsWith("text/html", StringComparison.Ordinal))
-            http.Response.Headers.ContentSecurityPolicy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:; frame-ancestors 'none'";
+            http.Response.Headers.ContentSecurityPolicy =
+                "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:; frame-ancestors 'none'";
         await http.Response.Body.WriteAsync(content, http.RequestAborted).ConfigureAwait(false);
     }
 
@@ -236,6 +253,9 @@ internal sealed class Endpoints(AdapterHost host, ServerOptions options, Gatekee
 
 internal static partial class ServerLog
 {
+    [LoggerMessage(Level = LogLevel.Debug, Message = "{Adapter}: status {Status}, {Rows} row(s), {Milliseconds:F3} ms")]
+    public static partial void Answered(ILogger logger, string adapter, int status, int rows, double milliseconds);
+
     [LoggerMessage(Level = LogLevel.Error, Message = "{Path} failed: {Kind}: {Reason}")]
     public static partial void Failed(ILogger logger, string path, string kind, string reason);
 }

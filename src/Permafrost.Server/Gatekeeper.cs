@@ -32,7 +32,8 @@ internal sealed class Gatekeeper : IDisposable
         string? key = KeyOf(http);
         IReadOnlyList<string> opened = keys.Opens(key);
         if (opened.Count > 0) return opened;
-        throw new RequestException(StatusCodes.Status401Unauthorized, key is null ? "an API key is needed: send it as `Authorization: Bearer KEY`" : "the API key is not known here");
+        throw new RequestException(
+            StatusCodes.Status401Unauthorized, key is null ? "an API key is needed: send it as `Authorization: Bearer KEY`" : "the API key is not known here");
     }
 
     /// <summary>Refuses who may not ask an adapter, or with null who may not see all.</summary>
@@ -53,7 +54,8 @@ internal sealed class Gatekeeper : IDisposable
         using RateLimitLease lease = limiter.AttemptAcquire(who);
         if (lease.IsAcquired) return;
         int seconds = lease.TryGetMetadata(MetadataName.RetryAfter, out TimeSpan wait) ? Math.Max(1, (int)Math.Ceiling(wait.TotalSeconds)) : 1;
-        throw new RequestException(StatusCodes.Status429TooManyRequests, $"that is more requests a second than this server takes from one client; try again in {seconds} s") { RetryAfter = seconds };
+        throw new RequestException(
+            StatusCodes.Status429TooManyRequests, $"that is more requests a second than this server takes from one client; try again in {seconds} s") { RetryAfter = seconds };
     }
 
     public void Dispose() => limiter?.Dispose();

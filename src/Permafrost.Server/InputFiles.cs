@@ -7,8 +7,8 @@ using Permafrost.Data;
 namespace Permafrost.Server;
 
 /// <summary>
-/// Rows of requests, read by the run's own task from a file of its format: what is answered here is what `permafrost predict` answers, down to the words of its errors. The files lie
-/// in a folder of the server's own, and are gone with their request.
+/// Rows of requests, read by the run's own task from a file of its format: what is answered here is what `permafrost predict` answers, down to the words of its errors.
+/// The files lie in a folder of the server's own, and are gone with their request.
 /// </summary>
 internal sealed class InputFiles : IDisposable
 {
@@ -69,16 +69,16 @@ internal sealed class InputFiles : IDisposable
                 CheckCount(count += part.Count ?? 0);
             }
             IDataset rows = parts.Count == 1 ? parts[0] : new JoinedRows([.. parts.Select(part => new RowSlice(part, 0, (int)part.Count!.Value))]);
-            return new ReadInput(new RequestRows(rows, (int)count), parts, path);
+            return new ReadInput(new RequestRows(rows, (int)count), parts, path, unit);
         }
         catch (Exception error)
         {
-            new ReadInput(null!, parts, path).Dispose();
+            new ReadInput(null!, parts, path, unit).Dispose();
             if (error is RequestException) throw;
-            if (error is PermafrostException) throw RequestException.BadInput(Named(error.Message, path, unit));
+            if (error is PermafrostException) throw RequestException.BadInput(ReadInput.Named(error.Message, path, unit));
             // Readers of files say so where bytes are no text, or a name stands twice.
             if (error is InvalidDataException or ArgumentException or FormatException or OverflowException)
-                throw RequestException.BadInput($"the rows cannot be read: {Named(error.Message.ReplaceLineEndings(" ").TrimEnd('.'), path, unit)}");
+                throw RequestException.BadInput($"the rows cannot be read: {ReadInput.Named(error.Message.ReplaceLineEndings(" ").TrimEnd('.'), path, unit)}");
             throw;
         }
     }
@@ -86,21 +86,30 @@ internal sealed class InputFiles : IDisposable
     private void CheckCount(long count)
     {
         if (count > options.MaxRows)
-            throw new RequestException(StatusCodes.Status413PayloadTooLarge, $"the request has more than {options.MaxRows:N0} rows, the most that this server takes at once; send it in parts");
-    }
-
-    // "row 3" for "/tmp/permafrost-serve-x/17.txt:3".
-    private static string Named(string message, string path, Func<int, string> unit)
-    {
-        message = Regex.Replace(message, Regex.Escape(path) + @":(\d{1,9})", match => unit(int.Parse(match.Groups[1].Value, CultureInfo.InvariantCulture)));
-        return message.Replace(path, "the request", StringComparison.Ordinal);
+            throw new RequestException(
+                StatusCodes.Status413PayloadTooLarge, $"the request has more than {options.MaxRows:N0} rows, the most that this server takes at once; send it in parts");
     }
 }
 
 /// <summary>A request's rows, and the file that they may still be read from.</summary>
-internal sealed class ReadInput(RequestRows rows, IReadOnlyList<IDataset> parts, string path) : IDisposable
+/// <param name="rows">The rows.</param>
+/// <param name="parts">What holds them.</param>
+/// <param name="path">The file.</param>
+/// <param name="unit">What a line of it is to the client, such as <c>row 3</c>.</param>
+internal sealed class ReadInput(RequestRows rows, IReadOnlyList<IDataset> parts, string path, Func<int, string> unit) : IDisposable
 {
     public RequestRows Rows => rows;
+
+    /// <summary>An error of the rows that is found only as they are encoded, such as NaN; null for one of the model.</summary>
+    public RequestException? BadInput(PermafrostException error) =>
+        error.Message.Contains(path, StringComparison.Ordinal) ? RequestException.BadInput(Named(error.Message, path, unit)) : null;
+
+    /// <summary>An error in the client's words: <c>row 3</c> for the third line of a file that nobody but the server knows.</summary>
+    public static string Named(string message, string path, Func<int, string> unit)
+    {
+        message = Regex.Replace(message, Regex.Escape(path) + @":(\d{1,9})", match => unit(int.Parse(match.Groups[1].Value, CultureInfo.InvariantCulture)));
+        return message.Replace(path, "the request", StringComparison.Ordinal);
+    }
 
     public void Dispose()
     {

@@ -20,7 +20,7 @@ internal static class MetricsText
         Head("permafrost_rows_total", "counter", "Rows answered by adapter.");
         TrafficCounts[] counts = [.. adapters.Select(adapter => adapter.Traffic.Read())];
         for (int i = 0; i < adapters.Length; i++) Line("permafrost_rows_total", $"{{adapter=\"{adapters[i].Name}\"}}", counts[i].Rows);
-        Head("permafrost_request_seconds", "histogram", "Time from the whole body to the answer, of answered requests.");
+        Head("permafrost_request_seconds", "histogram", "Time from the headers to the answer, of answered requests.");
         for (int i = 0; i < adapters.Length; i++)
         {
             long below = 0;

@@ -49,8 +49,8 @@ public sealed class PermafrostServer : IAsyncDisposable
         });
         builder.Services.AddRoutingCore();
         builder.Services.AddLogging(with => logging?.Invoke(with));
-        builder.Services.AddPermafrost(_ => { });
-        builder.Services.Replace(ServiceDescriptor.Singleton(options));
+        builder.Services.AddSingleton(options);
+        PermafrostServiceCollectionExtensions.AddServer(builder.Services);
         builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = options.Drain);
         // Signals are the program's.
         builder.Services.Replace(ServiceDescriptor.Singleton<IHostLifetime, NoLifetime>());

@@ -8,12 +8,14 @@ namespace Microsoft.Extensions.DependencyInjection;
 public static class PermafrostServiceCollectionExtensions
 {
     /// <summary>
-    /// Serves adapters: registers the host, which loads them when the app starts, and, where a body is named, an <see cref="IEmbeddingGenerator{TInput, TEmbedding}"/> of texts that
-    /// shares no weights with them.
+    /// Serves adapters: registers the host, which loads them when the app starts, and, where a body is named, an <see cref="IEmbeddingGenerator{TInput, TEmbedding}"/> of
+    /// texts that shares no weights with them.
     /// </summary>
     /// <param name="services">The app's.</param>
     /// <param name="configure">What is served, and within which limits.</param>
-    /// <param name="embedder">A body with a tokenizer whose embeddings the app wants, such as <c>all-MiniLM-L6-v2</c>; null for none. It is loaded when it is first asked for.</param>
+    /// <param name="embedder">
+    /// A body with a tokenizer whose embeddings the app wants, such as <c>all-MiniLM-L6-v2</c>; null for none. It is loaded when it is first asked for.
+    /// </param>
     public static IServiceCollection AddPermafrost(this IServiceCollection services, Action<ServerOptions> configure, string? embedder = null)
     {
         services.AddSingleton(_ =>
@@ -23,14 +25,20 @@ public static class PermafrostServiceCollectionExtensions
             options.Validate();
             return options;
         });
+        AddServer(services);
+        if (embedder is not null)
+            services.TryAddSingleton<IEmbeddingGenerator<string, Embedding<float>>>(own =>
+                Permafrost.SentenceEmbedder.Load(embedder, logger: own.GetService<ILoggerFactory>()?.CreateLogger("Permafrost.SentenceEmbedder")));
+        return services;
+    }
+
+    /// <summary>The parts that serve; the options are there already.</summary>
+    internal static void AddServer(IServiceCollection services)
+    {
         services.TryAddSingleton<AdapterHost>();
         services.TryAddSingleton<Gatekeeper>();
         services.TryAddSingleton<Endpoints>();
         services.AddHostedService<AdapterWatcher>();
-        if (embedder is not null)
-            services.TryAddSingleton<IEmbeddingGenerator<string, Embedding<float>>>(own =>
-                Permafrost.SentenceEmbedder.Load(embedder, logger: own.GetService<Microsoft.Extensions.Logging.ILoggerFactory>()?.CreateLogger("Permafrost.SentenceEmbedder")));
-        return services;
     }
 
     /// <summary>Maps the page, <c>/v1</c>, <c>/v2</c>, <c>/metrics</c> and <c>/openapi.json</c>.</summary>

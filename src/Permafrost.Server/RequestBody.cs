@@ -11,9 +11,11 @@ internal static class RequestBody
     /// <exception cref="RequestException">It is larger than the limit, or empty.</exception>
     public static async Task<byte[]> Read(HttpContext http, long most)
     {
-        RequestException TooLarge() => new(StatusCodes.Status413PayloadTooLarge, $"the body has more than {most:N0} bytes, the most that this server takes; send the rows in parts");
+        RequestException TooLarge() => new(
+            StatusCodes.Status413PayloadTooLarge, $"the body has more than {most:N0} bytes, the most that this server takes; send the rows in parts");
         if (http.Request.ContentLength > most) throw TooLarge();
-        using var body = new MemoryStream((int)(http.Request.ContentLength ?? 0));
+        // As it comes: a length that was only promised takes no memory.
+        using var body = new MemoryStream();
         byte[] buffer = new byte[1 << 16];
         while (await http.Request.Body.ReadAsync(buffer, http.RequestAborted).ConfigureAwait(false) is > 0 and var count)
         {

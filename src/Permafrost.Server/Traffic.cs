@@ -3,7 +3,9 @@ using System.Diagnostics.Metrics;
 
 namespace Permafrost.Server;
 
-/// <summary>What one adapter was asked, and how long it took. Counted for <c>/metrics</c> and the page, and told to OpenTelemetry through the meter <c>Permafrost.Server</c>.</summary>
+/// <summary>
+/// What one adapter was asked, and how long it took: counted for <c>/metrics</c> and the page, and told to OpenTelemetry through the meter <c>Permafrost.Server</c>.
+/// </summary>
 internal sealed class Traffic(string adapter)
 {
     /// <summary>Upper bounds of the histogram, in seconds; the last bucket is beyond them.</summary>
@@ -13,7 +15,7 @@ internal sealed class Traffic(string adapter)
     private static readonly Meter Meter = new("Permafrost.Server");
     private static readonly Counter<long> RequestCount = Meter.CreateCounter<long>("permafrost.requests", "{request}", "requests answered or refused");
     private static readonly Counter<long> RowCount = Meter.CreateCounter<long>("permafrost.rows", "{row}", "rows answered");
-    private static readonly Histogram<double> Duration = Meter.CreateHistogram<double>("permafrost.request.duration", "s", "time from the whole body to the answer");
+    private static readonly Histogram<double> Duration = Meter.CreateHistogram<double>("permafrost.request.duration", "s", "time from the headers to the answer");
 
     private readonly ConcurrentDictionary<int, long> byStatus = new();
     private readonly long[] buckets = new long[Bounds.Count + 1];

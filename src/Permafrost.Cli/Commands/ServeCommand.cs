@@ -45,12 +45,14 @@ internal static class ServeCommand
         DefaultValueFactory = _ => Usual.Drain.TotalSeconds,
     };
 
+    private static readonly Option<bool> LogRequests = new("--log-requests") { Description = "tell of every request on standard error: adapter, status, rows, milliseconds" };
     private static readonly Option<bool> Json = new("--json") { Description = "print the address as JSON, and log lines as JSON to standard error" };
 
     public static Command Create()
     {
         var command = new Command("serve", "answer over HTTP with any number of finished runs, over one backbone in memory") { Runs };
-        foreach (Option option in new Option[] { Adapters, Host, Port, Backbone, Device, Batch, Delay, Queue, MaxRows, MaxBody, Rate, Keys, Drain, Json }) command.Add(option);
+        Option[] options = [Adapters, Host, Port, Backbone, Device, Batch, Delay, Queue, MaxRows, MaxBody, Rate, Keys, Drain, LogRequests, Json];
+        foreach (Option option in options) command.Add(option);
         command.SetAction(Run);
         return command;
     }
@@ -78,9 +80,11 @@ internal static class ServeCommand
         if (port is < 0 or > 65535) throw new UsageException($"--port is {port}; it must be from 0 to 65,535");
         string host = parsed.GetValue(Host)!;
         IPAddress address = host == "localhost" ? IPAddress.Loopback
-            : IPAddress.TryParse(host, out IPAddress? given) ? given : throw new UsageException($"--host {host} is no IP address; write 127.0.0.1, or 0.0.0.0 for all of this machine's");
+            : IPAddress.TryParse(host, out IPAddress? given) ? given
+            : throw new UsageException($"--host {host} is no IP address; write 127.0.0.1, or 0.0.0.0 for all of this machine's");
         bool json = parsed.GetValue(Json);
-        await using PermafrostServer server = await PermafrostServer.StartAsync(options, address, port, logging => logging.AddProvider(new ServerLogLines(json)), stop);
+        await using PermafrostServer server = await PermafrostServer.StartAsync(options, address, port, logging =>
+            logging.SetMinimumLevel(LogLevel.Debug).AddProvider(new ServerLogLines(json, parsed.GetValue(LogRequests))), stop);
         if (json) Output.Json(new JsonObject { ["address"] = server.Address, ["adapters"] = new JsonArray([.. server.Host.Names.Select(name => (JsonNode)name)]) });
         else Output.Line($"serving {server.Host.Names.Count} adapter(s) at {server.Address}");
         await Task.Delay(Timeout.Infinite, stop).ContinueWith(_ => { }, TaskScheduler.Default);

@@ -5,17 +5,19 @@ using Microsoft.Extensions.Logging;
 namespace Permafrost.Cli.Terminal;
 
 /// <summary>What a server tells, a line each on standard error: a sentence, or a JSON object with its parts. Of ASP.NET Core only warnings and errors.</summary>
-internal sealed class ServerLogLines(bool json) : ILoggerProvider
+internal sealed class ServerLogLines(bool json, bool requests) : ILoggerProvider
 {
-    public ILogger CreateLogger(string categoryName) => new Lines(categoryName, json);
+    public ILogger CreateLogger(string categoryName) => new Lines(categoryName, json, requests);
 
     public void Dispose() { }
 
-    private sealed class Lines(string category, bool json) : ILogger
+    private sealed class Lines(string category, bool json, bool requests) : ILogger
     {
         public IDisposable? BeginScope<TState>(TState state) where TState : notnull => null;
 
-        public bool IsEnabled(LogLevel logLevel) => logLevel >= (category.StartsWith("Permafrost", StringComparison.Ordinal) ? LogLevel.Information : LogLevel.Warning);
+        // That it could not start, the program says itself.
+        public bool IsEnabled(LogLevel logLevel) => !category.StartsWith("Microsoft.Extensions.Hosting", StringComparison.Ordinal)
+            && logLevel >= (!category.StartsWith("Permafrost", StringComparison.Ordinal) ? LogLevel.Warning : requests ? LogLevel.Debug : LogLevel.Information);
 
         public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter)
         {

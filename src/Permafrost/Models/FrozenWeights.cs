@@ -35,6 +35,7 @@ public sealed class FrozenWeights : IDisposable
     // A vocabulary takes as long to read as a text to answer, and more memory than an adapter.
     private readonly Lock reading = new();
     private Tokenizer? tokenizer;
+    private Lazy<int?>? longest;
     private bool hasRead;
 
     private FrozenWeights(Architecture architecture, HfConfig config, string reference, string? folder, string init, long seed, string? skipWeights)
@@ -76,14 +77,11 @@ public sealed class FrozenWeights : IDisposable
     internal Tokenizer? KnownTokenizer { get; set; }
 
     /// <summary>The longest sequence that a backbone of this configuration takes, in tokens; null where it takes any.</summary>
-    internal int? LongestInput
+    internal int? LongestInput => (longest ??= new(() =>
     {
-        get
-        {
-            using Backbone shape = Architecture.Backbone(Config);
-            return shape.Traits.LongestInput;
-        }
-    }
+        using Backbone shape = Architecture.Backbone(Config);
+        return shape.Traits.LongestInput;
+    })).Value;
 
     /// <summary>The tokenizer that lies beside the weights; null where there is none. It is read once, and shared by whoever asks.</summary>
     /// <exception cref="PermafrostException">Its files are damaged, or its vocabulary is of another size than the token table.</exception>
