@@ -19,7 +19,7 @@ public sealed class ServedRuns : IDisposable
         var numbers = new StringBuilder("a,b,c,label\n");
         for (int i = 0; i < 60; i++) numbers.Append(CultureInfo.InvariantCulture, $"{Math.Sin(i)},{Math.Cos(3 * i)},{i % 7},{(i % 2 == 0 ? "even" : "odd")}\n");
         string table = scratch.Write("numbers.csv", numbers.ToString());
-        string[] run = ["finetune", "--task", "csv", "--init", "random", "--data", table, "--label-column", "label", "--max-steps", "6", "--no-baselines"];
+        string[] run = ["finetune", "--task", "csv", "--init", "random", "--data", table, "--label-column", "label", "--max-steps", "20", "--eval-steps", "10", "--no-baselines"];
         Cli.Run([.. run, "--backbone", body, "--output-dir", Numbers]).Succeeded();
         Cli.Run([.. run, "--backbone", "gpt2-tiny", "--output-dir", Stranger]).Succeeded();
     }
