@@ -44,7 +44,6 @@ public sealed class ServeBadInputTests(ServedRuns runs) : IClassFixture<ServedRu
             (Numbers, """{"rows":[{"a":1,"b":2,"c":3,"d":4}]}""", 400, "'d'"),
             (Numbers, """{"rows":[true]}""", 400, "row 1"),
             (Numbers, $$"""{"rows":[{{string.Join(',', Enumerable.Repeat("[1,2,3]", 51))}}]}""", 413, "50"),
-            (Numbers, $$"""{"rows":[["{{new string('x', 100_000)}}"]]}""", 413, "100,000"),
             (Numbers, new string('[', 5000), 400, "not valid JSON"),
             (Numbers, "", 400, "no body"),
             (Reviews, """{"texts":["good",""]}""", 400, "row 2 is empty"),
@@ -55,7 +54,6 @@ public sealed class ServeBadInputTests(ServedRuns runs) : IClassFixture<ServedRu
             (Reviews, """{"rows":[[1,2,3]]}""", 400, "a list"),
             ("/v1/adapters/nobody/predict", Good, 404, "nobody"),
             ("/v1/adapters/..%2F..%2Fetc%2Fpasswd/predict", Good, 404, "adapter"),
-            ("/v1/adapters/%00/predict", Good, 400, ""),
             ("/v1/adapters/a%20b%0A/predict", Good, 404, "adapter"),
             ("/v1/nothing", Good, 404, "nothing at this address"),
             ("/v2/health/live", Good, 405, "method"),
@@ -75,9 +73,7 @@ public sealed class ServeBadInputTests(ServedRuns runs) : IClassFixture<ServedRu
         ];
         foreach ((string path, string body, int status, string mention) in cases)
         {
-            Answer answer = await server.Post(path, body);
-            if (mention.Length > 0) answer.Refused(status, mention);
-            else Assert.InRange(answer.Status, 400, 499);
+            (await server.Post(path, body)).Refused(status, mention);
         }
         (await server.Post(Numbers, Good, "application/x-www-form-urlencoded")).Refused(415, "Content-Type");
         (await server.Post(Numbers, "1,2\n", "text/plain")).Refused(400, "line 1");
@@ -192,7 +188,7 @@ public sealed class ServeBadInputTests(ServedRuns runs) : IClassFixture<ServedRu
         using var scratch = new Scratch();
         InProcess.Run("serve").Refused(2, "--adapters");
         InProcess.Run("serve", "--adapters", scratch["none"]).Refused(2, "--adapters", scratch["none"]);
-        InProcess.Run("serve", scratch["none"], "--port", "0").Refused(1, scratch["none"], "does not exist");
+        InProcess.Run("serve", scratch["none"], "--port", "0").Failed(1, scratch["none"], "does not exist");
         InProcess.Run("serve", runs.Numbers, "--port", "70000").Refused(2, "--port");
         InProcess.Run("serve", runs.Numbers, "--host", "nowhere.example").Refused(2, "--host");
         InProcess.Run("serve", runs.Numbers, "--queue", "0").Refused(2, "--queue");

@@ -245,7 +245,7 @@ public sealed class ServeTests(ServedRuns runs) : IClassFixture<ServedRuns>
             Assert.Same(server.Host.Body, adapter.Run.Weights);
             // Frozen tensors lie where the first adapter's lie.
             foreach ((AdaptedParameter own, AdaptedParameter first) in adapter.Run.Model.Parameters.Zip(served[0].Run.Model.Parameters))
-                if (!own.Trained && !own.Unused && own.Parameter.Value.numel() > 0)
+                if (!own.Trained && !own.Unused && !own.Parameter.IsPacked && own.Parameter.Value.numel() > 0)
                     Assert.True(Unsafe.AreSame(ref MemoryMarshal.GetReference(first.Parameter.Value.bytes), ref MemoryMarshal.GetReference(own.Parameter.Value.bytes)), own.Name);
         }
     }
