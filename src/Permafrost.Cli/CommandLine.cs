@@ -33,6 +33,7 @@ internal static partial class CommandLine
         root.Add(PretrainCommand.Create(stop));
         root.Add(EvaluateCommand.Create());
         root.Add(PredictCommand.Create());
+        root.Add(ServeCommand.Create());
         root.Add(GenerateCommand.Create());
         root.Add(ForwardCommand.Create());
         root.Add(TokenizerCommand.Create());
@@ -79,7 +80,7 @@ internal static partial class CommandLine
             if (parsed.Errors.Count > 0) return Fail(Sentence(parsed, arguments), 2);
             if (Empty(parsed) is { } empty) return Fail($"{empty} is empty; see `permafrost {Verb(parsed)}--help`", 2);
             Processes.Check(parsed);
-            Volatile.Write(ref cleansUp, parsed.CommandResult.Command.Name is "finetune" or "pretrain" or "quickstart" or "bench" or "run");
+            Volatile.Write(ref cleansUp, parsed.CommandResult.Command.Name is "finetune" or "pretrain" or "quickstart" or "bench" or "run" or "serve");
             return parsed.InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null }, stop.Token).GetAwaiter().GetResult();
         }
         catch (StoppedException stopped)

@@ -38,8 +38,9 @@ public partial class DocumentedCommandTests
         (@"\b(TASK|mytask)\b", "bit-xor"),
         (@"\bANOTHER\b", "runs/another"),
         (@"^(.*permafrost pretrain --architecture.*)$", "$1 --preset gpt2-tiny --context 64 --batch-size 4"),
+        (@"^(.*permafrost serve) .*$", "$1 --help"),  // until it is stopped; ServeTests do that
         // A verb that cannot go without arguments is mentioned, not shown.
-        (@"^permafrost (forward|predict|report|generate|pretrain|tokenizer encode|tokenizer train)$", "$0 --help"),
+        (@"^permafrost (forward|predict|report|generate|serve|pretrain|tokenizer encode|tokenizer train)$", "$0 --help"),
     ];
 
     [Fact]

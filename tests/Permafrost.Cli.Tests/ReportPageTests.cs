@@ -200,7 +200,7 @@ public sealed class ReportPageTests : IDisposable
     }
 
     // A browser that hangs while it starts, as one does now and then on a busy machine, says nothing about the page.
-    private static async Task<IBrowser> Launch(IPlaywright playwright)
+    internal static async Task<IBrowser> Launch(IPlaywright playwright)
     {
         Assertions.SetDefaultExpectTimeout((float)CliSettings.Patience.TotalMilliseconds);
         var options = new BrowserTypeLaunchOptions

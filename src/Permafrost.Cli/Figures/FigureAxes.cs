@@ -20,8 +20,9 @@ internal static class FigureAxes
             double margin = 0.06 * (high - low);
             return (Math.Max(low - margin, -0.01), Math.Min(high + margin, 1.01));
         }
-        double pad = 0.05 * (high - low);
-        if (high == low) pad = high == 0 ? 1 : Math.Abs(high) * 0.1;
+        double pad = 0.05 * (high - low), size = Math.Max(Math.Abs(low), Math.Abs(high));
+        // What differs by rounding alone, as a value and its mean do, is one value: no ticks fit between.
+        if (high - low <= 1e-9 * size) pad = size == 0 ? 1 : size * 0.1;
         return (low >= 0 ? Math.Max(0, low - pad) : low - pad, high + pad);
     }
 

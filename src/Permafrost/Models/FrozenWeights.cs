@@ -32,6 +32,12 @@ public sealed class FrozenWeights : IDisposable
     private bool disposed;
     private string? sha256;
 
+    // A vocabulary takes as long to read as a text to answer, and more memory than an adapter.
+    private readonly Lock reading = new();
+    private Tokenizer? tokenizer;
+    private Lazy<int?>? longest;
+    private bool hasRead;
+
     private FrozenWeights(Architecture architecture, HfConfig config, string reference, string? folder, string init, long seed, string? skipWeights)
     {
         Architecture = architecture;
@@ -71,23 +77,25 @@ public sealed class FrozenWeights : IDisposable
     internal Tokenizer? KnownTokenizer { get; set; }
 
     /// <summary>The longest sequence that a backbone of this configuration takes, in tokens; null where it takes any.</summary>
-    internal int? LongestInput
+    internal int? LongestInput => (longest ??= new(() =>
     {
-        get
-        {
-            using Backbone shape = Architecture.Backbone(Config);
-            return shape.Traits.LongestInput;
-        }
-    }
+        using Backbone shape = Architecture.Backbone(Config);
+        return shape.Traits.LongestInput;
+    })).Value;
 
-    /// <summary>The tokenizer that lies beside the weights; null where there is none.</summary>
+    /// <summary>The tokenizer that lies beside the weights; null where there is none. It is read once, and shared by whoever asks.</summary>
     /// <exception cref="PermafrostException">Its files are damaged, or its vocabulary is of another size than the token table.</exception>
     public Tokenizer? LoadTokenizer()
     {
         if (KnownTokenizer is not null || Folder is null) return KnownTokenizer;
-        Tokenizer? tokenizer = TokenizerFiles.Find(Folder);
-        if (tokenizer is not null) CheckVocabulary(tokenizer.VocabularySize);
-        return tokenizer;
+        lock (reading)
+        {
+            if (hasRead) return tokenizer;
+            Tokenizer? found = TokenizerFiles.Find(Folder);
+            if (found is not null) CheckVocabulary(found.VocabularySize);
+            (tokenizer, hasRead) = (found, true);
+            return found;
+        }
     }
 
     /// <summary>SHA-256 over every weight in float32, as lower-case hex: what an adapter knows its body by. Read or drawn once where no model did before.</summary>

@@ -40,7 +40,7 @@ public sealed partial class Finetuning
         {
             try
             {
-                IDataset read = Casting.AsText(part, Model.Spec, TaskOptions);
+                IDataset read = AsFed(part);
                 foreach (Prediction prediction in Evaluator.Predict(Model, read, batchSize, Device, cancellation))
                     yield return prediction with { Index = first + prediction.Index };
                 first += part.Count!.Value;
@@ -53,6 +53,15 @@ public sealed partial class Finetuning
         }
         foreach (string note in flaws.Notes("input text", Model.Spec.Input.Length)) progress?.Report(new TrainingNote(note));
     }
+
+    /// <summary>Reads new inputs as <see cref="Predict"/> does, for whoever batches them on their own.</summary>
+    /// <param name="path">A file in the task's format.</param>
+    /// <param name="partSize">The most examples in a part, where a format can be read in parts.</param>
+    /// <returns>Parts of the inputs, in order, in the shape that <see cref="Model"/> takes; each is the caller's to dispose of, where it can be.</returns>
+    /// <exception cref="PermafrostException">The file is missing, damaged or of another shape.</exception>
+    public IEnumerable<IDataset> ReadInputs(string path, int partSize) => Task.ReadInputs(path, Casting.Source(Model.Spec), TaskOptions, partSize).Select(AsFed);
+
+    private IDataset AsFed(IDataset inputs) => Casting.AsText(inputs, Model.Spec, TaskOptions);
 
     // Only where it could be short at all is it measured.
     private void FitScoring()
