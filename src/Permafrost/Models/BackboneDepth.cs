@@ -4,7 +4,9 @@ using Permafrost.Formats;
 
 namespace Permafrost.Models;
 
-/// <summary>The first layers of a body alone, as in <c>gpt2:2</c>: what follows the layers, such as a final norm, stays (Lu et al. 2021, Tables 11 and 12, vary the depth so).</summary>
+/// <summary>
+/// The first layers of a body alone, as in <c>gpt2:2</c>: what follows the layers, such as a final norm, stays (Lu et al. 2021, Tables 11 and 12, vary the depth so).
+/// </summary>
 internal static class BackboneDepth
 {
     // By family: the configuration's keys, and the word before a layer's number in names of tensors.

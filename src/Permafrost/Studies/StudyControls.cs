@@ -16,7 +16,8 @@ internal static class StudyControls
     ];
 
     /// <summary>What is said below a table.</summary>
-    public const string Note = "Controls (Rothermel et al. 2021): the first pretrained arm's body, pretrained and random, frozen and trained whole, each with learning rates of its own.";
+    public const string Note = "Controls (Rothermel et al. 2021): "
+        + "the first pretrained arm's body, pretrained and random, frozen and trained whole, each with learning rates of its own.";
 
     /// <summary>Whether an arm is one of these.</summary>
     public static bool Is(StudyArm arm) => arm.Name.StartsWith(Prefix, StringComparison.Ordinal);
@@ -37,7 +38,10 @@ internal static class StudyControls
             (string, string, string) Set(string key, string value) => (key, value, study.Source);
             IEnumerable<(string, string, string)> lines = [.. first.Options.Lines, .. scale.Arms.GetValueOrDefault(first.Name, StudyChanges.None).Lines];
             string what = policy == Whole ? "everything trains" : "norms, positions, input and output layer train";
-            yield return new StudyArm(Prefix + name, $"{what}, from {init} weights") { Options = new StudyChanges([.. lines, Set("model.init", init), Set("model.policy", policy)]) };
+            yield return new StudyArm(Prefix + name, $"{what}, from {init} weights")
+            {
+                Options = new StudyChanges([.. lines, Set("model.init", init), Set("model.policy", policy)]),
+            };
         }
     }
 

@@ -52,7 +52,8 @@ public sealed class StudyReport(StudyTable table, string command)
     /// <summary>A line for each run that saw the test split, one for each rate that was tried, and one for each arm that is missing.</summary>
     public string Csv()
     {
-        var text = new StringBuilder($"# {Command}\ntask,arm,seed,learning_rate,split,metric,score,count,steps,trained_percent,backbone,init,policy,run{string.Concat(plan.Study.Also.Select(one => "," + one))}\n");
+        var text = new StringBuilder($"# {Command}\ntask,arm,seed,learning_rate,split,metric,score,count,steps,trained_percent,backbone,init,policy,run"
+            + $"{string.Concat(plan.Study.Also.Select(one => "," + one))}\n");
         static string Field(object? value) => Quoted(Convert.ToString(value, CultureInfo.InvariantCulture) ?? "");
         void Line(params object?[] fields) => text.AppendJoin(',', fields.Select(Field)).Append('\n');
         foreach (StudyScore score in table.Scores)
@@ -120,7 +121,8 @@ public sealed class StudyReport(StudyTable table, string command)
     private LeadScore Score(StudyScore score)
     {
         IEnumerable<string> beside = plan.Study.Also.Select(measure => Beside(score, measure)).OfType<string>();
-        string under = string.Join("; ", ((string?[])[Published(score), .. beside, score.Rate is { } rate ? FormattableString.Invariant($"rate {rate}") : null]).Where(part => part is not null));
+        string under = string.Join("; ", ((string?[])[Published(score), .. beside, score.Rate is { } rate ? FormattableString.Invariant($"rate {rate}") : null])
+            .Where(part => part is not null));
         if (score.Test is not { } test) return new LeadScore(score.Cell.Arm.Name, 0, 0, score.Cell.Missing is null ? "not run" : "missing", under);
         return new LeadScore(score.Cell.Arm.Name, test.Mean, test.StandardError, Scored(score), under);
     }

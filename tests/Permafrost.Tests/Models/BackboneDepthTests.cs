@@ -25,7 +25,7 @@ public sealed class BackboneDepthTests : IDisposable
         Assert.True(expected.Length < one.NamedParameters().Count());
         using DisposeScope scope = torch.NewDisposeScope();
         Dictionary<string, Tensor> full = one.NamedParameters().ToDictionary(pair => pair.Name, pair => pair.Parameter.Value);
-        Assert.All(other.NamedParameters(), pair => Assert.True(torch.equal(full[pair.Name], pair.Parameter.Value).item<bool>(), pair.Name));
+        Assert.All(other.NamedParameters(), pair => Assert.True(torch.equal(full[pair.Name], pair.Parameter.Value).all().item<bool>(), pair.Name));
         Assert.NotEqual(whole.Sha256, cut.Sha256);
         Assert.NotEmpty(whole.LoadTokenizer()!.Encode("ab").Ids);
     }
