@@ -55,7 +55,8 @@ internal sealed class Gatekeeper : IDisposable
         if (lease.IsAcquired) return;
         int seconds = lease.TryGetMetadata(MetadataName.RetryAfter, out TimeSpan wait) ? Math.Max(1, (int)Math.Ceiling(wait.TotalSeconds)) : 1;
         throw new RequestException(
-            StatusCodes.Status429TooManyRequests, $"that is more requests a second than this server takes from one client; try again in {seconds} s") { RetryAfter = seconds };
+            StatusCodes.Status429TooManyRequests, $"that is more requests a second than this server takes from one client; try again in {seconds} s")
+        { RetryAfter = seconds };
     }
 
     public void Dispose() => limiter?.Dispose();

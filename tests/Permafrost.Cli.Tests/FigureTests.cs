@@ -47,6 +47,16 @@ public sealed partial class FigureTests : IDisposable
     }
 
     [Fact]
+    public void Values_that_differ_by_rounding_alone_have_a_range_with_ticks()
+    {
+        double value = 0.80284771323204037, next = Math.BitIncrement(value);
+        var figure = new Figure("Training loss", "nats", IsShare: false, 2, 2, [new FigureCurve("run", 0, 0, [2], [value], [next])], []);
+        (double low, double high) = FigureAxes.Range(figure);
+        Assert.InRange(high - low, 0.1, 1);
+        Assert.InRange(FigureAxes.Values((low, high), 5).Take(100).Count(), 1, 10);
+    }
+
+    [Fact]
     public void Pictures_have_words_where_a_system_has_no_fonts()
     {
         string folder = samples.At("figures");

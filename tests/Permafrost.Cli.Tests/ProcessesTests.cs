@@ -126,8 +126,13 @@ public class ProcessesTests
         WorkingDirectory = scratch.Path,
         Environment = new Dictionary<string, string?>
         {
-            ["PERMAFROST_HOME"] = scratch["home"], ["OMPI_ALLOW_RUN_AS_ROOT"] = "1", ["OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"] = "1", ["OMPI_MCA_rmaps_base_oversubscribe"] = "1",
-            ["PRTE_ALLOW_RUN_AS_ROOT"] = "1", ["PRTE_ALLOW_RUN_AS_ROOT_CONFIRM"] = "1", ["PRTE_MCA_rmaps_default_mapping_policy"] = ":oversubscribe",
+            ["PERMAFROST_HOME"] = scratch["home"],
+            ["OMPI_ALLOW_RUN_AS_ROOT"] = "1",
+            ["OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"] = "1",
+            ["OMPI_MCA_rmaps_base_oversubscribe"] = "1",
+            ["PRTE_ALLOW_RUN_AS_ROOT"] = "1",
+            ["PRTE_ALLOW_RUN_AS_ROOT_CONFIRM"] = "1",
+            ["PRTE_MCA_rmaps_default_mapping_policy"] = ":oversubscribe",
         },
     };
 

@@ -251,15 +251,17 @@ public sealed class ServeTests(ServedRuns runs) : IClassFixture<ServedRuns>
     }
 
     [Fact]
-    public void The_verb_serves_until_it_is_asked_to_stop_and_says_where()
+    public async Task The_verb_serves_until_it_is_asked_to_stop_and_says_where()
     {
         using CliProcess process = Cli.Start(new CliSettings { Interactive = true }, "serve", runs.Reviews, "--port", "0", "--json", "--log-requests");
         process.WaitForError("is served");
         var line = new StringBuilder();
-        for (string? text; !line.ToString().EndsWith("}\n", StringComparison.Ordinal) && (text = process.ReadLine(TestContext.Current.CancellationToken).GetAwaiter().GetResult()) is not null;) line.Append(text).Append('\n');
+        for (string? text; !line.ToString().EndsWith("}\n", StringComparison.Ordinal) && (text = await process.ReadLine(TestContext.Current.CancellationToken)) is not null;)
+            line.Append(text).Append('\n');
         string address = (string)JsonNode.Parse(line.ToString())!["address"]!;
         using var client = new HttpClient();
-        using HttpResponseMessage response = client.PostAsync(new Uri(address + Reviews), new StringContent(TextsJson(Texts), Encoding.UTF8, "application/json"), TestContext.Current.CancellationToken).GetAwaiter().GetResult();
+        using var asked = new StringContent(TextsJson(Texts), Encoding.UTF8, "application/json");
+        using HttpResponseMessage response = await client.PostAsync(new Uri(address + Reviews), asked, TestContext.Current.CancellationToken);
         Assert.Equal(200, (int)response.StatusCode);
         process.WaitForError("\"status\":\"200\"");
         // A second one at the same port.

@@ -38,7 +38,8 @@ internal static class BenchCommand
             IReadOnlyList<BenchCase> chosen = BenchCase.Parse(parsed.GetValue(names) ?? [], parsed.GetValue(batch), parsed.GetValue(tokens));
             var settings = new BenchSettings(parsed.GetValue(rounds), parsed.GetRequiredValue(backbone), parsed.GetRequiredValue(device), parsed.GetValue(against))
             {
-                Lengths = parsed.GetValue(lengths) ?? [], Sizes = parsed.GetValue(sizes) ?? [],
+                Lengths = parsed.GetValue(lengths) ?? [],
+                Sizes = parsed.GetValue(sizes) ?? [],
             };
             return Task.FromResult(Run(chosen, settings, parsed.GetValue(csv), parsed.GetValue(json), cancellation));
         });

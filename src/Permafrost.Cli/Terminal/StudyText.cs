@@ -23,7 +23,8 @@ internal static class StudyText
     {
         CellEstimate[] unmeasured = [.. estimate.Cells.Where(cell => cell.Seconds is null)];
         if (estimate.Cells.Count == 0) return "Nothing is left to run.";
-        string lacking = unmeasured.Length == 0 ? "" : $" Not measured: {string.Join("; ", unmeasured.GroupBy(cell => cell.Why).Select(group => $"{group.Count()} of them ({group.Key})"))}.";
+        IEnumerable<string> reasons = unmeasured.GroupBy(cell => cell.Why).Select(group => $"{group.Count()} of them ({group.Key})");
+        string lacking = unmeasured.Length == 0 ? "" : $" Not measured: {string.Join("; ", reasons)}.";
         if (unmeasured.Length == estimate.Cells.Count) return $"Time and memory are not estimated.{lacking}";
         CellEstimate longest = estimate.Cells.MaxBy(cell => cell.Seconds ?? 0)!;
         return $"An update and a scored batch were timed here: about {Hours(estimate.Seconds)} of training and validating on this machine where no run ends early, "

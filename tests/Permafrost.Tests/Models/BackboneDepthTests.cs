@@ -1,5 +1,4 @@
 using Permafrost.Models;
-using Permafrost.Tests.Shared;
 
 namespace Permafrost.Tests.Models;
 

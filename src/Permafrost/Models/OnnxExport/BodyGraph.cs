@@ -22,7 +22,8 @@ internal static class BodyGraph
             BertEncoder bert => Bert(layers, bert.Settings, vectors, BertLayer),
             VitModel vit => Vit(layers, vit.Settings, vectors),
             LlamaModel llama => Llama(layers, llama.Settings, vectors),
-            _ => throw new PermafrostException($"{body.Config.Source}: a {body.Config.ModelType} cannot be written as ONNX; bert, roberta, distilbert, gpt2, vit, llama, mistral, qwen2 and qwen3 can"),
+            _ => throw new PermafrostException(
+                $"{body.Config.Source}: a {body.Config.ModelType} cannot be written as ONNX; bert, roberta, distilbert, gpt2, vit, llama, mistral, qwen2 and qwen3 can"),
         };
     }
 

@@ -221,7 +221,9 @@
       const pad = 0.06 * (high - low);
       return [Math.max(low - pad, -0.01), Math.min(high + pad, 1.01)];
     }
-    const pad = high > low ? 0.05 * (high - low) : Math.abs(high) * 0.1 || 1;
+    // What differs by rounding alone is one value.
+    const size = Math.max(Math.abs(low), Math.abs(high));
+    const pad = high - low > 1e-9 * size ? 0.05 * (high - low) : size * 0.1 || 1;
     return [low >= 0 ? Math.max(0, low - pad) : low - pad, high + pad];
   }
 
