@@ -59,7 +59,7 @@ internal static class LsCommand
             : $"{body.Summary} (not here, or damaged: its first use writes it, once NuGet has restored {body.Package} {body.Version}, as by `dotnet restore build/Backbone`)",
     });
 
-    private static IEnumerable<string[]> Own() => OwnBackbone.All.Select(body => new[] { body.Name, $"{body.Summary} ({body.Folder})" });
+    private static IEnumerable<string[]> Own() => OwnBackbone.All.Select(body => new[] { body.Name, body.Summary });
 
     private static IEnumerable<string[]> Presets() => ModelRegistry.Presets.Select(preset => new[] { preset.Name, preset.Summary + " (preset: --init random)" });
 
