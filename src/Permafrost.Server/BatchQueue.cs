@@ -53,10 +53,11 @@ internal sealed class BatchQueue : IDisposable
             if (stopped) throw new RequestException(StatusCodes.Status503ServiceUnavailable, "the server is stopping; ask another one") { RetryAfter = 1 };
             if (waiting.Count >= options.Queue)
                 throw new RequestException(StatusCodes.Status429TooManyRequests, $"{waiting.Count} requests wait already; try again in a second") { RetryAfter = 1 };
+            // Before anything can answer it. Where it is cancelled already, that is done at once, on this thread, which holds the lock.
             waiting.Add(pending);
+            pending.Registration = cancellation.Register(() => Cancel(pending, cancellation));
             Monitor.Pulse(gate);
         }
-        pending.Registration = cancellation.Register(() => Cancel(pending, cancellation));
         return pending.Answered.Task;
     }
 
@@ -68,8 +69,13 @@ internal sealed class BatchQueue : IDisposable
             Monitor.PulseAll(gate);
         }
         worker.Join();
-        foreach (PendingRequest pending in waiting) pending.Fail(new RequestException(StatusCodes.Status503ServiceUnavailable, "the server has stopped; ask another one"));
-        waiting.Clear();
+        PendingRequest[] left;
+        lock (gate)
+        {
+            left = [.. waiting];
+            waiting.Clear();
+        }
+        foreach (PendingRequest pending in left) pending.Fail(new RequestException(StatusCodes.Status503ServiceUnavailable, "the server has stopped; ask another one"));
     }
 
     private void Cancel(PendingRequest pending, CancellationToken cancellation)

@@ -66,7 +66,7 @@ public sealed class PermafrostServer : IAsyncDisposable
             app.MapPermafrost();
             await app.StartAsync(cancellation).ConfigureAwait(false);
         }
-        catch (IOException error)
+        catch (Exception error) when (error is IOException or System.Net.Sockets.SocketException)
         {
             await app.DisposeAsync().ConfigureAwait(false);
             throw new PermafrostException($"cannot listen on {address}:{port}: {Reason(error)}; choose another `port`", error);
@@ -92,7 +92,7 @@ public sealed class PermafrostServer : IAsyncDisposable
     /// <summary>Stops, and frees adapters and body.</summary>
     public ValueTask DisposeAsync() => app.DisposeAsync();
 
-    private static string Reason(IOException error) =>
+    private static string Reason(Exception error) =>
         error.Message.Contains("in use", StringComparison.OrdinalIgnoreCase) ? "another program listens there" : error.Message.TrimEnd('.');
 
     private sealed class NoLifetime : IHostLifetime

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using System.Text.Unicode;
 
 namespace Permafrost.Server;
 
@@ -33,7 +34,7 @@ internal static class RequestBody
         {
             // Many programs put a byte order mark before UTF-8.
             if (body.Span.StartsWith("\uFEFF"u8)) body = body[3..];
-            var document = JsonDocument.Parse(body, Strict);
+            JsonDocument document = Parsed(body);
             if (document.RootElement.ValueKind == JsonValueKind.Object) return document;
             document.Dispose();
             throw RequestException.BadInput("the body is no JSON object");
@@ -73,7 +74,7 @@ internal static class RequestBody
             if (line.Span.Trim(" \t\r"u8).IsEmpty) continue;
             try
             {
-                using var _ = JsonDocument.Parse(line, Strict);
+                using JsonDocument _ = Parsed(line);
             }
             catch (JsonException error)
             {
@@ -84,6 +85,25 @@ internal static class RequestBody
         }
         joined.WriteByte((byte)']');
         return JsonDocument.Parse(joined.ToArray(), Strict with { MaxDepth = Strict.MaxDepth + 1 });
+    }
+
+    // What the parser leaves for later, where a name or text is read: whether it is text at all.
+    private static JsonDocument Parsed(ReadOnlyMemory<byte> body)
+    {
+        if (!Utf8.IsValid(body.Span)) throw RequestException.BadInput("the body is not UTF-8");
+        var document = JsonDocument.Parse(body, Strict);
+        if (body.Span.IndexOf("\\ud"u8) < 0 && body.Span.IndexOf("\\uD"u8) < 0) return document;
+        try
+        {
+            using var nowhere = new Utf8JsonWriter(Stream.Null);
+            document.WriteTo(nowhere);
+            return document;
+        }
+        catch (InvalidOperationException)
+        {
+            document.Dispose();
+            throw RequestException.BadInput("a text holds half of a character (an unpaired surrogate)");
+        }
     }
 
     private static string Place(JsonException error) => error.LineNumber is { } line ? $" (line {line + 1}, byte {error.BytePositionInLine + 1})" : "";

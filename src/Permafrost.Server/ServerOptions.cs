@@ -52,6 +52,8 @@ public sealed record ServerOptions
         Positive("max_rows", MaxRows);
         Positive("max_body_bytes", MaxBodyBytes);
         Positive("batch_rows", BatchRows);
+        if (BatchRows > 1_000_000) throw new UsageException($"`batch_rows` is {BatchRows}; it must be 1,000,000 at most");
+        if (Poll <= TimeSpan.Zero || Poll > TimeSpan.FromHours(1)) throw new UsageException("`poll` must be above 0 and an hour at most");
         if (BatchDelay < TimeSpan.Zero || BatchDelay > TimeSpan.FromSeconds(10)) throw new UsageException("`batch_delay` must be from 0 to 10,000 milliseconds");
         if (!(Rate >= 0 && Rate <= 1e6)) throw new UsageException("`rate` must be from 0, for no limit, to 1,000,000");
         if (Drain < TimeSpan.Zero || Drain > TimeSpan.FromHours(1)) throw new UsageException("`drain` must be from 0 to 3,600 seconds");

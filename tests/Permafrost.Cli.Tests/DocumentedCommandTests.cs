@@ -16,6 +16,7 @@ public partial class DocumentedCommandTests
         ["permafrost data fetch gpt2"] = nameof(BackboneFetchTests.A_fetched_backbone_is_where_every_verb_looks),
         ["permafrost data verify gpt2"] = nameof(BackboneFetchTests.A_fetched_backbone_is_where_every_verb_looks),
         ["permafrost export RUN --format peft"] = nameof(ExportTests.A_peft_adapter_has_PEFTs_names_and_comes_back_as_it_was),
+        ["permafrost export RUN --format onnx"] = "`./permafrost export runs/topics --format onnx`, of docs/export.md",
         ["./permafrost data fetch mnist"] = nameof(DataTests.Fetch_keeps_what_a_good_server_sends),
     };
 

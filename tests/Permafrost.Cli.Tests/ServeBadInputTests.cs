@@ -50,6 +50,7 @@ public sealed class ServeBadInputTests(ServedRuns runs) : IClassFixture<ServedRu
             (Reviews, """{"texts":["good"," \n "]}""", 400, "row 2 is empty"),
             (Reviews, """{"texts":["two\nlines","\u0001"]}""", 400, "row 2"),
             (Reviews, """{"texts":["\ud800"]}""", 400, "surrogate"),
+            (Reviews, """{"t\ud800":[]}""", 400, "surrogate"),
             (Reviews, """{"texts":[1]}""", 400, "a number"),
             (Reviews, """{"rows":[[1,2,3]]}""", 400, "a list"),
             ("/v1/adapters/nobody/predict", Good, 404, "nobody"),

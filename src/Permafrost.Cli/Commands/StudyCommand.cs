@@ -44,9 +44,9 @@ internal static class StudyCommand
             string root = parsed.GetRequiredValue(Root);
             int processes = parsed.GetValue(jobs) is var many and >= 1 and <= 256 ? many : throw new UsageException("--jobs must be from 1 to 256");
             Output.Note(StudyText.Plan(plan, root, part, parts));
+            using IDisposable? timer = parsed.GetValue(time) is { } limit ? StudyText.Timer(limit, stop) : null;
             if (!parsed.GetValue(unmeasured)) Output.Note(StudyText.Estimate(StudyEstimate.Of(plan, root, stop, part, parts)));
             if (parsed.GetValue(dry)) return StudyText.Print(StudyText.Report(plan, root), [], parsed.GetValue(json));
-            using IDisposable? timer = parsed.GetValue(time) is { } limit ? StudyText.Timer(limit, stop) : null;
             IReadOnlyList<StudyFailure> failures = StudyText.Run(plan, root, stop, part, parts, processes);
             var report = StudyText.Report(plan, root);
             if (parts == 1) Write(report, plan, root);

@@ -23,7 +23,8 @@ internal sealed class ServerLogLines(bool json, bool requests) : ILoggerProvider
         {
             if (!IsEnabled(logLevel)) return;
             string time = DateTime.UtcNow.ToString("yyyy-MM-ddTHH:mm:ss.fffZ", CultureInfo.InvariantCulture);
-            string text = formatter(state, exception).ReplaceLineEndings(" ");
+            // Names and paths come from requests: no line ends, and no other control characters either.
+            string text = string.Concat(formatter(state, exception).Select(letter => char.IsControl(letter) ? ' ' : letter));
             if (!json)
             {
                 Output.Note($"{time} {logLevel.ToString().ToLowerInvariant()}: {text}");

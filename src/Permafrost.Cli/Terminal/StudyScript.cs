@@ -23,7 +23,7 @@ internal static class StudyScript
         #SBATCH --requeue
         #SBATCH --open-mode=append
         #SBATCH --output={{plan.Study.Name}}-{{plan.Scale}}-%a.log
-        srun {{program}} study run {{Name(plan)}} --scale {{plan.Scale}} --output-dir {{ShellWord.Quoted(root)}} --index "$SLURM_ARRAY_TASK_ID/{{parts}}"
+        srun {{program}} study run {{Name(plan)}} --scale {{plan.Scale}} --output-dir {{ShellWord.Quoted(root)}} --index "$SLURM_ARRAY_TASK_ID/{{parts}}" --no-estimate
         code=$?
         # 75: stopped with a checkpoint, to be continued.
         if [ "$code" -eq 75 ]; then scontrol requeue "${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}"; fi

@@ -46,6 +46,6 @@ public sealed record OnnxExport(IReadOnlyList<string> Files)
     /// <exception cref="PermafrostException">The run is damaged, unfinished, or its backbone is not the one it was trained on.</exception>
     public static Finetuning Open(string folder, string? backbone = null) => Finetuning.Open(folder, withData: false, options => options with
     {
-        Model = options.Model with { Backbone = backbone ?? options.Model.Backbone, FrozenDtype = "float32" },
+        Model = options.Model with { Backbone = backbone ?? options.Model.Backbone, FrozenDtype = "float32", Device = "cpu" },
     });
 }

@@ -31,6 +31,11 @@ public sealed class OnnxModelTests : IDisposable
             {"model_type": "distilbert", "dim": 16, "n_layers": 2, "n_heads": 2, "hidden_dim": 24, "max_position_embeddings": 12, "vocab_size": 11, "activation": "mish",
              "initializer_range": 0.3}
             """,
+        ["llama"] = """
+            {"model_type": "llama", "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 20, "vocab_size": 11,
+             "max_position_embeddings": 64, "attention_bias": true, "mlp_bias": true, "initializer_range": 0.3,
+             "rope_scaling": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 16}}
+            """,
         ["mistral"] = """
             {"model_type": "mistral", "hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 6, "num_key_value_heads": 2, "intermediate_size": 20, "vocab_size": 11,
              "max_position_embeddings": 16, "sliding_window": 4, "initializer_range": 0.3}
