@@ -57,7 +57,8 @@ internal sealed class InputFiles : IDisposable
         // A packed body of a megabyte may hold a gigabyte.
         if (content is [0x1f, 0x8b, ..]) throw new RequestException(StatusCodes.Status415UnsupportedMediaType, "the body is packed by gzip; send it unpacked");
         // So may one of Parquet, which says how long its columns are before anything of them is read.
-        if (content.AsSpan().StartsWith("PAR1"u8)) throw new RequestException(StatusCodes.Status415UnsupportedMediaType, "the body is a Parquet file; send its rows as JSON or CSV");
+        if (content.AsSpan().StartsWith("PAR1"u8))
+            throw new RequestException(StatusCodes.Status415UnsupportedMediaType, "the body is a Parquet file; send its rows as JSON or CSV");
         string path = Path.Combine(folder, $"{Interlocked.Increment(ref number)}{extension}");
         var parts = new List<IDataset>();
         try

@@ -91,17 +91,18 @@ internal static class RequestBody
     private static JsonDocument Parsed(ReadOnlyMemory<byte> body)
     {
         if (!Utf8.IsValid(body.Span)) throw RequestException.BadInput("the body is not UTF-8");
-        var document = JsonDocument.Parse(body, Strict);
-        if (body.Span.IndexOf("\\ud"u8) < 0 && body.Span.IndexOf("\\uD"u8) < 0) return document;
+        JsonDocument? document = null;
         try
         {
+            document = JsonDocument.Parse(body, Strict);
+            if (body.Span.IndexOf("\\ud"u8) < 0 && body.Span.IndexOf("\\uD"u8) < 0) return document;
             using var nowhere = new Utf8JsonWriter(Stream.Null);
             document.WriteTo(nowhere);
             return document;
         }
         catch (InvalidOperationException)
         {
-            document.Dispose();
+            document?.Dispose();
             throw RequestException.BadInput("a text holds half of a character (an unpaired surrogate)");
         }
     }
