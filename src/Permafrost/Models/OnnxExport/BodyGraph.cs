@@ -5,6 +5,12 @@ namespace Permafrost.Models.OnnxExport;
 /// <summary>The bodies that can be written as ONNX, from vectors (B, T, C) to last hidden states (B, T, C).</summary>
 internal static class BodyGraph
 {
+    private static readonly BertLayerNames BertNames = new(
+        "attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense", "attention.output.LayerNorm", "intermediate.dense", "output.dense",
+        "output.LayerNorm");
+    private static readonly BertLayerNames DistilBertNames = new(
+        "attention.q_lin", "attention.k_lin", "attention.v_lin", "attention.out_lin", "sa_layer_norm", "ffn.lin1", "ffn.lin2", "output_layer_norm");
+
     /// <summary>Adds a body.</summary>
     /// <param name="layers">What it is added to.</param>
     /// <param name="body">The body.</param>
@@ -18,8 +24,8 @@ internal static class BodyGraph
         return body switch
         {
             Gpt2Model gpt2 => Gpt2(layers, gpt2.Settings, vectors),
-            DistilBertModel distilBert => Bert(layers, distilBert.Settings, vectors, DistilBertLayer),
-            BertEncoder bert => Bert(layers, bert.Settings, vectors, BertLayer),
+            DistilBertModel distilBert => Bert(layers, distilBert.Settings, vectors, "transformer.layer", DistilBertNames),
+            BertEncoder bert => Bert(layers, bert.Settings, vectors, "encoder.layer", BertNames),
             VitModel vit => Vit(layers, vit.Settings, vectors),
             LlamaModel llama => Llama(layers, llama.Settings, vectors),
             _ => throw new PermafrostException(
@@ -45,37 +51,24 @@ internal static class BodyGraph
         return layers.LayerNorm(stream, "ln_f", config.Epsilon);
     }
 
-    private static string Bert(LayerGraph layers, BertConfig config, string vectors, Func<LayerGraph, BertConfig, int, string, string> addLayer)
+    private static string Bert(LayerGraph layers, BertConfig config, string vectors, string prefix, BertLayerNames names)
     {
         string stream = layers.Node("Add", vectors, layers.Rows("embeddings.position_embeddings.weight", config.FirstPosition, layers.Size(vectors, 1)));
         // Without segments every token is of the first.
         if (config.TokenTypes > 0)
             stream = layers.Node("Add", stream, layers.Node("Gather", layers.Constant("embeddings.token_type_embeddings.weight"), layers.Graph.Integer(0)));
         stream = layers.LayerNorm(stream, "embeddings.LayerNorm", config.Epsilon);
-        for (int layer = 0; layer < config.Layers; layer++) stream = addLayer(layers, config, layer, stream);
+        for (int layer = 0; layer < config.Layers; layer++) stream = BertLayer(layers, config, $"{prefix}.{layer}", names, stream);
         return stream;
     }
 
-    private static string BertLayer(LayerGraph layers, BertConfig config, int layer, string stream)
+    private static string BertLayer(LayerGraph layers, BertConfig config, string name, BertLayerNames names, string stream)
     {
-        string name = $"encoder.layer.{layer}";
         string Map(string x, string which) => layers.Linear(x, $"{name}.{which}");
-        string mixed = layers.Attention(
-            Map(stream, "attention.self.query"), Map(stream, "attention.self.key"), Map(stream, "attention.self.value"), config.Heads, Scale(config.Width, config.Heads));
-        stream = layers.LayerNorm(layers.Node("Add", stream, Map(mixed, "attention.output.dense")), $"{name}.attention.output.LayerNorm", config.Epsilon);
-        string inner = layers.Activate(Map(stream, "intermediate.dense"), config.Activation);
-        return layers.LayerNorm(layers.Node("Add", stream, Map(inner, "output.dense")), $"{name}.output.LayerNorm", config.Epsilon);
-    }
-
-    private static string DistilBertLayer(LayerGraph layers, BertConfig config, int layer, string stream)
-    {
-        string name = $"transformer.layer.{layer}";
-        string Map(string x, string which) => layers.Linear(x, $"{name}.{which}");
-        string mixed = layers.Attention(
-            Map(stream, "attention.q_lin"), Map(stream, "attention.k_lin"), Map(stream, "attention.v_lin"), config.Heads, Scale(config.Width, config.Heads));
-        stream = layers.LayerNorm(layers.Node("Add", stream, Map(mixed, "attention.out_lin")), $"{name}.sa_layer_norm", config.Epsilon);
-        string inner = layers.Activate(Map(stream, "ffn.lin1"), config.Activation);
-        return layers.LayerNorm(layers.Node("Add", stream, Map(inner, "ffn.lin2")), $"{name}.output_layer_norm", config.Epsilon);
+        string mixed = layers.Attention(Map(stream, names.Query), Map(stream, names.Key), Map(stream, names.Value), config.Heads, Scale(config.Width, config.Heads));
+        stream = layers.LayerNorm(layers.Node("Add", stream, Map(mixed, names.Output)), $"{name}.{names.AttentionNorm}", config.Epsilon);
+        string inner = layers.Activate(Map(stream, names.Inner), config.Activation);
+        return layers.LayerNorm(layers.Node("Add", stream, Map(inner, names.Outer)), $"{name}.{names.OutputNorm}", config.Epsilon);
     }
 
     private static string Vit(LayerGraph layers, VitConfig config, string vectors)
@@ -125,4 +118,8 @@ internal static class BodyGraph
     }
 
     private static double Scale(int width, int heads) => 1 / Math.Sqrt(width / heads);
+
+    // What a layer of BERT, or of a relative, calls its parts.
+    private sealed record BertLayerNames(
+        string Query, string Key, string Value, string Output, string AttentionNorm, string Inner, string Outer, string OutputNorm);
 }
