@@ -102,10 +102,7 @@ internal static class OpenInference
     {
         InputSpec input = adapter.Source.Input;
         IReadOnlyList<string> columns = AdapterInfo.ColumnsOf(adapter.Source);
-        TensorMetadata takes = columns.Count > 0 ? new("rows", "FP32", [-1, columns.Count])
-            : input is IdInput && adapter.Run.Task is JsonlTask ? new("tokens", "INT64", [-1, -1])
-            : input is VectorInput && adapter.Run.Task is TimeSeriesTask or JsonlTask && input is not TextInput ? new("values", "FP32", [-1, -1, -1])
-            : new(input is TextInput ? "text" : "line", "BYTES", [-1]);
+        TensorMetadata takes = Takes(adapter.Run.Task, input, columns.Count);
         TensorMetadata[] gives = adapter.Run.Model.Spec.Output switch
         {
             ClassOutput { Count: 1 } classes => [new("label", "BYTES", [-1]), new("probabilities", "FP32", [-1, classes.Classes])],
@@ -115,6 +112,15 @@ internal static class OpenInference
             _ => [new("answer", "BYTES", [-1])],
         };
         return new ModelMetadata(adapter.Name, ["1"], "permafrost", [takes], gives);
+    }
+
+    private static TensorMetadata Takes(TaskDefinition task, InputSpec input, int columns)
+    {
+        if (columns > 0) return new("rows", "FP32", [-1, columns]);
+        if (input is TextInput) return new("text", "BYTES", [-1]);
+        if (input is IdInput && task is JsonlTask) return new("tokens", "INT64", [-1, -1]);
+        bool isSeries = task is JsonlTask || (input is VectorInput && task is TimeSeriesTask);
+        return isSeries ? new("values", "FP32", [-1, -1, -1]) : new("line", "BYTES", [-1]);
     }
 
     /// <summary>The answer to a request, with every bit of its probabilities.</summary>

@@ -88,7 +88,7 @@ internal sealed record RowText(string Content, string Extension, IReadOnlyList<i
         if (row.ValueKind == JsonValueKind.Object) return Compact(row);
         string key = adapter.Source.Input switch { TextInput => adapter.Run.Options.Data.TextColumn ?? "text", IdInput => "tokens", _ => "values" };
         if (adapter.Source.Input is TextInput) _ = Text(row, number);
-        return $"{{{JsonSerializer.Serialize(key)}:{Compact(row)}}}";
+        return $"{{\"{JsonEncodedText.Encode(key)}\":{Compact(row)}}}";
     }
 
     // On one line, whatever line ends it was sent with.

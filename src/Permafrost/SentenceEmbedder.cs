@@ -100,7 +100,9 @@ public sealed partial class SentenceEmbedder : IEmbeddingGenerator<string, Embed
     public object? GetService(Type serviceType, object? serviceKey = null)
     {
         ArgumentNullException.ThrowIfNull(serviceType);
-        return serviceKey is not null ? null : serviceType == typeof(EmbeddingGeneratorMetadata) ? metadata : serviceType.IsInstanceOfType(this) ? this : null;
+        if (serviceKey is not null) return null;
+        if (serviceType == typeof(EmbeddingGeneratorMetadata)) return metadata;
+        return serviceType.IsInstanceOfType(this) ? this : null;
     }
 
     /// <summary>Frees the model, and the body where it is the generator's own.</summary>

@@ -213,6 +213,8 @@ public sealed partial class SequenceClassifier : IDisposable
         StratifiedSplit rows = data.Split(options.ValidationFraction, options.TestFraction, options.Seed);
         (TaskData splits, RowEncoding? encoding) = data.IsText ? (Texts(weights, data, rows, options), null) : Numbers(weights, data, rows);
         foreach (string note in splits.Notes) progress?.Report(new TrainingNote(note));
+        if (splits.Validation is null && splits.Test is null && options.ValidationFraction + options.TestFraction > 0)
+            progress?.Report(new TrainingNote("no label has rows enough to hold some out: nothing is validated or tested, and training does not stop early"));
         var facts = new ClassifierFile
         {
             ClassifierVersion = data.IsText ? 2 : 1,

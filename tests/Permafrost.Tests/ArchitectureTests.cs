@@ -50,7 +50,7 @@ public partial class ArchitectureTests
     public void The_library_names_options_as_YAML_does()
     {
         string[] flags = [.. Sources(Library).SelectMany(path => Strings().Matches(WithoutComments(File.ReadAllText(path))).Select(match => (path, match.Value)))
-            .Where(pair => Flag().IsMatch(pair.Value) && !pair.Value.Contains("permafrost finetune --", StringComparison.Ordinal)).Select(pair => $"{Path.GetFileName(pair.path)}: {pair.Value}")];
+            .Where(pair => Flag().IsMatch(pair.Value) && !pair.Value.Contains("Again: permafrost finetune --", StringComparison.Ordinal)).Select(pair => $"{Path.GetFileName(pair.path)}: {pair.Value}")];
         Assert.Empty(flags);
     }
 

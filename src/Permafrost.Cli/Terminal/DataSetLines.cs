@@ -63,7 +63,9 @@ internal static class DataSetLines
     {
         IReadOnlyList<(PublishedFile File, string? Sha256, bool IsPublished)> files = set.Checksums(Folder(set));
         int published = files.Count(row => row.IsPublished), known = files.Count(row => row.Sha256 is not null);
-        return published == files.Count ? "published" : known == files.Count ? "recorded" : published > 0 ? $"{published} of {files.Count} published" : "at first download";
+        if (published == files.Count) return "published";
+        if (known == files.Count) return "recorded";
+        return published > 0 ? $"{published} of {files.Count} published" : "at first download";
     }
 
     private static string Size(long? bytes) => bytes switch

@@ -236,8 +236,7 @@ public sealed partial class AdaptedModel : Module
     {
         ObjectDisposedException.ThrowIf(disposed, this);
         Dictionary<string, AdaptedParameter> known = Parameters.ToDictionary(parameter => parameter.Name);
-        var seen = new HashSet<string>();
-        using var noGrad = torch.no_grad();
+        var found = new Dictionary<string, (AdaptedParameter Parameter, Tensor Value)>();
         foreach ((string stored, Tensor tensor) in tensors)
         {
             string? prefix = Weights.Architecture.BasePrefixes.FirstOrDefault(candidate => stored.StartsWith(candidate, StringComparison.Ordinal));
@@ -248,11 +247,13 @@ public sealed partial class AdaptedModel : Module
                 throw new PermafrostException(
                     $"{source}: the tensor '{stored}' has the shape {TensorExtensions.FormatShape(tensor.shape)}, " +
                     $"this run's is {TensorExtensions.FormatShape(parameter.Parameter.Shape)}");
-            parameter.Parameter.Value.copy_(tensor);
-            seen.Add(name);
+            found[name] = (parameter, tensor);
         }
-        string[] missing = [.. InAdapter.Select(parameter => parameter.Name).Where(name => !seen.Contains(name))];
+        string[] missing = [.. InAdapter.Select(parameter => parameter.Name).Where(name => !found.ContainsKey(name))];
         if (complete && missing.Length > 0) throw new PermafrostException($"{source}: {missing.Length} trained tensor(s) are missing, the first is '{missing[0]}'");
+        // Only what is whole is taken: a model whose adapter is refused is as it was.
+        using var noGrad = torch.no_grad();
+        foreach ((AdaptedParameter parameter, Tensor value) in found.Values) parameter.Parameter.Value.copy_(value);
         return missing;
     }
 

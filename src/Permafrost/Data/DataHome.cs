@@ -18,6 +18,16 @@ public static class DataHome
         return places;
     }
 
+    /// <summary>
+    /// A path as every folder knows it: as it is given where it is there, else below $PERMAFROST_DATA or the cache, as timeseries/GunPoint_TRAIN.ts.gz; unchanged where it is in
+    /// neither.
+    /// </summary>
+    internal static string? Located(string? path)
+    {
+        if (path is not { Length: > 0 } || Path.IsPathRooted(path)) return path;
+        return Candidates(path).Prepend(path).FirstOrDefault(Path.Exists) is { } there ? Path.TrimEndingDirectorySeparator(Path.GetFullPath(there)) : path;
+    }
+
     /// <summary>The folder that a data set is in; null where none of the places holds more than what a fetch that was broken off has left.</summary>
     public static string? Here(string name) => Candidates(name).FirstOrDefault(HoldsData);
 

@@ -30,6 +30,7 @@ internal sealed class ParquetFile : ITableFile
         stream = Opened(path);
         try
         {
+            GitLfsPointer.Refuse(stream, path);
             reader = Guarded(() => ParquetReader.CreateAsync(stream, leaveStreamOpen: true));
             fields = Guarded(() => Task.FromResult(reader.Schema.Fields));  // decoded only here
             label = wanted.Label is null ? null : Find(wanted.Label);
@@ -39,7 +40,8 @@ internal sealed class ParquetFile : ITableFile
             if (text is not null && !IsText(text)) throw new PermafrostException($"{path}: the column '{text.Name}' holds {Kind(text)}, not texts");
             Columns = wanted.Text is not null ? [] : wanted.Numbers
                 ?? [.. fields.Select(field => field.Name).Where(name => name != wanted.Label && name != PandasIndex)];
-            numbers = [.. Columns.Select(Find)];
+            numbers = wanted.NamesOnly ? [] : [.. Columns.Select(Find)];
+            if (wanted.NamesOnly) return;
             if (text is null && numbers.Length == 0) throw new PermafrostException($"{path} has no column of numbers beside '{wanted.Label}'");
             if (Array.Find(numbers, field => !IsNumber(field)) is { } other)
                 throw new PermafrostException($"{path}: the column '{other.Name}' holds {Kind(other)}, not numbers; take it out, or, where it holds texts, name it as theirs");
@@ -49,6 +51,14 @@ internal sealed class ParquetFile : ITableFile
             Dispose();
             throw;
         }
+    }
+
+    /// <summary>The names of a file's columns.</summary>
+    /// <exception cref="PermafrostException">It is missing, or is no Parquet file.</exception>
+    public static IReadOnlyList<string> Names(string path)
+    {
+        using var file = new ParquetFile(path, new TableColumns(null, null, null, NamesOnly: true));
+        return file.Columns;
     }
 
     /// <summary>Whether a file is named or begins as one.</summary>
@@ -63,6 +73,10 @@ internal sealed class ParquetFile : ITableFile
 
     /// <inheritdoc/>
     public IReadOnlyList<string> Columns { get; }
+
+    /// <inheritdoc/>
+    public IReadOnlyList<string> Unread => text is not null ? []
+        : [.. fields.Select(column => column.Name).Where(name => name != label?.Name && name != PandasIndex && !Columns.Contains(name))];
 
     /// <inheritdoc/>
     public IEnumerable<TableRow> Rows()

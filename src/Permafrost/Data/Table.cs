@@ -4,7 +4,8 @@ namespace Permafrost.Data;
 /// <param name="Label">The column of the labels; null to read none.</param>
 /// <param name="Text">The column of the texts; null where the others are numbers.</param>
 /// <param name="Numbers">The columns of numbers, by name; null for all but the label's.</param>
-internal sealed record TableColumns(string? Label, string? Text = null, IReadOnlyList<string>? Numbers = null);
+/// <param name="NamesOnly">Nothing is read but what the columns are called, whatever they hold.</param>
+internal sealed record TableColumns(string? Label, string? Text = null, IReadOnlyList<string>? Numbers = null, bool NamesOnly = false);
 
 /// <summary>A row of a table.</summary>
 /// <param name="Line">The line that it begins on, or its number from 1 where a file has no lines.</param>
@@ -18,6 +19,12 @@ internal interface ITableFile : IDisposable
 {
     /// <summary>The columns of numbers, in the order in which a row has them.</summary>
     IReadOnlyList<string> Columns { get; }
+
+    /// <summary>Columns that are neither label nor number where the file is read for its numbers; none where it is read for a text.</summary>
+    IReadOnlyList<string> Unread { get; }
+
+    /// <summary>What its reader took for granted and the user is to know; null for nothing.</summary>
+    string? Note => null;
 
     /// <summary>The rows, as they are read; at least one.</summary>
     IEnumerable<TableRow> Rows();

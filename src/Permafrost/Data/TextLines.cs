@@ -112,6 +112,7 @@ internal static class TextLines
     private static IEnumerable<string> ReadFile(string path)
     {
         using FileStream file = Open(path);
+        GitLfsPointer.Refuse(file, path);
         foreach (string line in new LineReader(file, path).Lines()) yield return line;
     }
 

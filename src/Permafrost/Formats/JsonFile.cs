@@ -1,3 +1,4 @@
+using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
@@ -15,7 +16,9 @@ public static partial class JsonFile
     {
         try
         {
-            JsonNode? json = JsonNode.Parse(WithTextForNaN(File.ReadAllText(path)), documentOptions: Strict);
+            string text = File.ReadAllText(path);
+            if (GitLfsPointer.Is(Encoding.UTF8.GetBytes(text[..Math.Min(text.Length, 64)]))) throw new PermafrostException($"{path} is {GitLfsPointer.What}");
+            JsonNode? json = JsonNode.Parse(WithTextForNaN(text), documentOptions: Strict);
             Check(json);
             return json as JsonObject ?? throw new PermafrostException($"{path} is not a JSON object");
         }

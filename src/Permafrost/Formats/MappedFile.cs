@@ -91,7 +91,7 @@ internal sealed unsafe class MappedFile : IDisposable
     // What servers and half-made clones leave in a weight file's place; null where it is none of it.
     private static string? Impostor(ReadOnlySpan<byte> first)
     {
-        if (first.StartsWith("version https://git-lfs"u8)) return "a Git LFS pointer, not the file it stands for; fetch that with `git lfs pull` in its folder";
+        if (GitLfsPointer.Is(first)) return GitLfsPointer.What;
         string text = Encoding.Latin1.GetString(first).TrimStart('\u00ef', '\u00bb', '\u00bf', ' ', '\t', '\r', '\n');
         return text.StartsWith("<!doctype html", StringComparison.OrdinalIgnoreCase) || text.StartsWith("<html", StringComparison.OrdinalIgnoreCase)
             ? "a web page under a weight file's name; download the file itself" : null;

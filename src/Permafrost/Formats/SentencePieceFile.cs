@@ -53,8 +53,7 @@ internal sealed class SentencePieceFile
         {
             if (new FileInfo(path).Length > MostBytes) throw new PermafrostException($"{path} is larger than any SentencePiece model is ({MostBytes >> 20:N0} MiB)");
             byte[] bytes = File.ReadAllBytes(path);
-            if (bytes.AsSpan().StartsWith("version https://git-lfs"u8))
-                throw new PermafrostException($"{path} is a Git LFS pointer, not the file it stands for; fetch that with `git lfs pull` in its folder");
+            if (GitLfsPointer.Is(bytes)) throw new PermafrostException($"{path} is {GitLfsPointer.What}");
             var file = new SentencePieceFile(path);
             file.Model(bytes);
             return file;

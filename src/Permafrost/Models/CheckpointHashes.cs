@@ -1,6 +1,7 @@
 using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
+using System.Text.Json.Serialization;
 using Permafrost.Formats;
 
 namespace Permafrost.Models;
@@ -52,7 +53,7 @@ internal sealed class CheckpointHashes
         {
             Directory.CreateDirectory(Path.GetDirectoryName(path)!);
             var texts = hashes.ToDictionary(pair => pair.Key, pair => Convert.ToHexStringLower(pair.Value));
-            AtomicFile.WriteText(path, JsonSerializer.Serialize(new Remembered(key, texts)));
+            AtomicFile.WriteText(path, JsonSerializer.Serialize(new Remembered(key, texts), HashesJson.Default.Remembered));
         }
         catch (Exception error) when (error is PermafrostException or IOException or UnauthorizedAccessException)
         {
@@ -66,7 +67,7 @@ internal sealed class CheckpointHashes
     {
         try
         {
-            Remembered? saved = File.Exists(path) ? JsonSerializer.Deserialize<Remembered>(File.ReadAllBytes(path)) : null;
+            Remembered? saved = File.Exists(path) ? JsonSerializer.Deserialize(File.ReadAllBytes(path), HashesJson.Default.Remembered) : null;
             return saved is { Key: { } files, Hashes: { } hashes } && files == key ? hashes.ToDictionary(pair => pair.Key, pair => Convert.FromHexString(pair.Value)) : [];
         }
         catch (Exception error) when (error is IOException or UnauthorizedAccessException or JsonException or FormatException or ArgumentException)
@@ -75,5 +76,8 @@ internal sealed class CheckpointHashes
         }
     }
 
-    private sealed record Remembered(string Key, Dictionary<string, string> Hashes);
+    internal sealed record Remembered(string Key, Dictionary<string, string> Hashes);
 }
+
+[JsonSerializable(typeof(CheckpointHashes.Remembered))]
+internal sealed partial class HashesJson : JsonSerializerContext;

@@ -271,7 +271,7 @@ public sealed class FrozenWeights : IDisposable
                 else BackboneInit.Draw(this, name, parameter);
                 BackboneInit.Redraw(Init, backbone, name, parameter, Seed);
                 Know(name, parameter, remembered?.Find(name));
-                Settle(name, parameter, what, form, reader);
+                Place(name, parameter, what, form, reader);
                 reader?.Release(name);
             }
             if (reader is not null) SkippedWeights = reader.CheckNames(backbone.NamedParameters().Select(p => p.Name));
@@ -292,7 +292,7 @@ public sealed class FrozenWeights : IDisposable
             throw new PermafrostException($"{Folder}: the tensor '{name}' is not what it was when the model was first loaded; load it again");
     }
 
-    private void Settle(string name, Parameter parameter, WeightUse what, WeightForm form, CheckpointReader? reader)
+    private void Place(string name, Parameter parameter, WeightUse what, WeightForm form, CheckpointReader? reader)
     {
         if (what == WeightUse.Unused)
         {

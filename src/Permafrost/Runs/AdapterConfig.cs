@@ -14,12 +14,20 @@ namespace Permafrost.Runs;
 /// <param name="Spec">What the task feeds and asks for, with the readout.</param>
 public sealed record AdapterConfig(string? BackboneSha256, string? Backbone, TaskSpec Spec)
 {
+    private static readonly string[] Keys =
+    [
+        "adapter_version", "permafrost_version", "step", "task", "task_version", "task_options", "policy", "input_layer", "readout", "backbone", "backbone_sha256", "init", "init_seed",
+        "init_version", "shape", "labels", "preprocessing", "source",
+    ];
+
     /// <summary>Reads an adapter's configuration, of this version or the first.</summary>
     /// <param name="folder">The adapter's folder.</param>
     /// <exception cref="PermafrostException">It is missing, damaged or from a newer version.</exception>
     public static AdapterConfig Read(string folder)
     {
         JsonObject json = AdapterFolder.ReadConfig(folder);
+        if (json.Select(pair => pair.Key).FirstOrDefault(key => !Keys.Contains(key)) is { } stray)
+            throw new PermafrostException($"{folder}: adapter_config.json has the key '{stray}', which no adapter has; it was changed by hand, or by another program");
         try
         {
             string readout = (string)JsonFile.Given(json, "readout")!;

@@ -109,9 +109,9 @@ public static class Checkpoint
         }
     }
 
-    /// <summary>Puts checkpoints after a step aside: of a course that the run leaves, by going on from an earlier one. They go with the next <see cref="RemoveOld"/>.</summary>
+    /// <summary>Puts checkpoints after a step aside: of a course that the run leaves, by going on from an earlier one. They go with the next <see cref="RemoveOldCheckpoints"/>.</summary>
     /// <exception cref="PermafrostException">The folder cannot be written.</exception>
-    public static void Leave(RunFolder folder, long step)
+    public static void PutAside(RunFolder folder, long step)
     {
         try
         {
@@ -128,7 +128,7 @@ public static class Checkpoint
     }
 
     /// <summary>Deletes all but the newest <paramref name="keep"/> checkpoints, those of a course that was left, and what crashes left half-written.</summary>
-    public static void RemoveOld(RunFolder folder, int keep)
+    public static void RemoveOldCheckpoints(RunFolder folder, int keep)
     {
         foreach (string path in All(folder).SkipLast(keep)) TryRemove(path);
         foreach (string leftover in Directory.EnumerateDirectories(folder.Path, Prefix + "*.tmp")) TryRemove(leftover);

@@ -167,7 +167,7 @@ public static class OptionTable
         OptionField? field = Find(parts[0]);
         if (field is null || (group is not null && field.Group != group))
         {
-            string hint = Spelling.Hint(parts[0], All.Select(known => known.Key), "; `permafrost finetune --help` lists them");
+            string hint = Spelling.Hint(parts[0], All.Select(known => known.Key), "; the help of `permafrost finetune` lists them");
             throw new UsageException($"{where}: the option '{key}' does not exist{hint}");
         }
         if (field.IsMap != parts.Length > 1) throw new UsageException(field.IsMap ? $"{where}: write {field.Key}.NAME=VALUE" : $"{where}: the option '{parts[0]}' has no parts");

@@ -75,7 +75,7 @@ public sealed class PretrainingRun : IDisposable
                 PretrainingCheckpoint.CheckSame(checkpoint, identity);
                 logBytes = PretrainingCheckpoint.Restore(checkpoint, trainer, model);
                 CheckTogether();
-                if (group.IsFirst) Checkpoint.Leave(folder, trainer.State.Step);
+                if (group.IsFirst) Checkpoint.PutAside(folder, trainer.State.Step);
                 Note($"going on from {checkpoint}");
                 int before = PretrainingCheckpoint.Processes(checkpoint);
                 if (before != group.Size) Note($"{before} process(es) computed it so far, and {group.Size} do from here on: losses are the same within rounding, not bit for bit");
@@ -256,7 +256,7 @@ public sealed class PretrainingRun : IDisposable
     {
         if (log is null) return;
         PretrainingCheckpoint.Write(folder, trainer, model, identity, log.Length);
-        Checkpoint.RemoveOld(folder, options.SaveTotalLimit);
+        Checkpoint.RemoveOldCheckpoints(folder, options.SaveTotalLimit);
     }
 
     private void Stop(StopRequest stop, MetricsLog? log)

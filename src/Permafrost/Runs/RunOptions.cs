@@ -1,3 +1,4 @@
+using Permafrost.Data;
 using Permafrost.Models;
 using Permafrost.Tasks;
 using Permafrost.Training.Options;
@@ -91,7 +92,7 @@ public sealed record DataOptions
     public IReadOnlyDictionary<string, string> TaskOptions { get; init; } = new Dictionary<string, string>();
 
     /// <summary>A file or folder; null to look in the usual places.</summary>
-    [Option("the task's data: a file or folder; without it $PERMAFROST_DATA and the cache are looked through", Affects.Place, Key = "data")]
+    [Option("the task's data: a file or folder, also one in $PERMAFROST_DATA or the cache; without it the task's own is looked for there", Affects.Place, Key = "data")]
     public string? Path { get; init; }
 
     /// <summary>Number of classes; null where the data tells.</summary>
@@ -139,18 +140,18 @@ public sealed record DataOptions
     /// <param name="seed">Of generated examples.</param>
     /// <param name="held">Share held out for validation, and for the test, where nothing was said.</param>
     internal TaskOptions ForTask(string reading, long seed, double held) =>
-        new(Path, reading, TaskOptions, seed, ValidationFraction ?? held, TestFraction ?? held, NumClasses)
+        new(DataHome.Located(Path), reading, TaskOptions, seed, ValidationFraction ?? held, TestFraction ?? held, NumClasses)
         {
             MaxLength = MaxLength,
             TextColumn = TextColumn,
             LabelColumn = LabelColumn,
-            ValidationPath = ValidationData,
-            TestPath = TestData,
+            ValidationPath = DataHome.Located(ValidationData),
+            TestPath = DataHome.Located(TestData),
         };
 
     /// <summary>With the task that the data tells, where none is named.</summary>
     /// <exception cref="PermafrostException">Nothing tells it.</exception>
-    internal DataOptions Told() => Task == AutoTask.TaskName || (Task.Length == 0 && Path is not null) ? this with { Task = AutoTask.Choose(Path) } : this;
+    internal DataOptions Told() => Task == AutoTask.TaskName || (Task.Length == 0 && Path is not null) ? this with { Task = AutoTask.Choose(DataHome.Located(Path)) } : this;
 
     internal void Validate()
     {
@@ -214,11 +215,12 @@ public sealed record RunOptions
     internal RunOptions Located()
     {
         static string? Absolute(string? path) => path is not null && Path.Exists(path) ? RunFolder.Full(path) : path;
+        static string? OfData(string? path) => Absolute(DataHome.Located(path));
         string backbone = Model.Backbone;
         return this with
         {
             Model = Model with { Backbone = BackboneSource.IsFolder(backbone) ? RunFolder.Full(backbone) : backbone, InitAdapter = Absolute(Model.InitAdapter) },
-            Data = Data with { Path = Absolute(Data.Path), ValidationData = Absolute(Data.ValidationData), TestData = Absolute(Data.TestData) },
+            Data = Data with { Path = OfData(Data.Path), ValidationData = OfData(Data.ValidationData), TestData = OfData(Data.TestData) },
             Checkpoints = Checkpoints with { OutputDir = Checkpoints.OutputDir is null ? null : RunFolder.Full(Checkpoints.OutputDir) },
         };
     }

@@ -43,7 +43,7 @@ internal sealed class RunRecorder : ICheckpointStore, IProgress<TrainingEvent>, 
             throw new UsageException($"{checkpoint} has done {state.Step} steps, more than `max_steps` or `num_train_epochs` ask for ({run.Steps}); ask for at least as many");
         if (KeepsBest && state.BestStep >= 0) Checkpoint.RestoreBest(checkpoint, folder, state, AdapterConfig.Of(run, state.BestStep));
         long logBytes = Checkpoint.LogBytes(checkpoint);
-        Checkpoint.Leave(folder, state.Step);
+        Checkpoint.PutAside(folder, state.Step);
         int every = run.Options.Evaluation.EvalSteps;
         bool validatedHere = state.EvaluatedStep == state.Step && (every == 0 || state.Step % every != 0);
         // Whatever stops it from now on, the description and the checkpoint it goes on from belong together.
@@ -61,7 +61,7 @@ internal sealed class RunRecorder : ICheckpointStore, IProgress<TrainingEvent>, 
         folder.CheckStillThere();
         saved = (state.Step, Log.Length);
         Checkpoint.Write(folder, state, Log.Length, model, optimizer, run.Identity(), KeepsBest);
-        Checkpoint.RemoveOld(folder, run.Options.Checkpoints.SaveTotalLimit);
+        Checkpoint.RemoveOldCheckpoints(folder, run.Options.Checkpoints.SaveTotalLimit);
     }
 
     public void SaveBest(TrainerState state, AdaptedModel model)

@@ -14,7 +14,7 @@ internal static class TrainerStateJson
     public static JsonObject Of(TrainerState state, long logBytes, IReadOnlyDictionary<string, long> optimizerSteps) => new()
     {
         ["global_step"] = state.Step,
-        ["moves"] = state.Moves,
+        ["moves"] = state.StepsWithGradient,
         ["rate_sum"] = state.RateSum,
         ["loss_sum"] = state.LossSum,
         ["norm_sum"] = state.NormSum,
@@ -42,7 +42,7 @@ internal static class TrainerStateJson
         var state = new TrainerState
         {
             Step = Get<long>("global_step"),
-            Moves = json["moves"] is null ? Get<long>("global_step") : Get<long>("moves"),  // younger than the first checkpoints
+            StepsWithGradient = json["moves"] is null ? Get<long>("global_step") : Get<long>("moves"),  // younger than the first checkpoints
             RateSum = Get<double>("rate_sum"),
             LossSum = Get<double>("loss_sum"),
             NormSum = Get<double>("norm_sum"),

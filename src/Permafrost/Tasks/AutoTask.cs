@@ -18,7 +18,7 @@ public sealed class AutoTask : TaskDefinition
         (".parquet", "parquet"), (".safetensors", "tensors"),
     ];
 
-    private static readonly string[] Packed = ["jsonl", "timeseries", "fasta", "idx"];
+    private static readonly string[] Packed = ["csv", "jsonl", "timeseries", "fasta", "idx"];
 
     /// <inheritdoc/>
     public override string Name => TaskName;
@@ -35,8 +35,8 @@ public sealed class AutoTask : TaskDefinition
     /// <inheritdoc/>
     public override string Description => """
         Input    auto: what the task takes that is chosen by `data`: csv (.csv, .tsv), jsonl, timeseries (.ts), fasta (.fasta, .fa, .faa, .fna), parquet, tensors (.safetensors),
-                 idx (by its first bytes) or images (a folder of folders of pictures); of jsonl, timeseries, fasta and idx packed ones (.gz) too. Which was taken is said, and the
-                 run is one of that task.
+                 idx (by its first bytes) or images (a folder of folders of pictures); of csv, jsonl, timeseries, fasta and idx packed ones (.gz) too. Which was taken is said,
+                 and the run is one of that task.
         Output   that task's
         Splits   that task's
         Data     `data`: a file or folder; where nothing tells, it is refused, and a task is to be named

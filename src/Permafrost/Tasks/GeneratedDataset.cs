@@ -27,8 +27,15 @@ public sealed class GeneratedDataset : IDataset
     private readonly VectorExample? vectors;
     private readonly IdExample? ids;
 
-    private GeneratedDataset(string stream, long seed, long? count, TaskSpec spec, VectorExample? vectors, IdExample? ids) =>
-        (this.stream, this.seed, Count, this.spec, this.vectors, this.ids) = (stream, seed, count, spec, vectors, ids);
+    private GeneratedDataset(string stream, long seed, long? count, TaskSpec spec, VectorExample? vectors, IdExample? ids)
+    {
+        this.stream = stream;
+        this.seed = seed;
+        this.spec = spec;
+        this.vectors = vectors;
+        this.ids = ids;
+        Count = count;
+    }
 
     /// <inheritdoc/>
     public long? Count { get; }

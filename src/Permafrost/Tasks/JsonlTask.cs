@@ -182,10 +182,11 @@ public sealed class JsonlTask : TextTask
             if (json.RootElement.ValueKind != JsonValueKind.Object) throw new PermafrostException($"{where}: not a JSON object");
             string[] kinds = [.. new[] { textKey, "tokens", "values" }.Where(key => json.RootElement.TryGetProperty(key, out _))];
             if (kinds.Length > 1) throw new PermafrostException($"{where}: the line has {string.Join(" and ", kinds.Select(key => $"`{key}`"))}; one of them is fed");
-            Line? input = json.RootElement.TryGetProperty(textKey, out JsonElement text) ? new Line(Text(where, textKey, text), null, null)
-                : json.RootElement.TryGetProperty("tokens", out JsonElement tokens) ? new Line(null, Ids(where, tokens), null)
-                : json.RootElement.TryGetProperty("values", out JsonElement values) ? new Line(null, null, Values(where, values)) : null;
-            if (input is null) throw new PermafrostException($"{where}: the line has none of `{textKey}`, `tokens` and `values`");
+            if (kinds.Length == 0) throw new PermafrostException($"{where}: the line has none of `{textKey}`, `tokens` and `values`");
+            // Beside a text stands whatever its writer kept; beside numbers, what is not read could be meant for the model, as a mask.
+            string? stray = kinds[0] == textKey ? null : json.RootElement.EnumerateObject().Select(one => one.Name).FirstOrDefault(key => key != kinds[0] && key != labelKey);
+            if (stray is not null) throw new PermafrostException($"{where}: `{stray}` is not read; a line has `{kinds[0]}` and `{labelKey}`, so leave it out");
+            Line input = Input(where, kinds[0], json.RootElement.GetProperty(kinds[0]));
             if (!labelled) return new OwnExample<Line>(input, "", where);
             if (!json.RootElement.TryGetProperty(labelKey, out JsonElement label)) throw new PermafrostException($"{where}: the line has no `{labelKey}`");
             if (label.ValueKind == JsonValueKind.Array && MultiLabels.Of(options) is null)
@@ -197,6 +198,13 @@ public sealed class JsonlTask : TextTask
             throw new PermafrostException($"{where}: not a JSON object: {JsonFile.Reason(error)}");
         }
     }
+
+    private static Line Input(string where, string key, JsonElement value) => key switch
+    {
+        "tokens" => new Line(null, Ids(where, value), null),
+        "values" => new Line(null, null, Values(where, value)),
+        _ => new Line(Text(where, key, value), null, null),
+    };
 
     private static string Text(string where, string key, JsonElement value) =>
         value.ValueKind == JsonValueKind.String && value.GetString() is { Length: > 0 } text ? text

@@ -28,6 +28,8 @@ public sealed class ParquetTask : TableTask
 
     private protected override ITableFile Open(string path, TableColumns wanted) => new ParquetFile(path, wanted);
 
+    private protected override IReadOnlyList<string> Names(string path) => ParquetFile.Names(path);
+
     private protected override bool IsTable(string path) => ParquetFile.IsLike(path);
 
     private protected override string Where(string path, TableRow row) => $"{path}, row {row.Line}";

@@ -14,12 +14,14 @@ public abstract class TableTask : TextTask
     // How rows of numbers are encoded, in Preprocessing: predictions are made without the data that they were measured on.
     private const string ColumnsKey = "columns", MeansKey = "means", DeviationsKey = "deviations", ChunkKey = "columns_per_token";
 
+    private static readonly string[] UsualLabels = ["label", "labels", "class", "target"];
+
     /// <summary>What descriptions say of inputs, output, splits and baselines.</summary>
     private protected const string TableNotes = """
                  Without it every column but the label's holds numbers, which are scaled to mean 0 and deviation 1 over the training rows; a column is a token, or, where
                  there are more than 256, so many neighbouring columns that 256 tokens are enough. Read at the last token.
-        Output   the label, one of those in the column `label_column` of the training file, in the order of their characters. With task_options.answer labels (default class) any
-                 number of labels, with task_options.label_separator (;) between: scored by micro_f1, macro_f1 and exact_match.
+        Output   the label, one of those in the column `label_column` (else label, labels, class or target) of the training file, in the order of their characters. With
+                 task_options.answer labels (default class) any number of labels, with task_options.label_separator (;) between: scored by micro_f1, macro_f1 and exact_match.
         Splits   `validation_data` and `test_data` name files with the same columns; where one is not given, `validation_fraction` and `test_fraction` of the rows of
                  every label are held out of `data`, the same for every run. A label that occurs in no training file is refused.
         """;
@@ -37,6 +39,10 @@ public abstract class TableTask : TextTask
     /// <param name="wanted">What to read of it.</param>
     private protected abstract ITableFile Open(string path, TableColumns wanted);
 
+    /// <summary>The names of a file's columns.</summary>
+    /// <param name="path">The file.</param>
+    private protected abstract IReadOnlyList<string> Names(string path);
+
     /// <summary>Whether a file of inputs is such a table, by its name; otherwise it is text, an input a line.</summary>
     private protected abstract bool IsTable(string path);
 
@@ -51,9 +57,9 @@ public abstract class TableTask : TextTask
             throw new UsageException($"task_options.answer is '{answer}'; for a table it must be class or {MultiLabels.Answer}");
         MultiLabels? many = MultiLabels.Of(options);
         string path = options.DataPath ?? throw new UsageException($"`task` {Name} needs `data`, a table");
-        string label = options.LabelColumn ?? throw new UsageException($"`task` {Name} needs `label_column`, the name of the column that holds the labels");
+        (string label, string[] said) = options.LabelColumn is { } named ? (named, []) : FindLabel(path);
         string[]? trained = Trained(options, ColumnsKey) is { } columns ? Strings(columns) : null;
-        (TableRow[] all, IReadOnlyList<string> names) = Read(path, new TableColumns(label, options.TextColumn, trained));
+        (TableRow[] all, IReadOnlyList<string> names, string? note) = Read(path, new TableColumns(label, options.TextColumn, trained));
         string[] rowLabels = [.. all.Select(row => row.Label)];
         IReadOnlyList<string> labels = (options.Trained?.Output as ClassOutput)?.Labels ?? (options.Trained?.Output as MultiLabelOutput)?.Labels
             ?? many?.Names(path, rowLabels) ?? [.. rowLabels.Distinct().Order(StringComparer.Ordinal)];
@@ -79,7 +85,7 @@ public abstract class TableTask : TextTask
         (string Path, TableRow[] Rows)[] splits = [(path, Own(held.Train)), Given(options.ValidationPath, held.Validation), Given(options.TestPath, held.Test)];
         foreach ((string file, TableRow[] rows) in splits) Check(file, rows);
         TaskData Answered(TaskData data) => many is null ? data : many.Answered(data, labels, [.. splits.Select(split => split.Rows.Select(row => row.Label).ToArray())]);
-        string[] notes = [.. Notes(options, path, all.Length, held)];
+        string[] notes = [.. said, .. note is null ? [] : new[] { note }, .. Notes(options, path, all.Length, held)];
         if (options.TextColumn is null) return Answered(Numbers(options, labels, names, splits, Class)) with { Notes = notes };
         LabelledText[] Texts((string Path, TableRow[] Rows) split) =>
             [.. split.Rows.Select(row => new LabelledText(row.Text, Class(row), Where(split.Path, row)))];
@@ -92,13 +98,35 @@ public abstract class TableTask : TextTask
     {
         bool isTable = IsTable(path);
         if (spec.Input is TextInput) return isTable ? TextParts(path, spec, options, partSize) : ReadLines(path, spec, options, partSize);
-        return isTable ? NumberParts(path, spec, partSize) : NumberLines(path, spec, partSize);
+        return isTable ? NumberParts(path, spec, options, partSize) : NumberLines(path, spec, partSize);
     }
 
-    private (TableRow[] Rows, IReadOnlyList<string> Columns) Read(string path, TableColumns wanted)
+    private (TableRow[] Rows, IReadOnlyList<string> Columns, string? Note) Read(string path, TableColumns wanted)
     {
         using ITableFile file = Open(path, wanted);
-        return ([.. file.Rows()], file.Columns);
+        CheckUnread(file, path, null);
+        return ([.. file.Rows()], file.Columns, file.Note);
+    }
+
+    // A table of numbers is all input, so that a column which the training table does not have is a mistake somewhere; the labels may stand beside what is predicted.
+    private static void CheckUnread(ITableFile file, string path, TaskOptions? prediction)
+    {
+        bool IsLabel(string name) => prediction is not null && (name == prediction.LabelColumn || (prediction.LabelColumn is null && IsUsualLabel(name)));
+        if (file.Unread.FirstOrDefault(name => !IsLabel(name)) is not { } stray) return;
+        string more = file.Columns.Count > 12 ? $" and {file.Columns.Count - 12} more" : "";
+        throw new PermafrostException($"{path}: the training table has no column '{stray}'; leave it out (there are {string.Join(", ", file.Columns.Take(12))}{more})");
+    }
+
+    private static bool IsUsualLabel(string name) => UsualLabels.Contains(name, StringComparer.OrdinalIgnoreCase);
+
+    // The column that is called as columns of labels are.
+    private (string Label, string[] Said) FindLabel(string path)
+    {
+        IReadOnlyList<string> names = Names(path);
+        string? found = UsualLabels.Select(usual => names.FirstOrDefault(name => name.Equals(usual, StringComparison.OrdinalIgnoreCase))).FirstOrDefault(name => name is not null);
+        string more = names.Count > 12 ? $" and {names.Count - 12} more" : "";
+        return found is not null ? (found, [$"the labels are taken from the column '{found}' of {path}"]) : throw new UsageException(
+            $"`task` {Name} needs `label_column`, the name of the column that holds the labels; {path} has {string.Join(", ", names.Take(12))}{more}");
     }
 
     // Who scores a finished run may have another table in mind than the one that these rows were held out of.
@@ -144,10 +172,11 @@ public abstract class TableTask : TextTask
             yield return Tokenized(options with { MaxLength = spec.Input.Length }, [.. rows.Select(row => new LabelledText(row.Text, -100, Where(path, row)))]);
     }
 
-    private IEnumerable<EncodedRows> NumberParts(string path, TaskSpec spec, int partSize)
+    private IEnumerable<EncodedRows> NumberParts(string path, TaskSpec spec, TaskOptions options, int partSize)
     {
         (string[] columns, RowEncoding encoding) = Encoding(spec);
         using ITableFile file = Open(path, new TableColumns(null, null, columns));
+        CheckUnread(file, path, options);
         foreach (TableRow[] rows in file.Rows().Chunk(partSize))
             yield return new EncodedRows([.. rows.Select(row => row.Numbers)], null, encoding, row => Where(path, rows[row]));
     }

@@ -33,8 +33,8 @@ internal readonly record struct Merge(string Left, string Right, int Rank);
 
 /// <summary>Byte-pair encoding (Sennrich et al. 2016): a word's characters, or its bytes, are merged pair by pair, in the order in which training merged them.</summary>
 /// <remarks>
-/// Microsoft.ML.Tokenizers 2.0.1 gives the same ids and offsets for bytes (a test holds them to it), but its time grows with the square of a word's length (a million letters: 111 s, here 2 s),
-/// and it knows neither byte fallback nor words that ignore merges.
+/// Microsoft.ML.Tokenizers 2.0.1 gives the same ids and offsets for bytes (a test holds them to it), but its time grows with the square of a word's length (a million letters:
+/// 111 s, here 2 s), and it knows neither byte fallback nor words that ignore merges.
 /// </remarks>
 internal sealed class BytePairs : WordModel
 {

@@ -23,8 +23,7 @@ internal sealed class TokenizerJson(string path, JsonObject json, JsonObject con
         JsonObject model = json["model"] as JsonObject ?? throw new PermafrostException($"{path} is no tokenizer: it has no \"model\"");
         foreach ((string key, _) in json)
             if (!Keys.Contains(key)) throw new PermafrostException($"{path}: the key \"{key}\" is not known; a tokenizer has {string.Join(", ", Keys)}");
-        string type = TokenizerFields.Text(model["type"]) ??
-            (model["merges"] is not null ? "BPE" : model["max_input_chars_per_word"] is not null ? "WordPiece" : model["vocab"] is JsonArray ? "Unigram" : "unknown");
+        string type = TokenizerFields.Text(model["type"]) ?? TypeOf(model);
         return type switch
         {
             "WordPiece" => WordPiece(model),
@@ -32,6 +31,14 @@ internal sealed class TokenizerJson(string path, JsonObject json, JsonObject con
             "Unigram" => Unigram(model),
             _ => throw new PermafrostException($"{path} holds a tokenizer of the kind {type}; BPE, Unigram and WordPiece are known"),
         };
+    }
+
+    // What older files, which do not name it, have in common.
+    private static string TypeOf(JsonObject model)
+    {
+        if (model["merges"] is not null) return "BPE";
+        if (model["max_input_chars_per_word"] is not null) return "WordPiece";
+        return model["vocab"] is JsonArray ? "Unigram" : "unknown";
     }
 
     private WordPiece WordPiece(JsonObject model)

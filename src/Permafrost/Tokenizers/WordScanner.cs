@@ -114,6 +114,10 @@ internal sealed record WordScanner(bool Modern, int Digits) : TextPattern
         return KindOf(rune.Value);
     }
 
-    private static Kind KindOf(int rune) =>
-        Characters.IsLetter(rune) ? Kind.Letter : Characters.IsNumeric(rune) ? Kind.Number : Characters.IsWhite(rune) ? Kind.Blank : Kind.Other;
+    private static Kind KindOf(int rune)
+    {
+        if (Characters.IsLetter(rune)) return Kind.Letter;
+        if (Characters.IsNumeric(rune)) return Kind.Number;
+        return Characters.IsWhite(rune) ? Kind.Blank : Kind.Other;
+    }
 }

@@ -18,6 +18,7 @@ public static class Evaluator
     /// <param name="onPrediction">Told of every answer, in the examples' order.</param>
     /// <param name="cancellation">Ends the scoring.</param>
     /// <exception cref="DivergedException">The loss is not finite.</exception>
+    /// <exception cref="ArgumentException">A target is no class of the task.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
     public static Scores Evaluate(
         AdaptedModel model, IDataset data, int batchSize, Device device, Action<Prediction>? onPrediction = null, CancellationToken cancellation = default)
@@ -32,7 +33,7 @@ public static class Evaluator
             (Tensor outputs, Batch batch) = Compute(model, data, numbers, device);
             Tensor produced = Produced(model, batch, outputs);
             Tensor counted = model.Head.Counted(batch.Targets), given = OfWidth(model.Head.Answers(produced), batch.Targets);
-            long own = counted.sum().Integer();
+            long own = model.Head.CountAnswers(batch.Targets);
             if (own > 0) loss += model.Head.Loss(outputs, batch.Targets).Number() * own;
             foreach ((MetricInfo info, Metric metric) in metrics)
             {
@@ -61,6 +62,7 @@ public static class Evaluator
     /// <param name="batchSize">Examples computed together.</param>
     /// <param name="device">The model's.</param>
     /// <param name="cancellation">Ends the answering.</param>
+    /// <exception cref="PermafrostException">An example's output is not finite.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
     public static IEnumerable<Prediction> Predict(AdaptedModel model, IDataset data, int batchSize, Device device, CancellationToken cancellation = default)
     {
@@ -85,7 +87,16 @@ public static class Evaluator
             Batch batch = data.Get(numbers).To(device);
             return model.Spec.Output is SequenceOutput output ? model.Generate(batch.Inputs, batch.Mask, output.Length) : model.Forward(batch);
         });
+        CheckFinite(produced, numbers);
         return model.Head.Predict(produced, numbers, null);
+    }
+
+    // A label for a row of NaN would be one that nobody asked for.
+    private static void CheckFinite(Tensor outputs, long[] numbers)
+    {
+        if (!outputs.is_floating_point() || outputs.AllFinite()) return;
+        int row = Array.FindIndex([.. Enumerable.Range(0, numbers.Length)], at => !outputs.select(0, at).contiguous().AllFinite());
+        throw new PermafrostException($"the output for example {numbers[row]} is not finite: its inputs hold NaN or infinite values, or the adapter does");
     }
 
     // Sequences are scored as they are generated, not as they come out where the right ones are fed.

@@ -70,7 +70,7 @@ public sealed class Trainer : IDisposable
         savedAt = clock.GetTimestamp();
         ScheduleOptions schedule = options.Schedule;
         steps = schedule.Steps(data.Train.Count);
-        warmup = schedule.WarmupSteps > 0 ? schedule.WarmupSteps : (long)Math.Ceiling(schedule.WarmupRatio * steps);
+        warmup = schedule.WarmupSteps > 0 ? schedule.WarmupSteps : (long)Math.Ceiling((decimal)schedule.WarmupRatio * steps);
         sampler = CreateSampler(options, data.Train);
         startHashes = model.Learning.ToDictionary(p => p.Name, Hash);
         movesUntilNoticed = model.Learning.Any(p => p.Parameter.Shape.Length > 1 && IsZero(p.Parameter.Value)) ? BehindZeros : 1;
@@ -258,7 +258,7 @@ public sealed class Trainer : IDisposable
         }
         state.Tokens += batches.Sum(model.CountTokens);
         if (result.GradientNorm == 0) return waited;  // no answer counted, or none depends on anything yet
-        state.Moves++;
+        state.StepsWithGradient++;
         state.RateSum += factor * model.Learning.Max(parameter => options.Optimizer.RateOf(parameter.Group));
         return waited;
     }
@@ -316,8 +316,8 @@ public sealed class Trainer : IDisposable
     // A trained tensor that never moved was not trained, whatever the reason: the result would not be what it says.
     private void CheckMoved()
     {
-        bool shouldHave = state.Moves >= movesUntilNoticed && state.RateSum >= Noticeable;
-        if (!shouldHave && (state.Moves > 0 || state.Step < movesUntilNoticed)) return;
+        bool shouldHave = state.StepsWithGradient >= movesUntilNoticed && state.RateSum >= Noticeable;
+        if (!shouldHave && (state.StepsWithGradient > 0 || state.Step < movesUntilNoticed)) return;
         AdaptedParameter? stuck = model.Learning.FirstOrDefault(p => options.Optimizer.RateOf(p.Group) > 0 && Hash(p) == startHashes[p.Name]);
         if (stuck is null) return;
         throw new PermafrostException(

@@ -7,7 +7,7 @@ public sealed class TrainerState
     public long Step { get; set; }
 
     /// <summary>Those of them in which there was a gradient.</summary>
-    public long Moves { get; set; }
+    public long StepsWithGradient { get; set; }
 
     /// <summary>Sum of their learning rates: how far an adaptive optimiser can have moved a weight.</summary>
     public double RateSum { get; set; }

@@ -2,6 +2,7 @@ using Permafrost.Adaptation;
 using Permafrost.Data;
 using Permafrost.Kernels;
 using Permafrost.Models;
+using Permafrost.Runs;
 using Permafrost.Tasks;
 using Permafrost.Tests.Models;
 using Permafrost.Training;
@@ -91,6 +92,44 @@ public sealed class MisuseTests : IDisposable
         Refusal.Of("wider", () => model.LoadAdapter(wider.Adapter(), "wider", complete: true));
         Refusal.Of("'output_layer.weight' has the shape [4, 128], this run's is [3, 128]", () => model.LoadAdapter(classes.Adapter(), "classes", complete: true));
         Assert.Equal(before, model.FrozenSha256());
+        // What is refused has set nothing, also where its first tensors fit.
+        float[] answers = Answers(model);
+        var partly = wider.Adapter().OrderBy(pair => pair.Value.HasShape(model.Adapter()[pair.Key].shape) ? 0 : 1).ToDictionary();
+        Refusal.Of("wider", () => model.LoadAdapter(partly, "wider", complete: true));
+        using AdaptedModel moved = Bodies.Adapt("gpt2-tiny", Spec);
+        var lacking = moved.Adapter().Where(pair => pair.Key != "output_layer.bias").ToDictionary(pair => pair.Key, pair => pair.Value.add(1));
+        Refusal.Of("1 trained tensor(s) are missing", () => model.LoadAdapter(lacking, "lacking", complete: true));
+        Assert.Equal(answers, Answers(model));
+    }
+
+    [Theory]
+    [InlineData(3)]
+    [InlineData(-1)]
+    public void A_target_that_is_no_class_is_refused(long target)
+    {
+        using AdaptedModel model = Model();
+        var data = new Signs { Target = target };
+        Assert.Contains($"a target is {target}", Assert.Throws<ArgumentException>(() => Trainer.Fit(model, new TrainingData(data, null), Steps(2))).Message, StringComparison.Ordinal);
+        Assert.Contains($"a target is {target}", Assert.Throws<ArgumentException>(() => Evaluator.Evaluate(model, data, 4, torch.CPU)).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_row_of_NaN_gets_no_label()
+    {
+        using AdaptedModel model = Model();
+        Refusal.Of("the output for example 6", () => Evaluator.Predict(model, new Signs { Bad = 6 }, 4, torch.CPU).ToList());
+        Assert.Equal(24, Evaluator.Predict(model, new Signs(), 4, torch.CPU).Count());
+    }
+
+    [Fact]
+    public void Weights_that_the_options_do_not_name_are_refused()
+    {
+        using FrozenWeights weights = FrozenWeights.Load("gpt2-mini", "random");
+        var options = new RunOptions { Data = new DataOptions { Task = "bit-xor" }, Model = new ModelOptions { Backbone = "gpt2-tiny", Init = "random" } };
+        Assert.Contains("gpt2-mini", Assert.Throws<ArgumentException>(() => Finetuning.Prepare(options, weights: weights)).Message, StringComparison.Ordinal);
+        RunOptions right = options with { Model = options.Model with { Backbone = "gpt2-mini" } };
+        Finetuning.Prepare(right, weights: weights).Dispose();
+        Assert.Throws<ArgumentException>(() => Finetuning.Prepare(right with { Model = right.Model with { InitSeed = 1 } }, weights: weights));
     }
 
     [Fact]
@@ -180,6 +219,12 @@ public sealed class MisuseTests : IDisposable
 
     private sealed class Signs : IDataset
     {
+        /// <summary>In every example's place.</summary>
+        public long? Target { get; init; }
+
+        /// <summary>The example whose first number is NaN.</summary>
+        public long Bad { get; init; } = -1;
+
         public long? Count => 24;
 
         public Batch Get(ReadOnlySpan<long> indices)
@@ -189,6 +234,11 @@ public sealed class MisuseTests : IDisposable
             {
                 targets[row] = indices[row] % 3;
                 for (int i = 0; i < 10; i++) inputs[row * 10 + i] = (targets[row] - 1) * (i + 1) * 0.2f;
+            }
+            for (int row = 0; row < indices.Length; row++)
+            {
+                if (indices[row] == Bad) inputs[row * 10] = float.NaN;
+                if (Target is { } other) targets[row] = other;
             }
             return new Batch(Tensors.From(inputs, indices.Length, 5, 2), Tensors.From(targets, indices.Length, 1));
         }

@@ -35,4 +35,16 @@ public sealed class DataHomeTests : IDisposable
         folder.Write("data/imdb/train.csv", "whole");
         Assert.Equal(folder["data/imdb"], DataHome.Here("imdb"));
     }
+
+    [Fact]
+    public void A_path_that_is_not_here_is_looked_for_where_data_sets_are()
+    {
+        folder.Write("data/series/one_TRAIN.ts", "x");
+        folder.Write("home/data/ucr/two/two_TEST.ts", "x");
+        Assert.Equal(folder["data/series/one_TRAIN.ts"], DataHome.Located("series/one_TRAIN.ts"));
+        Assert.Equal(folder["home/data/ucr/two/two_TEST.ts"], DataHome.Located("ucr/two/two_TEST.ts"));
+        Assert.Equal("nowhere/three.ts", DataHome.Located("nowhere/three.ts"));
+        Assert.Equal(folder["absent"], DataHome.Located(folder["absent"]));
+        Assert.Null(DataHome.Located(null));
+    }
 }

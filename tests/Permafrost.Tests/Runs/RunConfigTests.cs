@@ -31,6 +31,19 @@ public class RunConfigTests : IDisposable
         return options;
     }
 
+    public static TheoryData<string> Configs => [.. Directory.EnumerateFiles(Path.Combine(Repository.Root, "configs"), "*.yaml").Select(path => Path.GetFileName(path)).Order()];
+
+    [Theory]
+    [MemberData(nameof(Configs))]
+    public void A_config_of_the_repository_is_read_and_names_its_command(string name)
+    {
+        string path = Path.Combine(Repository.Root, "configs", name);
+        Assert.StartsWith($"# ./permafrost finetune --config configs/{name}", File.ReadLines(path).First(), StringComparison.Ordinal);
+        RunOptions options = RunConfig.Load(path, new RunOptions());
+        if (options.Data.Task.Length == 0) options = options with { Data = options.Data with { Task = "bit-xor" } };
+        options.Validate();
+    }
+
     [Fact]
     public void Every_field_survives_the_way_to_YAML_and_back()
     {
@@ -106,7 +119,7 @@ public class RunConfigTests : IDisposable
     [Theory]
     [InlineData("task: mnist\nlearing_rate: 1", "x.yaml:2: the option 'learing_rate' does not exist; did you mean learning_rate?")]
     [InlineData("\n\nmaxsteps: 1", "x.yaml:3: the option 'maxsteps' does not exist; did you mean max_steps?")]
-    [InlineData("something_else_entirely: 1", "x.yaml:1: the option 'something_else_entirely' does not exist; `permafrost finetune --help` lists them")]
+    [InlineData("something_else_entirely: 1", "x.yaml:1: the option 'something_else_entirely' does not exist; the help of `permafrost finetune` lists them")]
     [InlineData("Task: mnist", "x.yaml:1: the option 'Task' does not exist; did you mean task?")]
     public void An_unknown_key_is_refused_with_line_and_suggestion(string yaml, string expected) => Assert.StartsWith(expected, Refused(yaml), StringComparison.Ordinal);
 

@@ -37,6 +37,7 @@ public sealed class AutoTaskTests : IDisposable
     }
 
     [Theory]
+    [InlineData("a.csv.gz", "a,label\n", "csv")]
     [InlineData("a.ts.gz", Series, "timeseries")]
     [InlineData("a.jsonl.gz", "{", "jsonl")]
     [InlineData("digits.gz", "\0\0\b\u0004", "idx")]
@@ -49,7 +50,7 @@ public sealed class AutoTaskTests : IDisposable
         string Refused(string path) => Refusal.Of(path, () => AutoTask.Choose(path));
         Assert.Contains("csv, jsonl, timeseries, fasta, parquet, tensors, idx, images", Refused(folder.Write("notes.txt", "hello")), StringComparison.Ordinal);
         Assert.Contains("name a `task`", Refused(folder.Write("empty", "")), StringComparison.Ordinal);
-        Assert.Contains("unpack it", Refused(Packed("a.csv.gz", "a,label\n")), StringComparison.Ordinal);
+        Assert.Contains("unpack it", Refused(Packed("a.safetensors.gz", "a")), StringComparison.Ordinal);
         Assert.Contains("without folders of PNG", Refused(folder.Path), StringComparison.Ordinal);
         Assert.Contains("does not exist", Refused(folder["nowhere.csv"]), StringComparison.Ordinal);
         Assert.Contains("is damaged", Refused(folder.Write("a.ts.gz", [0x1f, 0x8b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff])), StringComparison.Ordinal);

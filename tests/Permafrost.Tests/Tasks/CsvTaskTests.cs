@@ -1,3 +1,4 @@
+using System.IO.Compression;
 using Permafrost.Data;
 using Permafrost.Kernels;
 using Permafrost.Tasks;
@@ -51,10 +52,10 @@ public sealed class CsvTaskTests : IDisposable
     {
         using TaskData trained = new CsvTask().Load(Of(Numbers("train.csv", 40)) with { TestPath = Numbers("test.csv", 10) });
         string[] rows = ["3,4,x", "5,6,y", "3,4,x", "5,6,y"];
-        string other = folder.Write("other.csv", "label,b,a,c\n" + string.Join('\n', rows.Select(row => $"{row.Split(',')[2]},{row.Split(',')[1]},{row.Split(',')[0]},9")) + "\n");
+        string other = folder.Write("other.csv", "label,b,a\n" + string.Join('\n', rows.Select(row => $"{row.Split(',')[2]},{row.Split(',')[1]},{row.Split(',')[0]}")) + "\n");
         TaskOptions later = Of(other) with { Trained = trained.Spec, ValidationPath = other, TestPath = other };
         using TaskData scored = new CsvTask().Load(later);
-        // The columns are found by name, and one that the run did not have is passed over.
+        // The columns are found by name.
         string lines = folder.Write("lines.txt", "a,b\n3,4\n5,6\n");
         float[] given = All(new CsvTask().ReadInputs(lines, trained.Spec, Of(lines)));
         Assert.Equal(given, All(scored.Test!)[..given.Length]);
@@ -70,9 +71,42 @@ public sealed class CsvTaskTests : IDisposable
         Refusal.Of("'z'", () => new CsvTask().Load(Of(label) with { Trained = trained.Spec }));
         Refusal.Of("no column 'b'", () => new CsvTask().Load(Of(column) with { Trained = trained.Spec }));
         Refusal.Of("no column 'b'", () => new CsvTask().ReadInputs(column, trained.Spec, Of(column)));
+        string more = folder.Write("more.csv", "a,b,c,label\n1,2,3,x\n1,2,3,y\n");
+        Refusal.Of("no column 'c'", () => new CsvTask().Load(Of(more) with { Trained = trained.Spec }));
+        Refusal.Of("no column 'c'", () => new CsvTask().Load(Of(Numbers("again.csv", 40)) with { TestPath = more }));
+        Refusal.Of("no column 'c'", () => new CsvTask().ReadInputs(more, trained.Spec, Of(more)));
         Refusal.Of("lines.txt:2", () => new CsvTask().ReadInputs(folder.Write("lines.txt", "1,2\n1,2,3\n"), trained.Spec, Of("")));
         Refusal.Of("lines.txt:1: 'one'", () => new CsvTask().ReadInputs(folder.Write("lines.txt", "one,2\n"), trained.Spec, Of("")));
         Refusal.OfUsage("`data`", () => new CsvTask().Load(new TaskOptions { LabelColumn = "label" }));
+    }
+
+    [Fact]
+    public void A_first_line_of_numbers_is_a_row_and_a_packed_file_is_one_like_others()
+    {
+        string rows = string.Join('\n', Enumerable.Range(0, 20).Select(i => $"{i},{10.5 - i},{i % 2}")) + "\n";
+        string plain = folder.Write("plain.csv", rows), packed = folder["packed.csv.gz"], inputs = folder.Write("inputs.csv", "3,4\n5,6\n");
+        using (var zip = new GZipStream(File.Create(packed), CompressionMode.Compress)) zip.Write(File.ReadAllBytes(plain));
+        using TaskData data = new CsvTask().Load(Of(plain) with { LabelColumn = "3" }), unpacked = new CsvTask().Load(Of(packed) with { LabelColumn = "3" });
+        Assert.Equal(20, (int)(data.Train.Count! + data.Validation!.Count! + data.Test!.Count!));
+        Assert.Contains("has no header", Assert.Single(data.Notes), StringComparison.Ordinal);
+        Assert.Equal(All(data.Test!), All(unpacked.Test!));
+        Assert.Equal(4, All(new CsvTask().ReadInputs(inputs, data.Spec, Of(""))).Length);
+        Assert.Contains("it has 1, 2, 3", Refusal.Of("no column '4'", () => new CsvTask().Load(Of(plain) with { LabelColumn = "4" })), StringComparison.Ordinal);
+        Refusal.Of("first line has 2", () => new CsvTask().Load(Of(folder.Write("ragged.csv", "1.5,2\n1,2,3\n")) with { LabelColumn = "2" }));
+        // What pandas writes over columns without names, and the names of a run, are headers.
+        using TaskData named = new CsvTask().Load(Of(folder.Write("named.csv", "0,1,2\n" + rows)) with { LabelColumn = "2" });
+        Assert.Empty(named.Notes);
+        using TaskData years = new CsvTask().Load(Of(Numbers("years.csv", 20, "2001,2002")));
+        Assert.Equal(4, All(new CsvTask().ReadInputs(folder.Write("later.csv", "2001,2002\n3,4\n5,6\n"), years.Spec, Of(""))).Length);
+    }
+
+    [Fact]
+    public void A_column_that_is_called_as_labels_are_is_taken_and_said()
+    {
+        using TaskData data = new CsvTask().Load(new TaskOptions(Numbers("own.csv", 20)));
+        Assert.Contains("the column 'label'", data.Notes[0], StringComparison.Ordinal);
+        string message = Refusal.OfUsage("`label_column`", () => new CsvTask().Load(new TaskOptions(folder.Write("other.csv", "a,kind\n1,x\n2,y\n"))));
+        Assert.EndsWith("has a, kind", message, StringComparison.Ordinal);
     }
 
     [Fact]

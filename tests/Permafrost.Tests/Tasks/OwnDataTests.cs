@@ -61,6 +61,8 @@ public sealed class OwnDataTests : IDisposable
     [InlineData("""{"text": "a", "label": 1}""", """{"text": "b"}""", "own.jsonl:2", "no `label`")]
     [InlineData("""{"text": "a", "label": 1}""", """{"values": [1], "label": 2}""", "own.jsonl:2", "all lines have the same")]
     [InlineData("""{"text": "", "label": 1}""", "{}", "own.jsonl:1", "empty one")]
+    [InlineData("""{"tokens": [1, 2], "mask": [1, 0], "label": 1}""", "{}", "own.jsonl:1", "`mask` is not read")]
+    [InlineData("""{"values": [1, 2], "attention_mask": [1, 0], "label": 1}""", "{}", "own.jsonl:1", "`attention_mask` is not read")]
     [InlineData("""{"label": 1}""", "{}", "own.jsonl:1", "none of `text`")]
     [InlineData("""{"tokens": [-1], "label": 1}""", "{}", "own.jsonl:1", "holds -1")]
     [InlineData("""{"tokens": [1.5], "label": 1}""", "{}", "own.jsonl:1", "holds 1.5")]

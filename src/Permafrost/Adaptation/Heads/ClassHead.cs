@@ -14,7 +14,7 @@ internal sealed class ClassHead(ClassOutput output, Readout readout, int width) 
 
     public override Tensor Counted(Tensor targets) => targets.ne(NoAnswer.Hold());
 
-    public override long CountAnswers(Tensor targets) => CountClasses(targets);
+    public override long CountAnswers(Tensor targets) => CountClasses(targets, output.Classes);
 
     public override IReadOnlyList<Prediction> Predict(Tensor outputs, ReadOnlySpan<long> numbers, Tensor? targets) => PredictClasses(outputs, numbers, targets, output.Labels);
 }

@@ -78,6 +78,7 @@ public abstract class Head : Module
     public abstract Tensor Counted(Tensor targets);
 
     /// <summary>How many targets count.</summary>
+    /// <exception cref="ArgumentException">A target is no class of the task.</exception>
     public abstract long CountAnswers(Tensor targets);
 
     /// <summary>The answers of a batch, one example at a time.</summary>
@@ -90,10 +91,17 @@ public abstract class Head : Module
     private protected static Tensor CrossEntropy(Tensor outputs, Tensor targets, long classes) =>
         torch.nn.functional.cross_entropy(outputs.reshape(-1, classes), targets.reshape(-1));
 
-    private protected static long CountClasses(Tensor targets)
+    private protected static long CountClasses(Tensor targets, long classes)
     {
-        long[] all = targets.ToArray<long>();
-        return all.Length - all.AsSpan().Count(NoAnswer);
+        long count = 0;
+        foreach (long target in targets.ToArray<long>())
+        {
+            if (target == NoAnswer) continue;
+            if ((ulong)target >= (ulong)classes)
+                throw new ArgumentException($"a target is {target}, where the task has the classes 0 to {classes - 1}, and {NoAnswer} for no answer", nameof(targets));
+            count++;
+        }
+        return count;
     }
 
     private protected static List<Prediction> PredictClasses(Tensor outputs, ReadOnlySpan<long> numbers, Tensor? targets, IReadOnlyList<string> labels)

@@ -22,7 +22,7 @@ internal sealed class MultiLabelHead(MultiLabelOutput output, Readout readout, i
 
     public override Tensor Counted(Tensor targets) => targets.ne(NoAnswer.Hold());
 
-    public override long CountAnswers(Tensor targets) => CountClasses(targets);
+    public override long CountAnswers(Tensor targets) => CountClasses(targets, 2);
 
     public override IReadOnlyList<Prediction> Predict(Tensor outputs, ReadOnlySpan<long> numbers, Tensor? targets)
     {

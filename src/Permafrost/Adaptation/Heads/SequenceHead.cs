@@ -25,7 +25,7 @@ internal sealed class SequenceHead(SequenceOutput output, int width) : Head(widt
 
     public override Tensor Counted(Tensor targets) => targets.ne(NoAnswer.Hold());
 
-    public override long CountAnswers(Tensor targets) => CountClasses(targets);
+    public override long CountAnswers(Tensor targets) => CountClasses(targets, output.Vocabulary);
 
     public override IReadOnlyList<Prediction> Predict(Tensor outputs, ReadOnlySpan<long> numbers, Tensor? targets)
     {

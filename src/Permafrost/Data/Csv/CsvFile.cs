@@ -6,11 +6,13 @@ using Permafrost.Formats;
 namespace Permafrost.Data.Csv;
 
 /// <summary>
-/// A delimited text file with a header, read row by row; the delimiter (comma, semicolon, tab or bar) is found in the header. Fields in quotes may hold delimiters, quotes and
-/// line ends. Whatever is wrong is said with file and line.
+/// A delimited text file, plain or packed by gzip, read row by row; the delimiter (comma, semicolon, tab or bar) is found in the first line. Where that holds nothing but
+/// numbers, it is no header, and the columns are called 1, 2, 3. Fields in quotes may hold delimiters, quotes and line ends. Whatever is wrong is said with file and line.
 /// </summary>
 internal sealed class CsvFile : ITableFile
 {
+    private const string Delimiters = ",;\t|";
+
     private readonly string path;
     private readonly TableColumns wanted;
     private readonly SepReader reader;
@@ -19,23 +21,26 @@ internal sealed class CsvFile : ITableFile
     private readonly int text;
     private readonly int[] numbers;
 
-    /// <summary>Opens a file and reads its header.</summary>
+    /// <summary>Opens a file and reads its first line.</summary>
     /// <param name="path">The file.</param>
     /// <param name="wanted">What to read of it.</param>
     /// <exception cref="PermafrostException">It is missing, is no table, or lacks a column.</exception>
     public CsvFile(string path, TableColumns wanted)
     {
         (this.path, this.wanted) = (path, wanted);
+        (char? delimiter, string[] first) = Guarded(() => FirstLine(path));
+        bool hasHeader = IsHeader(first, wanted.Numbers);
         reader = Guarded(() =>
         {
-            Sep? delimiter = HasDelimiter(path) ? null : Sep.New(path.EndsWith(".tsv", StringComparison.OrdinalIgnoreCase) ? '\t' : ',');
-            SepReaderOptions options = delimiter is { } own ? own.Reader(with => with) : Sep.Reader();
-            var stream = new StreamReader(path, new UTF8Encoding(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true), detectEncodingFromByteOrderMarks: true);
-            return (options with { Unescape = true, DisableColCountCheck = true }).From(stream);
+            var stream = new StreamReader(Gzip.Unpacked(File.OpenRead(path)), new UTF8Encoding(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true),
+                detectEncodingFromByteOrderMarks: true);
+            SepReaderOptions options = delimiter is { } one ? Sep.New(one).Reader(with => with) : Sep.Reader();
+            return (options with { Unescape = true, DisableColCountCheck = true, HasHeader = hasHeader }).From(stream);
         });
         try
         {
-            names = [.. reader.Header.ColNames];
+            names = hasHeader ? [.. reader.Header.ColNames] : [.. Enumerable.Range(1, first.Length).Select(number => number.ToString(CultureInfo.InvariantCulture))];
+            if (!hasHeader) Note = $"{path} has no header: its first line holds numbers; the columns are called 1 to {names.Length}";
             CheckHeader();
             label = wanted.Label is null ? -1 : Find(wanted.Label);
             text = wanted.Text is null ? -1 : Find(wanted.Text);
@@ -53,6 +58,12 @@ internal sealed class CsvFile : ITableFile
 
     /// <summary>The columns of numbers, in the order in which a row has them.</summary>
     public IReadOnlyList<string> Columns { get; }
+
+    /// <inheritdoc/>
+    public IReadOnlyList<string> Unread => text >= 0 ? [] : [.. names.Where((name, i) => i != label && !Columns.Contains(name))];
+
+    /// <inheritdoc/>
+    public string? Note { get; }
 
     /// <summary>The rows, as they are read.</summary>
     /// <exception cref="PermafrostException">A row is ragged, lacks its label or text, or holds something else than a number; or there is none.</exception>
@@ -82,7 +93,8 @@ internal sealed class CsvFile : ITableFile
             if (all.Count('"') % 2 != 0)
                 throw new PermafrostException($"{path}:{line}: a quote is opened and never closed, so that the rest of the file would be one field; close it, or double it");
             if (row.ColCount == 1 && row[0].Span.IsWhiteSpace() && (names.Length > 1 || all.IsWhiteSpace())) continue;
-            if (row.ColCount != names.Length) throw new PermafrostException($"{path}:{line}: {row.ColCount} columns, where the header has {names.Length}");
+            if (row.ColCount != names.Length)
+                throw new PermafrostException($"{path}:{line}: {row.ColCount} columns, where the {(Note is null ? "header" : "first line")} has {names.Length}");
             var values = new float[numbers.Length];
             for (int i = 0; i < numbers.Length; i++) values[i] = Number(row[numbers[i]].Span, line, names[numbers[i]]);
             string ownLabel = label < 0 ? "" : Words(row[label].ToString(), line, label, "every row needs a label");
@@ -112,8 +124,6 @@ internal sealed class CsvFile : ITableFile
     private void CheckHeader()
     {
         if (names.Length == 0 || (names.Length == 1 && names[0].Length == 0)) throw new PermafrostException($"{path} is empty; a header with the columns' names is expected");
-        if (names[0].StartsWith("version https://git-lfs", StringComparison.Ordinal))
-            throw new PermafrostException($"{path} is a Git LFS pointer, not the file it stands for; fetch that with `git lfs pull` in its folder");
         if (names.Any(name => name.Any(c => char.IsControl(c) || c == '\uFFFD')))
             throw new PermafrostException($"{path} is no table of delimited text: its first line holds bytes that are no text");
     }
@@ -125,11 +135,25 @@ internal sealed class CsvFile : ITableFile
         return at >= 0 ? at : throw new PermafrostException($"{path} has no column '{column}'; it has {string.Join(", ", names.Take(12))}{more}");
     }
 
-    private static bool HasDelimiter(string path)
+    // The delimiter, where the first line has one to be found by Sep or none at all, is left to it; the fields are those of a line of numbers.
+    private static (char? Delimiter, string[] Fields) FirstLine(string path)
     {
-        using FileStream file = File.OpenRead(path);
-        return new LineReader(file, path).Lines().FirstOrDefault() is { } header && header.AsSpan().ContainsAny(",;\t|");
+        using Stream stream = Gzip.Unpacked(File.OpenRead(path));
+        string line = new LineReader(stream, path).Lines().FirstOrDefault() ?? "";
+        if (!line.AsSpan().ContainsAny(Delimiters)) return (IsNamedTsv(path) ? '\t' : ',', [line]);
+        char[] there = [.. Delimiters.Where(one => line.Contains(one))];
+        return (null, there.Length == 1 ? line.Split(there[0], StringSplitOptions.TrimEntries) : [line]);
     }
+
+    // What pandas writes over columns without names, 0, 1, 2, is a header too, and so is whatever names the columns that are wanted.
+    private static bool IsHeader(string[] first, IReadOnlyList<string>? wanted)
+    {
+        if (!Array.TrueForAll(first, field => float.TryParse(field, NumberStyles.Float, CultureInfo.InvariantCulture, out _))) return true;
+        bool Counts(int from) => first.Index().All(field => field.Item == (from + field.Index).ToString(CultureInfo.InvariantCulture));
+        return Counts(0) || Counts(1) || (wanted is { Count: > 0 } && wanted.All(first.Contains));
+    }
+
+    private static bool IsNamedTsv(string path) => path.EndsWith(".tsv", StringComparison.OrdinalIgnoreCase) || path.EndsWith(".tsv.gz", StringComparison.OrdinalIgnoreCase);
 
     private T Guarded<T>(Func<T> read)
     {
@@ -144,8 +168,14 @@ internal sealed class CsvFile : ITableFile
         catch (Exception error) when (error is InvalidDataException or ArgumentException or NotSupportedException)
         {
             // A reader of lines knows where the bytes are that are no text.
-            if (error is DecoderFallbackException) foreach (string _ in new LineReader(new MemoryStream(File.ReadAllBytes(path)), path).Lines()) { }
+            if (error is DecoderFallbackException) CheckText();
             throw new PermafrostException($"{path} is no table of delimited text: {error.Message.ReplaceLineEndings(" ").TrimEnd('.')}");
         }
+    }
+
+    private void CheckText()
+    {
+        using Stream stream = Gzip.Unpacked(File.OpenRead(path));
+        foreach (string _ in new LineReader(stream, path).Lines()) { }
     }
 }

@@ -50,9 +50,9 @@ internal sealed partial class OnnxParser
         if (type.Bits() == 0) return tensor with { Length = 0, Inline = [] };
         if (isElsewhere) return Beside(tensor, elsewhere);
         if (raw is { } region) return Sized(tensor with { Offset = region.Offset }, region.Length);
-        byte[] inline = floats.Count > 0 ? MemoryMarshal.AsBytes<float>(floats.ToArray()).ToArray()
-            : doubles.Count > 0 ? MemoryMarshal.AsBytes<double>(doubles.ToArray()).ToArray()
-            : listed ? Pack(numbers, type) : [];
+        byte[] inline = listed ? Pack(numbers, type) : [];
+        if (doubles.Count > 0) inline = MemoryMarshal.AsBytes<double>(doubles.ToArray()).ToArray();
+        if (floats.Count > 0) inline = MemoryMarshal.AsBytes<float>(floats.ToArray()).ToArray();
         return Sized(tensor with { Inline = inline }, inline.Length);
     }
 

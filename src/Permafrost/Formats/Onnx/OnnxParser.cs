@@ -63,8 +63,7 @@ internal sealed partial class OnnxParser : IDisposable
     {
         if (length == 0) throw new PermafrostException($"{path} is empty");
         Span<byte> start = stackalloc byte[32];
-        if (start[..RandomAccess.Read(handle, start, 0)].StartsWith("version https://git-lfs"u8))
-            throw new PermafrostException($"{path} is a Git LFS pointer, not the file it stands for; fetch that with `git lfs pull` in its folder");
+        if (GitLfsPointer.Is(start[..RandomAccess.Read(handle, start, 0)])) throw new PermafrostException($"{path} is {GitLfsPointer.What}");
         if (length > int.MaxValue) throw new PermafrostException($"{path} is larger than 2 GiB, which an ONNX file cannot be; larger models keep their weights in files beside it");
         Fields(length, tag =>
         {
