@@ -58,13 +58,20 @@ public sealed class HfConfig
     /// This configuration with the tokens that begin and end texts as <c>generation_config.json</c> beside it gives them, which goes before <c>config.json</c> (Hugging Face's
     /// GenerationConfig); itself where there is no such file. Sampling settings that stand there are left alone: how tokens are drawn is the caller's to say.
     /// </summary>
-    /// <exception cref="PermafrostException">The file is not a JSON object.</exception>
+    /// <exception cref="PermafrostException">The file is not a JSON object, or one of them can be no token.</exception>
     internal HfConfig WithGenerationTokens(string folder)
     {
         string path = Path.Combine(folder, "generation_config.json");
         if (!File.Exists(path)) return this;
         JsonObject given = JsonFile.Read(path), merged = (JsonObject)json.DeepClone();
-        foreach (string key in GenerationTokens.Where(key => given[key] is not null)) merged[key] = given[key]!.DeepClone();
+        var named = new HfConfig(given, path);
+        int rows = Int("vocab_size", int.MaxValue);
+        foreach (string key in GenerationTokens.Where(key => given[key] is not null))
+        {
+            if (named.TokenIds(key).FirstOrDefault(id => id >= rows, -1) is >= 0 and var id)
+                throw new PermafrostException($"{path}: \"{key}\" is {id}, and the model has the tokens 0 to {rows - 1}");
+            merged[key] = given[key]!.DeepClone();
+        }
         return new HfConfig(merged, Source);
     }
 
@@ -166,5 +173,5 @@ public sealed class HfConfig
     /// <summary>The whole object as indented JSON.</summary>
     public string ToJson() => json.ToJsonString(new JsonSerializerOptions { WriteIndented = true });
 
-    private PermafrostException Wrong(string key, JsonNode node, string wanted) => new($"{Source}: \"{key}\" is {node.ToJsonString()}, where {wanted} is needed");
+    private PermafrostException Wrong(string key, JsonNode node, string wanted) => new($"{Source}: \"{key}\" is {ShownText.Short(node.ToJsonString())}, where {wanted} is needed");
 }

@@ -1,3 +1,4 @@
+using System.Text;
 using System.Text.RegularExpressions;
 
 namespace Permafrost.Formats;
@@ -10,6 +11,8 @@ namespace Permafrost.Formats;
 public static partial class HubCache
 {
     private const string Users = "/etc/passwd";
+    private const string Models = "models--";
+    private const int LongestReference = 64;
 
     /// <summary>The cache's folder.</summary>
     public static string Folder
@@ -63,17 +66,29 @@ public static partial class HubCache
     private static partial Regex Reference();
 
     /// <summary>Whether a text can be a model's name, <c>gpt2</c> or <c>org/name</c>, as Hugging Face's client takes it (huggingface_hub utils/_validators.py).</summary>
-    internal static bool IsName(string text) => text.Split('/') is { Length: 1 or 2 } parts && Array.TrueForAll(parts, IsNamePart);
+    public static bool IsName(string text) => text.Split('/') is { Length: 1 or 2 } parts && Array.TrueForAll(parts, IsNamePart);
 
     /// <summary>Whether a text can be a revision: a branch, a tag or a commit, which may have slashes, as in <c>refs/pr/1</c>.</summary>
-    internal static bool IsRevision(string text) =>
+    public static bool IsRevision(string text) =>
         text.Length is > 0 and <= 200 && Array.TrueForAll(text.Split('/'), part => RevisionPart().IsMatch(part) && part is not ("." or ".."));
 
     /// <summary>The folder of a model in the cache, which need not be there.</summary>
     internal static string FolderOf(string name) => Path.Combine(Folder, FolderName(name));
 
     /// <summary>Its name.</summary>
-    internal static string FolderName(string name) => "models--" + name.Replace("/", "--", StringComparison.Ordinal);
+    internal static string FolderName(string name) => Models + name.Replace("/", "--", StringComparison.Ordinal);
+
+    /// <summary>That a model can be fetched, as the end of a sentence; empty where the text cannot be a model's name.</summary>
+    internal static string FetchHint(string name) => IsName(name) ? $"; `permafrost data fetch {name}` fetches it from Hugging Face, where it is there" : "";
+
+    /// <summary>That fetching mends a snapshot, as the end of a sentence; empty where a path is in none of the cache's.</summary>
+    internal static string FetchHintIn(string path)
+    {
+        string[] parts = path.Length == 0 ? [] : Path.GetRelativePath(Folder, path).Split(Path.DirectorySeparatorChar);
+        if (parts is not [var repository, "snapshots", _, ..] || !repository.StartsWith(Models, StringComparison.Ordinal)) return "";
+        string name = repository[Models.Length..].Replace("--", "/", StringComparison.Ordinal);
+        return IsName(name) ? $"; `permafrost data fetch {name}` fetches it" : "";
+    }
 
     private static bool IsNamePart(string part) =>
         NamePart().IsMatch(part) && !part.Contains("..", StringComparison.Ordinal) && !part.Contains("--", StringComparison.Ordinal);
@@ -94,8 +109,9 @@ public static partial class HubCache
     {
         if (!IsName(name) || !IsRevision(revision)) return null;
         string repository = FolderOf(name), reference = Path.Combine(repository, "refs", revision);
-        string commit = File.Exists(reference) ? File.ReadAllText(reference).Trim() : revision;
-        if (!ShardIndex.IsPlain(commit)) return null;
+        // A reference may be a link to a file of any length, or to a device without end.
+        string? commit = !File.Exists(reference) ? revision : BoundedFile.Read(reference, LongestReference) is { } bytes ? Encoding.UTF8.GetString(bytes).Trim() : null;
+        if (commit is null || !ShardIndex.IsPlain(commit)) return null;
         string snapshot = Path.Combine(repository, "snapshots", commit);
         return IsThere(Path.Combine(snapshot, "config.json")) ? snapshot : null;
     }

@@ -1,4 +1,3 @@
-using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
@@ -10,14 +9,23 @@ public static partial class JsonFile
 {
     private static readonly JsonDocumentOptions Strict = new() { AllowDuplicateProperties = false };
 
-    /// <summary>The object in a file.</summary>
-    /// <exception cref="PermafrostException">The file is missing, unreadable, not JSON or not an object, has a key twice, or holds text that is not Unicode.</exception>
-    public static JsonObject Read(string path)
+    // In memory JSON is many times as large.
+    private const long MostBytes = 16 << 20;
+
+    /// <summary>The object in a file of at most 16 MiB.</summary>
+    /// <exception cref="PermafrostException">The file is missing, unreadable, too large, not JSON or not an object, has a key twice, or holds text that is not Unicode.</exception>
+    public static JsonObject Read(string path) => Read(path, MostBytes);
+
+    /// <summary>The object in a file of at most so many bytes.</summary>
+    /// <exception cref="PermafrostException">As above.</exception>
+    internal static JsonObject Read(string path, long mostBytes)
     {
         try
         {
-            string text = File.ReadAllText(path);
-            if (GitLfsPointer.Is(Encoding.UTF8.GetBytes(text[..Math.Min(text.Length, 64)]))) throw new PermafrostException($"{path} is {GitLfsPointer.What}");
+            byte[] bytes = BoundedFile.Read(path, mostBytes) ?? throw new PermafrostException($"{path} has more than {mostBytes >> 20:N0} MiB, which no such file needs");
+            if (WrongContent.Of(bytes) is { } what) throw new PermafrostException($"{path} is {what}");
+            using var reader = new StreamReader(new MemoryStream(bytes));
+            string text = reader.ReadToEnd();
             JsonNode? json = JsonNode.Parse(WithTextForNaN(text), documentOptions: Strict);
             Check(json);
             return json as JsonObject ?? throw new PermafrostException($"{path} is not a JSON object");

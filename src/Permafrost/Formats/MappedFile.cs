@@ -1,5 +1,4 @@
 using System.IO.MemoryMappedFiles;
-using System.Text;
 using Permafrost.Kernels;
 
 namespace Permafrost.Formats;
@@ -44,7 +43,7 @@ internal sealed unsafe class MappedFile : IDisposable
         }
         view = map.CreateViewAccessor(0, Length, MemoryMappedFileAccess.Read);
         view.SafeMemoryMappedViewHandle.AcquirePointer(ref start);
-        if (Impostor(new ReadOnlySpan<byte>(start, (int)Math.Min(Length, 256))) is not { } what) return;
+        if (WrongContent.Of(new ReadOnlySpan<byte>(start, (int)Math.Min(Length, 256))) is not { } what) return;
         Dispose();
         throw new PermafrostException($"{path} is {what}");
     }
@@ -86,15 +85,6 @@ internal sealed unsafe class MappedFile : IDisposable
         view?.SafeMemoryMappedViewHandle.ReleasePointer();
         view?.Dispose();
         map?.Dispose();
-    }
-
-    // What servers and half-made clones leave in a weight file's place; null where it is none of it.
-    private static string? Impostor(ReadOnlySpan<byte> first)
-    {
-        if (GitLfsPointer.Is(first)) return GitLfsPointer.What;
-        string text = Encoding.Latin1.GetString(first).TrimStart('\u00ef', '\u00bb', '\u00bf', ' ', '\t', '\r', '\n');
-        return text.StartsWith("<!doctype html", StringComparison.OrdinalIgnoreCase) || text.StartsWith("<html", StringComparison.OrdinalIgnoreCase)
-            ? "a web page under a weight file's name; download the file itself" : null;
     }
 
     private static void Copy(byte* data, byte* target, long bytes)

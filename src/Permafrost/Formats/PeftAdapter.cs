@@ -12,7 +12,10 @@ public static class PeftAdapter
     /// <summary>The file beside PEFT's that holds what PEFT cannot name: the input and output layer, and parameters that are no module's <c>weight</c> or <c>bias</c>.</summary>
     public const string BesideName = "permafrost_layers.safetensors";
 
-    private const string Type = "LN_TUNING", Prefix = "base_model.model.", Tuned = "ln_tuning_layers", ConfigName = "adapter_config.json";
+    /// <summary>The file that makes a folder an adapter's, PEFT's or ours.</summary>
+    internal const string ConfigName = "adapter_config.json";
+
+    private const string Type = "LN_TUNING", Prefix = "base_model.model.", Tuned = "ln_tuning_layers";
     private static readonly JsonSerializerOptions Indented = new() { WriteIndented = true };
 
     /// <summary>Start values by a body's own names: from a .safetensors file, or from the folder of an adapter, PEFT's or ours.</summary>

@@ -10,7 +10,7 @@ internal static class ReadFailure
     public static PermafrostException Of(string path, Exception error)
     {
         if (Directory.Exists(path)) return new PermafrostException($"{path} is a folder; name a file");
-        if (error is FileNotFoundException or DirectoryNotFoundException) return new PermafrostException($"{path} does not exist");
+        if (error is FileNotFoundException or DirectoryNotFoundException) return new PermafrostException($"{path} does not exist{HubCache.FetchHintIn(path)}");
         return new PermafrostException($"cannot read {path}: {error.Message.TrimEnd('.')}");
     }
 }

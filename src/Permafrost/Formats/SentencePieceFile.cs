@@ -51,9 +51,9 @@ internal sealed class SentencePieceFile
     {
         try
         {
-            if (new FileInfo(path).Length > MostBytes) throw new PermafrostException($"{path} is larger than any SentencePiece model is ({MostBytes >> 20:N0} MiB)");
-            byte[] bytes = File.ReadAllBytes(path);
-            if (GitLfsPointer.Is(bytes)) throw new PermafrostException($"{path} is {GitLfsPointer.What}");
+            byte[] bytes = BoundedFile.Read(path, MostBytes)
+                ?? throw new PermafrostException($"{path} is larger than any SentencePiece model is ({MostBytes >> 20:N0} MiB)");
+            if (WrongContent.Of(bytes) is { } what) throw new PermafrostException($"{path} is {what}");
             var file = new SentencePieceFile(path);
             file.Model(bytes);
             return file;

@@ -13,8 +13,9 @@ internal static class ShardIndex
     {
         try
         {
-            if (new FileInfo(index).Length > MostBytes) throw new PermafrostException($"{index} is no index: it has more than {MostBytes:N0} bytes");
-            using JsonDocument document = JsonDocument.Parse(File.ReadAllBytes(index));
+            byte[] bytes = BoundedFile.Read(index, MostBytes) ?? throw new PermafrostException($"{index} is no index: it has more than {MostBytes:N0} bytes");
+            if (WrongContent.Of(bytes) is { } what) throw new PermafrostException($"{index} is {what}");
+            using JsonDocument document = JsonDocument.Parse(bytes);
             var shards = new List<(string, string)>();
             foreach (JsonProperty property in document.RootElement.GetProperty("weight_map").EnumerateObject())
             {

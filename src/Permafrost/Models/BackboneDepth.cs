@@ -35,7 +35,8 @@ internal static class BackboneDepth
     public static (HfConfig Config, string? Beyond) Cut(HfConfig config, string reference, int layers)
     {
         if (!Families.TryGetValue(config.ModelType, out var family))
-            throw new PermafrostException($"'{reference}': a {config.ModelType} body cannot be cut to its first layers; of {string.Join(", ", Families.Keys)} it can");
+            throw new PermafrostException(
+                $"'{reference}': a {ShownText.Short(config.ModelType)} body cannot be cut to its first layers; of {string.Join(", ", Families.Keys)} it can");
         JsonObject json = JsonNode.Parse(config.ToJson())!.AsObject();
         string[] keys = [.. family.Keys.Where(key => json[key] is not null)];
         int all = keys.Length == 0 ? 0 : config.Int(keys[0], 0);

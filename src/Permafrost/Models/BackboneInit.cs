@@ -32,7 +32,7 @@ public static class BackboneInit
         if (source.Folder is null && NeedsWeights(init))
             throw new UsageException(
                 $"'{source.Reference}' is a preset without weights, so `init` {init} has nothing to start from; " +
-                "use `init` random, or a model folder as `backbone`");
+                $"use `init` random, or a model folder as `backbone`{source.FetchHint}");
     }
 
     /// <summary>Draws a parameter by the architecture's own scheme; its values depend on the body's seed and the parameter's name only.</summary>

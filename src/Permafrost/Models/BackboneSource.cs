@@ -27,6 +27,18 @@ public sealed record BackboneSource(string Reference, HfConfig Config, string? F
     /// <summary>Patterns of the checkpoint's tensors that the configuration no longer has, where the reference names fewer layers than there are; null for none.</summary>
     internal string? Beyond { get; private init; }
 
+    /// <summary>What is to be left out of the checkpoint: what somebody asks for, and the layers beyond those that the reference names.</summary>
+    /// <param name="skipWeights">Patterns with commas, such as <c>v_head.*</c>; null for none.</param>
+    /// <returns>Patterns with commas; null for none.</returns>
+    public string? Skipping(string? skipWeights) => Beyond is null ? skipWeights : skipWeights is null ? Beyond : $"{skipWeights},{Beyond}";
+
+    /// <summary>How to get the weights that a preset lacks, as the end of a sentence; empty for a folder, and for a preset whose name no model of Hugging Face's has.</summary>
+    public string FetchHint => Folder is null && PresetsOnHub.Contains(BackboneDepth.Split(Reference).Name) ? HubCache.FetchHint(BackboneDepth.Split(Reference).Name) : "";
+
+    // Others of Hugging Face's have longer names, such as bert-base-uncased and facebook/bart-base, and are asked for by them.
+    private static readonly string[] PresetsOnHub =
+        ["gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl", "roberta-base", "roberta-large", "t5-small", "t5-base", "t5-large"];
+
     /// <summary>Whether a body can be had without fetching or making anything: its weights lie somewhere, or are drawn.</summary>
     /// <param name="reference">What names it.</param>
     /// <param name="init">One of <see cref="BackboneInit.All"/>.</param>
@@ -63,7 +75,7 @@ public sealed record BackboneSource(string Reference, HfConfig Config, string? F
             throw new PermafrostException($"{reference} is a file; a backbone is a folder with config.json, model.safetensors or pytorch_model.bin, so name its folder");
         throw new PermafrostException(
             $"'{reference}' is no backbone: no folder of that name, not {bodies}, no preset ({presets}), and not in the Hugging Face cache ({HubCache.Folder})"
-            + (HubCache.IsName(reference) ? $"; `permafrost data fetch {reference}` fetches it from Hugging Face, where it is there" : ""));
+            + HubCache.FetchHint(reference));
     }
 
     private static string? HiddenBy(string folder)

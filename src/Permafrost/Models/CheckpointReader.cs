@@ -58,9 +58,9 @@ public sealed class CheckpointReader : IDisposable
         using var reader = new CheckpointReader(architecture, prefix, folder, skipWeights);
         foreach ((string name, Parameter parameter) in module.NamedParameters())
         {
-            using var scope = torch.NewDisposeScope();
-            reader.Read(name, parameter);
-            if (reader.Holds(parameter.Value)) parameter.Value = parameter.Value.clone();
+            reader.Read(name, parameter, copy: true);
+            // Of a tensor that was copied as a whole, as one that lies otherwise than row by row, the file's pages are still in memory.
+            reader.Release(name);
         }
         return reader.CheckNames(module.NamedParameters().Select(pair => pair.Name));
     }

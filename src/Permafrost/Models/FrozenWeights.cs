@@ -147,7 +147,7 @@ public sealed class FrozenWeights : IDisposable
         _ = WeightPatterns.Parse(skipWeights);
         if (skipWeights is not null && !BackboneInit.NeedsWeights(init))
             throw new UsageException($"`skip_weights` {skipWeights} leaves out tensors of a checkpoint, and `init` {init} reads none; leave one out");
-        string? left = BackboneInit.NeedsWeights(init) && source.Beyond is { } beyond ? skipWeights is null ? beyond : $"{skipWeights},{beyond}" : skipWeights;
+        string? left = BackboneInit.NeedsWeights(init) ? source.Skipping(skipWeights) : skipWeights;
         return new FrozenWeights(architecture, source.Config, source.Reference, source.Folder, init, seed, left);
     }
 

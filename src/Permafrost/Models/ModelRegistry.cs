@@ -68,7 +68,7 @@ public static class ModelRegistry
     public static Architecture Find(HfConfig config) =>
         Architectures.FirstOrDefault(a => a.ModelType == config.ModelType)
         ?? throw new PermafrostException(
-            $"{config.Source}: the model_type '{config.ModelType}' is not known; known are {string.Join(", ", Architectures.Select(a => a.ModelType))}");
+            $"{config.Source}: the model_type '{ShownText.Short(config.ModelType)}' is not known; known are {string.Join(", ", Architectures.Select(a => a.ModelType))}");
 
     /// <summary>The model that a configuration's <c>architectures[0]</c> names; the headless one when it names none.</summary>
     /// <exception cref="PermafrostException">The family or the class is not known.</exception>
@@ -80,6 +80,6 @@ public static class ModelRegistry
         string name = config.Architecture ?? architecture.Heads.Keys.First();
         return architecture.Heads.TryGetValue(name, out Func<HfConfig, PretrainedModel>? create) ? create(config)
             : throw new PermafrostException(
-                $"{config.Source}: the architecture '{name}' is not known; of {config.ModelType} there are {string.Join(", ", architecture.Heads.Keys)}");
+                $"{config.Source}: the architecture '{ShownText.Short(name)}' is not known; of {config.ModelType} there are {string.Join(", ", architecture.Heads.Keys)}");
     }
 }

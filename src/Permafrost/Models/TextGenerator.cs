@@ -1,3 +1,4 @@
+using Permafrost.Formats;
 using Permafrost.Kernels;
 using Permafrost.Tokenizers;
 
@@ -26,7 +27,8 @@ public sealed class TextGenerator : IDisposable
     /// <exception cref="PermafrostException">It is a preset, an encoder alone, without a tokenizer, or damaged.</exception>
     public static TextGenerator Load(BackboneSource source, string? skipWeights = null)
     {
-        if (source.Folder is not { } folder) throw new UsageException($"{source.Config.Source} has no weights and no tokenizer, so it has nothing to say; give a model folder");
+        if (source.Folder is not { } folder)
+            throw new UsageException($"{source.Config.Source} has no weights and no tokenizer, so it has nothing to say; give a model folder{source.FetchHint}");
         PretrainedModel model = ModelRegistry.CreateWithHead(source.Config.WithGenerationTokens(folder));
         try
         {
@@ -35,9 +37,10 @@ public sealed class TextGenerator : IDisposable
                     $"{source.Config.Source}: {source.Config.ModelType} is an encoder, which reads texts and cannot generate any; take a decoder such as GPT-2, or an " +
                     "encoder-decoder such as T5");
             Tokenizer tokenizer = TokenizerFiles.Find(folder)
-                ?? throw new PermafrostException($"{folder} has no tokenizer, and texts are generated in its tokens; {TokenizerFiles.Wanted} was looked for");
+                ?? throw new PermafrostException(
+                    $"{folder} has no tokenizer, and texts are generated in its tokens; {TokenizerFiles.Wanted} was looked for{HubCache.FetchHintIn(folder)}");
             if (model.Backbone.Traits.Vocabulary is { } rows) FrozenWeights.CheckVocabulary(folder, tokenizer.VocabularySize, rows);
-            CheckpointReader.Load(model, ModelRegistry.Find(source.Config), model.Prefix, folder, skipWeights);
+            CheckpointReader.Load(model, ModelRegistry.Find(source.Config), model.Prefix, folder, source.Skipping(skipWeights));
             return new TextGenerator(model, tokenizer);
         }
         catch

@@ -28,6 +28,9 @@ public sealed class TokenCache : IDisposable
     private const int Batch = 64;
     private const string Index = "index.json";
 
+    // It names every document of a corpus.
+    private const long MostIndexBytes = 1L << 30;
+
     private readonly MappedFile[] shards;
     private readonly int width;
 
@@ -35,7 +38,7 @@ public sealed class TokenCache : IDisposable
     {
         File = file;
         string index = Path.Combine(folder, Index);
-        JsonObject json = JsonFile.Read(index);
+        JsonObject json = JsonFile.Read(index, MostIndexBytes);
         try
         {
             width = JsonFile.Given(json, "bytes_per_token").GetValue<int>();

@@ -9,6 +9,9 @@ internal sealed class AlignedText
     // A text becomes no longer than a few times what a text may have; only rules that are made to blow up memory do more.
     private const int Most = 1 << 26;
 
+    // Unicode itself makes up to 18 characters of one, of U+FDFA.
+    private const int MostOfOne = 32;
+
     private (int Rune, int Start, int End)[] characters;
 
     public AlignedText(int capacity = 0) => characters = new (int Rune, int Start, int End)[Math.Max(capacity, 4)];
@@ -44,10 +47,16 @@ internal sealed class AlignedText
     {
         if (Count == characters.Length)
         {
-            if (Count >= Most) throw new PermafrostException($"the tokenizer's rules make more than {Most:N0} characters of the text; its normalizer is not sound");
+            if (Count >= Most) throw TooLong();
             Array.Resize(ref characters, 2 * Count);
         }
         characters[Count++] = character;
+    }
+
+    private PermafrostException TooLong()
+    {
+        bool isSound = Count / MostOfOne < characters[Count - 1].End;
+        return new PermafrostException($"the tokenizer's rules make more than {Most:N0} characters of the text; {(isSound ? "break the text up" : "its normalizer is not sound")}");
     }
 
     /// <summary>The characters of a range.</summary>

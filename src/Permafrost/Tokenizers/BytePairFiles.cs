@@ -1,4 +1,6 @@
+using System.Text;
 using System.Text.Json.Nodes;
+using Permafrost.Formats;
 using static Permafrost.Tokenizers.TokenizerFields;
 
 namespace Permafrost.Tokenizers;
@@ -24,21 +26,26 @@ internal static class BytePairFiles
             if (!File.Exists(there)) throw new PermafrostException($"{there} does not exist; {Path.GetFileName(other)} is half of a tokenizer");
         var vocabulary = new VocabularyBuilder(path);
         foreach ((string token, JsonNode? id) in ReadJson(path))
-            vocabulary.Add(token, id is JsonValue ? Id(id) : throw new PermafrostException($"{path} is no vocabulary: the value of '{Short(token)}' is no id"));
+            vocabulary.Add(token, id is JsonValue ? Id(id) : throw new PermafrostException($"{path} is no vocabulary: the value of '{ShownText.Short(token)}' is no id"));
         if (vocabulary.Ids.Count == 0) throw new PermafrostException($"{path} is an empty vocabulary");
         var settings = new TokenizerSettings(folder);
         string family = Family(settings, vocabulary);
         bool roberta = LikeRoberta.Contains(family), qwen = LikeQwen2.Contains(family);
         if (!roberta && !qwen && !LikeGpt2.Contains(family))
             throw new PermafrostException(
-                $"{settings.ConfigPath}: tokenizer_class is {settings.Class}; of those with {Vocabulary} and {MergesName} GPT2, Roberta, Bart, LED and Qwen2 are known");
-        var model = new BytePairs(vocabulary.Ids, ReadMerges(mergesPath), new BytePairSettings { ByteLevel = true }, mergesPath);
+                $"{settings.ConfigPath}: tokenizer_class is {ShownText.Short(settings.Class ?? family)}; " +
+                $"of those with {Vocabulary} and {MergesName} GPT2, Roberta, Bart, LED and Qwen2 are known");
+        List<Merge> merges = ReadMerges(mergesPath);
+        var model = new BytePairs(vocabulary.Ids, merges, new BytePairSettings { ByteLevel = true }, mergesPath);
         bool prefixed = settings.Flag("add_prefix_space") ?? false;
         string begin = settings.Named("cls_token") ?? settings.Named("bos_token") ?? "<s>", end = settings.Named("sep_token") ?? settings.Named("eos_token") ?? "</s>";
         List<AddedToken> special = [.. settings.Special.Select(token => new AddedToken(token, LeftStrip: roberta && token == "<mask>"))];
         if (roberta) special.AddRange(new[] { begin, end, "<pad>", "<unk>", "<mask>" }.Select(token => new AddedToken(token, LeftStrip: token == "<mask>")));
         else special.Add(new AddedToken("<|endoftext|>"));
         IReadOnlyList<(AddedToken, int)> added = settings.AddTo(vocabulary, special);
+        PreTokenizer cutter = qwen ? new PreTokenizerSequence([new Cut(WordScanner.For(Qwen2Words)!, CutBehavior.Isolated), new ByteLevelCut(prefixed, Splits: false)])
+            : new ByteLevelCut(prefixed, Splits: true);
+        CheckMerges(vocabulary.Ids.Keys, merges, added, cutter, mergesPath);
         string? pad = settings.Named("pad_token") ?? (roberta ? "<pad>" : null);
         return new PipelineTokenizer(new Pipeline
         {
@@ -46,14 +53,31 @@ internal static class BytePairFiles
             Vocabulary = vocabulary.Tokens(),
             Model = model,
             Normalizer = qwen ? new Composition() : null,
-            PreTokenizer = qwen ? new PreTokenizerSequence([new Cut(WordScanner.For(Qwen2Words)!, CutBehavior.Isolated), new ByteLevelCut(prefixed, Splits: false)])
-                : new ByteLevelCut(prefixed, Splits: true),
+            PreTokenizer = cutter,
             Decoder = new ByteLevelDecoder(),
             Added = added,
             Around = roberta ? new Surroundings([vocabulary.Special(begin)], [vocabulary.Special(end)], Trim: true, prefixed) : Gpt2Around(settings, vocabulary),
             Pad = pad is not null && vocabulary.Ids.TryGetValue(pad, out int id2) ? id2 : null,
             LongestText = settings.LongestText,
         });
+    }
+
+    // A file cut at a line's end is one like any other, and its tokens are then never made. What is no word of a text, such as <unk> or RoBERTa's madeupword0000, never was.
+    private static void CheckMerges(IEnumerable<string> tokens, List<Merge> merges, IReadOnlyList<(AddedToken Token, int)> added, PreTokenizer cutter, string path)
+    {
+        HashSet<string> made = [.. merges.Select(merge => merge.Left + merge.Right), .. added.Select(one => one.Token.Content)];
+        foreach (string token in tokens)
+            if (token.Length > 1 && !made.Contains(token) && IsWord(token, cutter))
+                throw new PermafrostException($"{path} is truncated, or of another vocabulary: none of its merges makes the token '{ShownText.Short(token)}'");
+    }
+
+    private static bool IsWord(string token, PreTokenizer cutter)
+    {
+        var bytes = new List<byte>();
+        ByteAlphabet.Append(token, bytes);
+        string text = Encoding.UTF8.GetString([.. bytes]);
+        // A part of a character is in no text by itself; which word it would be of is not known.
+        return text.Contains('\uFFFD', StringComparison.Ordinal) || cutter.Apply(Words.Of(text, 0, text.Length)).Ranges.Count == 1;
     }
 
     // GPT-2 adds nothing, unless its configuration says so.
@@ -86,6 +110,4 @@ internal static class BytePairFiles
         }
         return merges;
     }
-
-    private static string Short(string token) => token.Length <= 40 ? token : token[..40] + "...";
 }

@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.Text;
+using Permafrost.Formats;
 
 namespace Permafrost.Tokenizers;
 
@@ -54,13 +55,14 @@ internal sealed class BytePairs : WordModel
         {
             string tail = right.StartsWith(settings.ContinuingPrefix, StringComparison.Ordinal) ? right[settings.ContinuingPrefix.Length..] : right;
             int Id(string token) => vocabulary.TryGetValue(token, out int id) ? id
-                : throw new PermafrostException($"{source}: the merge of '{Shown(left)}' and '{Shown(right)}' needs the token '{Shown(token)}', which is not in the vocabulary");
+                : throw new PermafrostException(
+                    $"{source}: the merge of '{ShownText.Short(left)}' and '{ShownText.Short(right)}' needs the token '{ShownText.Short(token)}', which is not in the vocabulary");
             this.merges[Pair(Id(left), Id(right))] = (rank, Id(left + tail));
         }
         for (int b = 0; b < 256; b++) bytes[b] = settings.ByteLevel ? vocabulary.GetValueOrDefault(ByteAlphabet.Of((byte)b).ToString(), -1) : -1;
         if (settings.ByteFallback) fallback = ByteTokens(vocabulary);
         if (settings.Unknown is { } name && !vocabulary.TryGetValue(name, out unknown))
-            throw new PermafrostException($"{source}: the token of unknown characters, '{Shown(name)}', is not in the vocabulary");
+            throw new PermafrostException($"{source}: the token of unknown characters, '{ShownText.Short(name)}', is not in the vocabulary");
     }
 
     public int? UnknownId => unknown >= 0 ? unknown : null;
@@ -153,6 +155,4 @@ internal sealed class BytePairs : WordModel
     }
 
     private static ulong Pair(int left, int right) => (ulong)(uint)left << 32 | (uint)right;
-
-    private static string Shown(string token) => token.Length <= 40 ? token : token[..40] + "...";
 }

@@ -60,7 +60,8 @@ internal static class SentencePieceFiles
             "albert" => "albert",
             "llama" or "mistral" => "llama",
             null => "",
-            _ => throw new PermafrostException($"{settings.ConfigPath}: tokenizer_class is {settings.Class}; of those with a SentencePiece model T5, Albert and Llama are known"),
+            _ => throw new PermafrostException(
+                $"{settings.ConfigPath}: tokenizer_class is {ShownText.Short(settings.Class ?? name)}; of those with a SentencePiece model T5, Albert and Llama are known"),
         };
         if (known.Length > 0) return known;
         if (Path.GetFileName(path) == "tokenizer.model") return "llama";

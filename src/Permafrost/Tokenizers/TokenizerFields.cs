@@ -6,7 +6,8 @@ namespace Permafrost.Tokenizers;
 /// <summary>Reads single values of the files that Hugging Face's tokenizers are kept in.</summary>
 internal static class TokenizerFields
 {
-    public const long MostBytes = 1L << 30;
+    /// <summary>Of a file with a vocabulary; those of a quarter of a million tokens have 35 MB.</summary>
+    public const long MostBytes = 1L << 27;
 
     // model_max_length of a tokenizer that has no bound is a sentinel such as 1e30.
     private const double NoBound = 1e9;
@@ -15,14 +16,11 @@ internal static class TokenizerFields
     public static JsonObject Optional(string folder, string name)
     {
         string path = Path.Combine(folder, name);
-        return File.Exists(path) ? ReadJson(path) : [];
+        return File.Exists(path) ? JsonFile.Read(path) : [];
     }
 
-    public static JsonObject ReadJson(string path)
-    {
-        if (new FileInfo(path).Length > MostBytes) throw new PermafrostException($"{path} is larger than any tokenizer is ({MostBytes >> 20:N0} MiB)");
-        return JsonFile.Read(path);
-    }
+    /// <summary>The object in a file with a vocabulary.</summary>
+    public static JsonObject ReadJson(string path) => JsonFile.Read(path, MostBytes);
 
     public static string? Text(JsonNode? node) => node is JsonValue value && value.TryGetValue(out string? text) ? text : null;
 
@@ -40,8 +38,16 @@ internal static class TokenizerFields
     }
 
     /// <summary>Most tokens of a text, as a configuration says; null where it sets no bound.</summary>
-    public static int? LongestText(JsonObject config) =>
-        config["model_max_length"] is JsonValue value && value.TryGetValue(out double most) && most is >= 1 and < NoBound ? (int)most : null;
+    /// <param name="config">The configuration.</param>
+    /// <param name="source">Names its file in errors.</param>
+    public static int? LongestText(JsonObject config, string source)
+    {
+        // Python's infinity is read as a text.
+        if (config["model_max_length"] is not { } node || Text(node) == "Infinity") return null;
+        double most = node is JsonValue value && value.TryGetValue(out double number) ? number : 0;
+        if (!(most >= 1)) throw new PermafrostException($"{source}: \"model_max_length\" is {ShownText.Short(node.ToJsonString())}, where a number of at least 1 is needed");
+        return most < NoBound ? (int)most : null;
+    }
 
     /// <summary>An added token from an object with its content and how it is found.</summary>
     /// <param name="json">The object, or the content alone.</param>

@@ -1,5 +1,6 @@
 using System.Text;
 using System.Text.Json.Nodes;
+using Permafrost.Formats;
 using static Permafrost.Tokenizers.TokenizerFields;
 
 namespace Permafrost.Tokenizers;
@@ -113,7 +114,8 @@ public static class TokenizerFiles
         (JsonObject config, string configPath) = (settings.Config, settings.ConfigPath);
         string kind = settings.Class ?? "Bert";
         if (!WordPieceClasses.Contains(kind))
-            throw new PermafrostException($"{configPath}: tokenizer_class is {Text(config["tokenizer_class"])}; of tokenizers with a {Vocabulary} only BERT's WordPiece is known");
+            throw new PermafrostException(
+                $"{configPath}: tokenizer_class is {ShownText.Short(Text(config["tokenizer_class"]) ?? kind)}; of tokenizers with a {Vocabulary} only BERT's WordPiece is known");
         if (config["never_split"] is JsonArray { Count: > 0 })
             throw new PermafrostException($"{configPath}: words that are never split (never_split) are not known; make them added tokens");
         bool isMpNet = kind == "MPNet";
@@ -138,7 +140,7 @@ public static class TokenizerFiles
             After = [sep],
             Special = special,
             Added = [.. found.DistinctBy(token => token.Content)],
-            LongestText = LongestText(config),
+            LongestText = settings.LongestText,
             Pipeline = words ? null : new TextPipeline(null, PreTokenizer.BlanksOnly),
             Blanks = Flag(config, "clean_up_tokenization_spaces", configPath) ?? true ? DecodedBlanks.OfTheText : DecodedBlanks.All,
         };
@@ -177,10 +179,10 @@ public static class TokenizerFiles
 
     internal static string ReadText(string path)
     {
-        if (new FileInfo(path).Length > MostBytes) throw new PermafrostException($"{path} is larger than any tokenizer is ({MostBytes >> 20:N0} MiB)");
         try
         {
-            byte[] bytes = File.ReadAllBytes(path);
+            byte[] bytes = BoundedFile.Read(path, MostBytes) ?? throw new PermafrostException($"{path} is larger than any tokenizer is ({MostBytes >> 20:N0} MiB)");
+            if (WrongContent.Of(bytes) is { } what) throw new PermafrostException($"{path} is {what}");
             ReadOnlySpan<byte> content = bytes.AsSpan().StartsWith(Encoding.UTF8.Preamble) ? bytes.AsSpan(3) : bytes;
             return new UTF8Encoding(false, throwOnInvalidBytes: true).GetString(content);
         }
@@ -188,9 +190,9 @@ public static class TokenizerFiles
         {
             throw new PermafrostException($"{path} is no UTF-8 text (at byte {error.Index}), so it is no tokenizer file");
         }
-        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+        catch (Exception error) when (ReadFailure.Is(error))
         {
-            throw new PermafrostException($"cannot read {path}: {error.Message.TrimEnd('.')}");
+            throw ReadFailure.Of(path, error);
         }
     }
 }

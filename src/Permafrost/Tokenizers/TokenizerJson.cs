@@ -1,4 +1,5 @@
 using System.Text.Json.Nodes;
+using Permafrost.Formats;
 using static Permafrost.Tokenizers.TokenizerFields;
 
 namespace Permafrost.Tokenizers;
@@ -22,14 +23,14 @@ internal sealed class TokenizerJson(string path, JsonObject json, JsonObject con
     {
         JsonObject model = json["model"] as JsonObject ?? throw new PermafrostException($"{path} is no tokenizer: it has no \"model\"");
         foreach ((string key, _) in json)
-            if (!Keys.Contains(key)) throw new PermafrostException($"{path}: the key \"{key}\" is not known; a tokenizer has {string.Join(", ", Keys)}");
+            if (!Keys.Contains(key)) throw new PermafrostException($"{path}: the key \"{ShownText.Short(key)}\" is not known; a tokenizer has {string.Join(", ", Keys)}");
         string type = TokenizerFields.Text(model["type"]) ?? TypeOf(model);
         return type switch
         {
             "WordPiece" => WordPiece(model),
             "BPE" => Pairs(model),
             "Unigram" => Unigram(model),
-            _ => throw new PermafrostException($"{path} holds a tokenizer of the kind {type}; BPE, Unigram and WordPiece are known"),
+            _ => throw new PermafrostException($"{path} holds a tokenizer of the kind {ShownText.Short(type)}; BPE, Unigram and WordPiece are known"),
         };
     }
 
@@ -58,18 +59,26 @@ internal sealed class TokenizerJson(string path, JsonObject json, JsonObject con
             Pipeline = isBert ? null : new TextPipeline(steps.Normalizer(normalizer), steps.PreTokenizer(cutter)),
             Unknown = TokenizerFields.Text(model["unk_token"]) ?? "[UNK]",
             Continuation = TokenizerFields.Text(model["continuing_subword_prefix"]) ?? "##",
-            LongestWord = model["max_input_chars_per_word"] is { } most ? Id(most) : 100,
+            LongestWord = LongestWord(model),
             Pad = PadToken() ?? "[PAD]",
             Before = around.Before,
             After = around.After,
             Special = [.. added.Where(token => token.Special).Select(token => token.Content)],
             Added = added,
-            LongestText = LongestText(config),
+            LongestText = LongestText(config, TokenizerSettings.Beside(path)),
             DecodesPieces = pieces,
             Blanks = Blanks(pieces && (Flag(decoder!, "cleanup", path) ?? true)),
         };
         if (steps.IsByteLevel || around.Trims) throw new PermafrostException($"{path}: ByteLevel goes with BPE, and the tokenizer is of the kind WordPiece");
         return new WordPiece(vocabulary.Tokens(), settings, path);
+    }
+
+    private int LongestWord(JsonObject model)
+    {
+        if (model["max_input_chars_per_word"] is not { } most) return 100;
+        return Id(most) >= 1 ? Id(most)
+            : throw new PermafrostException(
+                $"{path}: the model's \"max_input_chars_per_word\" is {ShownText.Short(most.ToJsonString())}, where a whole number of at least 1 is needed");
     }
 
     private PipelineTokenizer Pairs(JsonObject model)
@@ -146,7 +155,7 @@ internal sealed class TokenizerJson(string path, JsonObject json, JsonObject con
             Around = new Surroundings([.. around.Before.Select(vocabulary.Special)], [.. around.After.Select(vocabulary.Special)], around.Trims, around.Prefixed),
             Unknown = unknown,
             Pad = PadToken() is { } pad && vocabulary.Ids.TryGetValue(pad, out int id) ? id : null,
-            LongestText = LongestText(config),
+            LongestText = LongestText(config, TokenizerSettings.Beside(path)),
         });
     }
 
@@ -158,6 +167,7 @@ internal sealed class TokenizerJson(string path, JsonObject json, JsonObject con
     private void AddVocabulary(JsonObject model)
     {
         JsonObject tokens = model["vocab"] as JsonObject ?? throw new PermafrostException($"{path}: its model has no \"vocab\" that is an object of tokens with their ids");
+        if (tokens.Count == 0) throw new PermafrostException($"{path}: its model's vocabulary is empty");
         foreach ((string token, JsonNode? node) in tokens) vocabulary.Add(token, Id(node));
     }
 
@@ -170,7 +180,7 @@ internal sealed class TokenizerJson(string path, JsonObject json, JsonObject con
             if (token.Content.Length == 0) throw new PermafrostException($"{path}: an added token has no content");
             int id = Id((one as JsonObject)?["id"]);
             if (!vocabulary.Ids.TryGetValue(token.Content, out int there)) vocabulary.Add(token.Content, id);
-            else if (there != id) throw new PermafrostException($"{path}: the added token '{token.Content}' has the id {id}, but {there} in the vocabulary");
+            else if (there != id) throw new PermafrostException($"{path}: the added token '{ShownText.Short(token.Content)}' has the id {id}, but {there} in the vocabulary");
             added.Add((token, id));
         }
         return added;
@@ -180,7 +190,7 @@ internal sealed class TokenizerJson(string path, JsonObject json, JsonObject con
     {
         foreach ((string key, JsonNode? value) in model)
             if (key != "type" && value is not null && !keys.Contains(key))
-                throw new PermafrostException($"{path}: the model's setting \"{key}\" is not known; {string.Join(", ", keys)} are");
+                throw new PermafrostException($"{path}: the model's setting \"{ShownText.Short(key)}\" is not known; {string.Join(", ", keys)} are");
     }
 
     // The configuration is Hugging Face's transformers', which put blanks right in the whole text where it does not say otherwise.

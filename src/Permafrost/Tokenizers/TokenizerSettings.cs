@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.Json.Nodes;
+using Permafrost.Formats;
 using static Permafrost.Tokenizers.TokenizerFields;
 
 namespace Permafrost.Tokenizers;
@@ -20,12 +21,18 @@ internal sealed class TokenizerSettings(string folder)
 
     public string ConfigPath => Path.Combine(folder, ConfigName);
 
+    /// <summary>The configuration beside a tokenizer's file.</summary>
+    public static string Beside(string path) => Path.Combine(Path.GetDirectoryName(Path.GetFullPath(path))!, ConfigName);
+
     /// <summary>The family by its class, such as <c>Bert</c> of <c>BertTokenizerFast</c>; null where the configuration does not say.</summary>
+    /// <exception cref="PermafrostException">It is no text.</exception>
     public string? Class
     {
         get
         {
-            if (TokenizerFields.Text(Config["tokenizer_class"]) is not { } name) return null;
+            if (Config["tokenizer_class"] is not { } node) return null;
+            string name = TokenizerFields.Text(node)
+                ?? throw new PermafrostException($"{ConfigPath}: \"tokenizer_class\" is {ShownText.Short(node.ToJsonString())}, where a name is needed");
             return (name.EndsWith("Fast", StringComparison.Ordinal) ? name[..^4] : name).Replace("Tokenizer", "", StringComparison.Ordinal);
         }
     }
@@ -74,12 +81,12 @@ internal sealed class TokenizerSettings(string folder)
         {
             if (token.Content.Length == 0) throw new PermafrostException($"{source}: an added token has no content");
             if (!vocabulary.Ids.TryGetValue(token.Content, out int there)) vocabulary.Add(token.Content, id);
-            else if (there != id) throw new PermafrostException($"{source}: the added token '{token.Content}' has the id {id}, but {there} in the vocabulary");
+            else if (there != id) throw new PermafrostException($"{source}: the added token '{ShownText.Short(token.Content)}' has the id {id}, but {there} in the vocabulary");
             found.TryAdd(token.Content, (token, id));
         }
         foreach (AddedToken token in special) if (vocabulary.Ids.TryGetValue(token.Content, out int id)) found.TryAdd(token.Content, (token, id));
         return [.. found.Values];
     }
 
-    public int? LongestText => TokenizerFields.LongestText(Config);
+    public int? LongestText => TokenizerFields.LongestText(Config, ConfigPath);
 }

@@ -1,3 +1,5 @@
+using Permafrost.Formats;
+
 namespace Permafrost.Tokenizers;
 
 /// <summary>Collects tokens and their ids, and refuses what cannot be.</summary>
@@ -14,15 +16,15 @@ internal sealed class VocabularyBuilder(string source)
     /// <exception cref="PermafrostException">The id cannot be or is another's, or the token is there.</exception>
     public void Add(string token, int id)
     {
-        if (id is < 0 or >= MostIds) throw new PermafrostException($"{source}: the token '{Shown(token)}' has no id that can be; ids are whole numbers from 0");
-        if (!tokens.TryAdd(id, token)) throw new PermafrostException($"{source}: the tokens '{Shown(tokens[id])}' and '{Shown(token)}' have the same id, {id}");
-        if (!Ids.TryAdd(token, id)) throw new PermafrostException($"{source}: the token '{Shown(token)}' is there twice, as {Ids[token]} and as {id}");
+        if (id is < 0 or >= MostIds) throw new PermafrostException($"{source}: the token '{ShownText.Short(token)}' has no id that can be; ids are whole numbers from 0");
+        if (!tokens.TryAdd(id, token)) throw new PermafrostException($"{source}: the tokens '{ShownText.Short(tokens[id])}' and '{ShownText.Short(token)}' have the same id, {id}");
+        if (!Ids.TryAdd(token, id)) throw new PermafrostException($"{source}: the token '{ShownText.Short(token)}' is there twice, as {Ids[token]} and as {id}");
     }
 
     /// <summary>The id of a special token.</summary>
     /// <exception cref="PermafrostException">It is not there.</exception>
     public int Special(string token) => Ids.TryGetValue(token, out int id) ? id
-        : throw new PermafrostException($"{source}: the special token '{Shown(token)}' is not among its {Ids.Count} tokens");
+        : throw new PermafrostException($"{source}: the special token '{ShownText.Short(token)}' is not among its {Ids.Count} tokens");
 
     /// <summary>The tokens by their ids; null where an id has none.</summary>
     public string?[] Tokens()
@@ -31,6 +33,4 @@ internal sealed class VocabularyBuilder(string source)
         foreach ((int id, string token) in tokens) all[id] = token;
         return all;
     }
-
-    private static string Shown(string token) => token.Length <= 40 ? token : token[..40] + "...";
 }

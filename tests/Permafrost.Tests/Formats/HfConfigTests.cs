@@ -1,5 +1,6 @@
 using System.Text.Json.Nodes;
 using Permafrost.Formats;
+using Permafrost.Models;
 
 namespace Permafrost.Tests.Formats;
 
@@ -47,6 +48,44 @@ public class HfConfigTests : IDisposable
         HfConfig config = Load("""{"n": 3, "text": "NaN, \"Infinity\" and -Infinity", "unknown": NaN, "more": [Infinity, -Infinity], "x": NaN}""");
         Assert.Equal((3, "NaN, \"Infinity\" and -Infinity"), (config.Int("n", 7), config.Text("text", null)));
         Assert.Contains("\"x\" is \"NaN\", where a number is needed", Assert.Throws<PermafrostException>(() => config.Number("x", 1)).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_file_without_end_is_not_read()
+    {
+        using (FileStream file = File.Create(folder["config.json"])) file.SetLength((16 << 20) + 1);
+        Refusal.Of("config.json has more than 16 MiB", () => HfConfig.Load(folder.Path));
+        Assert.SkipUnless(File.Exists("/dev/zero"), "this system has no /dev/zero");
+        File.Delete(folder["config.json"]);
+        File.CreateSymbolicLink(folder["config.json"], "/dev/zero");
+        Refusal.Of("config.json has more than 16 MiB", () => HfConfig.Load(folder.Path));
+    }
+
+    [Fact]
+    public void A_web_page_is_called_that()
+    {
+        folder.Write("config.json", "<!doctype html><html>Sign in</html>");
+        Refusal.Of("config.json is a web page", () => HfConfig.Load(folder.Path));
+    }
+
+    [Theory]
+    [InlineData("[1, \"x\"]", "[1,\"x\"], where")]
+    [InlineData("999999", "999999, and the model has the tokens 0 to 99")]
+    [InlineData("[7, 100]", "100, and the model has the tokens 0 to 99")]
+    public void A_token_of_generation_config_that_cannot_be_is_refused_with_that_file(string value, string mention)
+    {
+        folder.Write("generation_config.json", $$"""{"eos_token_id": {{value}}}""");
+        HfConfig config = Load("""{"model_type": "gpt2", "vocab_size": 100}""");
+        Refusal.Of($"generation_config.json: \"eos_token_id\" is {mention}", () => config.WithGenerationTokens(folder.Path));
+    }
+
+    [Fact]
+    public void Long_values_are_shown_by_their_beginnings()
+    {
+        string message = Refusal.Of("'aaaa", () => ModelRegistry.Find(Load($$"""{"model_type": "{{new string('a', 10_000)}}"}""")));
+        Assert.Contains("aaa...'", message, StringComparison.Ordinal);
+        Assert.InRange(message.Length, 40, 1000);
+        Assert.InRange(Refusal.Of("\"n\"", () => Load($$"""{"n": "{{new string('a', 10_000)}}"}""").Int("n", 1)).Length, 40, 1000);
     }
 
     [Fact]

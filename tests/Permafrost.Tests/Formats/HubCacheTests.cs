@@ -1,5 +1,6 @@
 using Permafrost.Formats;
 using Permafrost.Models;
+using Permafrost.Tokenizers;
 
 namespace Permafrost.Tests.Formats;
 
@@ -120,6 +121,49 @@ public class HubCacheTests : IDisposable
         string snapshot = Add("models--org--name", "0123abc", "0123abc");
         File.Delete(Path.Combine(snapshot, "config.json"));
         Assert.Null(HubCache.Find("org/name"));
+    }
+
+    [Fact]
+    public void A_reference_without_end_is_none()
+    {
+        Add("models--org--name", new string('a', 65), "0123abc");
+        Assert.Null(HubCache.Find("org/name"));
+        Assert.SkipUnless(File.Exists("/dev/zero"), "this system has no /dev/zero");
+        string reference = folder["models--org--name", "refs", "main"];
+        File.Delete(reference);
+        File.CreateSymbolicLink(reference, "/dev/zero");
+        Assert.Null(HubCache.Find("org/name"));
+    }
+
+    [Fact]
+    public void A_snapshot_that_lacks_its_weights_says_how_to_get_them()
+    {
+        const string Hint = "; `permafrost data fetch org/name` fetches it";
+        string snapshot = Add("models--org--name", "0123abc", "0123abc");
+        string Refused() => Refusal.Of(snapshot, () => FrozenWeights.Load("org/name").CreateBackbone());
+        Assert.EndsWith(Hint, Refused(), StringComparison.Ordinal);
+        // To .NET a link is there even where what it leads to is not.
+        foreach (string name in new[] { "pytorch_model.bin", "model.safetensors" })
+        {
+            File.CreateSymbolicLink(Path.Combine(snapshot, name), Path.Combine("..", "..", "blobs", "f00d"));
+            Assert.EndsWith($"{name} does not exist{Hint}", Refused(), StringComparison.Ordinal);
+        }
+        File.CreateSymbolicLink(Path.Combine(snapshot, "vocab.txt"), Path.Combine("..", "..", "blobs", "beef"));
+        Assert.EndsWith($"vocab.txt does not exist{Hint}", Refusal.Of(snapshot, () => TokenizerFiles.Find(snapshot)), StringComparison.Ordinal);
+        Assert.DoesNotContain("fetch", Refusal.Of("elsewhere", () => HfConfig.Load(folder["elsewhere"])), StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("gpt2", true)]
+    [InlineData("gpt2:1", true)]
+    [InlineData("t5-small", true)]
+    [InlineData("gpt2-tiny", false)]
+    [InlineData("bert-base", false)]
+    public void A_preset_of_a_model_on_the_hub_says_how_to_get_it(string reference, bool isThere)
+    {
+        string message = Refusal.OfUsage("is a preset without weights", () => FrozenWeights.Load(reference));
+        Assert.Equal(isThere, message.EndsWith($"; `permafrost data fetch {reference.Split(':')[0]}` fetches it from Hugging Face, where it is there", StringComparison.Ordinal));
+        Assert.Equal(isThere, Refusal.OfUsage("no weights and no tokenizer", () => TextGenerator.Load(BackboneSource.Resolve(reference))).EndsWith("where it is there", StringComparison.Ordinal));
     }
 
     [Theory]

@@ -73,6 +73,15 @@ public class CheckpointReaderTests : IDisposable
     }
 
     [Fact]
+    public void A_model_with_its_head_is_cut_to_its_first_layers_too()
+    {
+        string path = SmallBody.Write(folder["body"], "gpt2", withWeights: true);
+        using TextGenerator whole = TextGenerator.Load(BackboneSource.Resolve(path)), first = TextGenerator.Load(BackboneSource.Resolve($"{path}:1"));
+        Assert.NotEqual(whole.Generate("the", whole.Greedy(8)).Ids, first.Generate("the", first.Greedy(8)).Ids);
+        Refusal.OfUsage("`skip_weights` q.*", () => TextGenerator.Load(BackboneSource.Resolve($"{path}:1"), "q.*"));
+    }
+
+    [Fact]
     public void A_missing_tensor_is_named_with_its_shape()
     {
         string path = TinyGpt2.Save(folder, TinyGpt2.Json(), weights => weights.Remove("h.0.mlp.c_fc.bias"));

@@ -66,6 +66,17 @@ public sealed class TokenizerJsonTests : IDisposable
         Assert.Contains(path, Refusal.Of(mention, () => TokenizerFiles.Load(path)), StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData("0")]
+    [InlineData("-1")]
+    [InlineData("\"many\"")]
+    public void A_longest_word_that_is_none_is_refused(string most)
+    {
+        JsonObject json = Merged([]);
+        json["model"]!["max_input_chars_per_word"] = JsonNode.Parse(most);
+        Refusal.Of($"\"max_input_chars_per_word\" is {most}, where a whole number of at least 1", () => TokenizerFiles.Load(folder.Write("tokenizer.json", json.ToJsonString())));
+    }
+
     [Fact]
     public void A_vocabulary_may_have_gaps_which_are_no_tokens()
     {

@@ -33,6 +33,7 @@ public sealed class TokenizerRefusalTests : IDisposable
     [InlineData("GPT-2", "model", """{"type": "BPE", "vocab": {"a": 0}, "merges": [], "dropout": 0.1}""", "cuts words at random")]
     [InlineData("GPT-2", "model", """{"type": "BPE", "vocab": {"a": 0}, "merges": [], "unk_token": "?"}""", "'?', is not in the vocabulary")]
     [InlineData("GPT-2", "model", """{"type": "BPE", "vocab": {"a": 0}}""", "no \"merges\"")]
+    [InlineData("GPT-2", "model", """{"type": "BPE", "vocab": {}, "merges": []}""", "vocabulary is empty")]
     [InlineData("T5", "model", """{"type": "Unigram", "vocab": [["a", 0]]}""", "has no \"unk_id\"")]
     [InlineData("T5", "model", """{"type": "Unigram", "unk_id": 7, "vocab": [["a", 0]]}""", "\"unk_id\" is 7, and it has 1 pieces")]
     [InlineData("T5", "model", """{"type": "Unigram", "unk_id": 0, "vocab": [["a", 0], ["a", 1]]}""", "'a' is there twice")]
@@ -69,10 +70,76 @@ public sealed class TokenizerRefusalTests : IDisposable
         Of("merges.txt line 2 is not two tokens", "vocab.json", vocabulary, ("merges.txt", "a b\nc\n"));
         Of("needs the token 'c'", "vocab.json", vocabulary, ("merges.txt", "#version: 0.2\nc b\n"));
         Of("have the same id, 0", "vocab.json", """{"a": 0, "b": 0}""", ("merges.txt", ""));
+        foreach (string merges in new[] { "", "#version: 0.2\n" })
+            Of("merges.txt is truncated, or of another vocabulary: none of its merges makes the token 'ab'", "vocab.json", vocabulary, ("merges.txt", merges));
+        foreach ((string name, string beside) in new[] { ("tokenizer.json", ""), ("vocab.txt", ""), ("vocab.json", "merges.txt"), ("merges.txt", "vocab.json"), ("spiece.model", "") })
+        {
+            (string, string)[] other = beside.Length == 0 ? [] : [(beside, beside == "vocab.json" ? vocabulary : "a b\n")];
+            Of($"{name} is a web page under another file's name", name, "\n<!DOCTYPE html><html></html>", other);
+            Of($"{name} is a Git LFS pointer", name, "version https://git-lfs.github.com/spec/v1\n", other);
+        }
         Of("is no SentencePiece model, or is damaged", "spiece.model", "hello");
         Of("Git LFS pointer", "spiece.model", "version https://git-lfs.github.com/spec/v1\n");
         Of("tokenizer_class is XLNet", "vocab.json", vocabulary, ("merges.txt", "a b"), ("tokenizer_config.json", """{"tokenizer_class": "XLNetTokenizer"}"""));
         Refusal.Of("holds no tokenizer (tokenizer.json, vocab.txt, vocab.json and merges.txt, spiece.model or tokenizer.model)", () => TokenizerFiles.Load(folder.Path));
+    }
+
+    [Theory]
+    [InlineData("model_max_length", "0", "0")]
+    [InlineData("model_max_length", "-5", "-5")]
+    [InlineData("model_max_length", "\"512\"", "\"512\"")]
+    [InlineData("tokenizer_class", "7", "7")]
+    [InlineData("tokenizer_class", "[\"GPT2Tokenizer\"]", "[\"GPT2Tokenizer\"]")]
+    public void A_configuration_of_wrong_values_is_refused_by_name(string key, string value, string mention)
+    {
+        foreach ((string road, (string, string)[] files) in new[]
+        {
+            ("vocab.json", new[] { ("vocab.json", """{"a": 0, "b": 1, "ab": 2}"""), ("merges.txt", "a b\n") }),
+            ("vocab.txt", [("vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\n")]),
+            ("tokenizer.json", [("tokenizer.json", PipelineFile.Json("GPT-2").ToJsonString())]),
+        })
+        {
+            // With a tokenizer.json nothing follows from the class.
+            if (road == "tokenizer.json" && key == "tokenizer_class") continue;
+            foreach ((string name, string content) in files) folder.Write(Path.Combine(road, name), content);
+            folder.Write(Path.Combine(road, "tokenizer_config.json"), $$"""{"{{key}}": {{value}}}""");
+            Refusal.Of($"tokenizer_config.json: \"{key}\" is {mention}, where", () => TokenizerFiles.Load(folder[road]));
+            foreach (string sound in new[] { "1000000000000000019884624838656", "1e30", "Infinity", "null" })
+            {
+                folder.Write(Path.Combine(road, "tokenizer_config.json"), $$"""{"model_max_length": {{sound}}}""");
+                Assert.Null(TokenizerFiles.Load(folder[road]).LongestText);
+            }
+        }
+    }
+
+    [Fact]
+    public void Tokens_that_no_text_has_as_a_word_need_no_merge()
+    {
+        folder.Write("vocab.json", """{"a": 0, "b": 1, "ab": 2, "<odd>": 3, "madeupword0000": 4, "new": 5}""");
+        folder.Write("merges.txt", "a b\n");
+        Assert.Contains("'new'", Refusal.Of("merges.txt is truncated", () => TokenizerFiles.Load(folder.Path)), StringComparison.Ordinal);
+        folder.Write("added_tokens.json", """{"new": 5}""");
+        Assert.Equal([2, 5], TokenizerFiles.Load(folder.Path).Encode("abnew").Ids);
+    }
+
+    [Fact]
+    public void Published_vocabularies_are_whole()
+    {
+        foreach (string name in new[] { "gpt2", "tiny-bpe" }) Assert.NotEmpty(TokenizerFiles.Load(Repository.Data("tokenizers", name)).Encode("a text").Ids);
+        string merges = File.ReadAllText(Path.Combine(Repository.Data("tokenizers", "gpt2"), "merges.txt")).TrimEnd('\n');
+        File.Copy(Path.Combine(Repository.Data("tokenizers", "gpt2"), "vocab.json"), folder["vocab.json"]);
+        folder.Write("merges.txt", merges[..(merges.LastIndexOf('\n') + 1)]);
+        Refusal.Of("merges.txt is truncated", () => TokenizerFiles.Load(folder.Path));
+    }
+
+    [Fact]
+    public void A_file_larger_than_any_vocabulary_is_not_read()
+    {
+        foreach (string name in new[] { "tokenizer.json", "vocab.txt" })
+        {
+            using (FileStream file = File.Create(folder[name])) file.SetLength((128L << 20) + 1);
+            Refusal.Of(name, () => TokenizerFiles.Load(folder[name]));
+        }
     }
 
     [Fact]
@@ -131,6 +198,10 @@ public sealed class TokenizerRefusalTests : IDisposable
         json["normalizer"] = new JsonObject { ["type"] = "Sequence", ["normalizers"] = new JsonArray([.. Enumerable.Range(0, 7).Select(_ => Step())]) };
         string path = folder.Write("tokenizer.json", json.ToJsonString());
         Refusal.Of("its normalizer is not sound", () => TokenizerFiles.Load(path).Encode("a"));
+        // As much as Unicode's own rules make of U+FDFA is the text's fault.
+        json["normalizer"] = JsonNode.Parse("""{"type": "Replace", "pattern": {"String": "a"}, "content": "aaaaaaaaaaaaaaaaaa"}""");
+        path = folder.Write("tokenizer.json", json.ToJsonString());
+        Refusal.Of("break the text up", () => TokenizerFiles.Load(path).Encode(new string('a', Tokenizer.MostCharacters / 2)));
     }
 
     [Fact]

@@ -34,6 +34,7 @@ internal static class PickleCalls
         // A hostile name may be as long as the file.
         string shown = name.Length <= 80 ? name : name[..80] + "...";
         bool known = Functions.Contains(name) || Storages.ContainsKey(name) || IsElementType(name);
+        if (!known && IsStorage(name)) throw Malformed(path, $"a storage has the type {shown}, which cannot be read; convert it to float32");
         return known ? new PickleName(name)
             : throw new PermafrostException(
                 $"{path} asks for {shown}, which is no tensor and could run code, so it is not read; save the tensors alone: torch.save(model.state_dict(), ...), or safetensors");
@@ -102,6 +103,9 @@ internal static class PickleCalls
     private static bool IsElementType(string name) =>
         name is "torch.float32" or "torch.float16" or "torch.bfloat16" or "torch.float64"
             or "torch.int64" or "torch.int32" or "torch.int16" or "torch.int8" or "torch.uint8" or "torch.bool";
+
+    // Of complex and quantised numbers, and whatever PyTorch may add.
+    private static bool IsStorage(string name) => name.Split('.') is ["torch", var type] && type.EndsWith("Storage", StringComparison.Ordinal);
 
     private static PermafrostException Malformed(string path, string what) => new($"{path}: its pickle cannot be read: {what}");
 }

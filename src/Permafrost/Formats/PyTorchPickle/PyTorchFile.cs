@@ -122,6 +122,7 @@ internal sealed class PyTorchFile : IDisposable
         if (file.Length >= OldMagic.Length && file.Span(0, OldMagic.Length).SequenceEqual(OldMagic)) throw Old("PyTorch before 1.6");
         // A tar file names itself at byte 257; PyTorch's first format was one, of the records sys_info, pickle, tensors and storages.
         if (file.Length >= 512 && file.Span(257, 5).SequenceEqual("ustar"u8)) throw Old("PyTorch before 0.1.10, a tar file");
+        if (file.Length >= 8 && WrongContent.IsText(file.Span(0, 8))) throw new PermafrostException($"{Path} is {WrongContent.TextForWeights}");
         throw Malformed("it begins with neither a zip file's bytes nor an older format's");
     }
 
@@ -132,7 +133,8 @@ internal sealed class PyTorchFile : IDisposable
     private string Folder(IReadOnlyDictionary<string, StoredRecord> records)
     {
         string[] pickles = [.. records.Keys.Where(name => name.Split('/') is [_, Pickle])];
-        if (pickles.Length != 1) throw Malformed($"it is a zip file without {Pickle}, so torch.save did not write it");
+        if (pickles.Length == 0) throw Malformed($"it is a zip file without {Pickle}, so torch.save did not write it");
+        if (pickles.Length > 1) throw Malformed($"it is a zip file with {pickles.Length} records called {Pickle}, and torch.save writes one");
         string folder = pickles[0][..^Pickle.Length];
         return records.ContainsKey(folder + "constants.pkl")
             ? throw Malformed("it is a TorchScript program, which would have to be run; save the model's state_dict instead") : folder;

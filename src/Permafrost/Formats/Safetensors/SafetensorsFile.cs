@@ -33,6 +33,7 @@ public sealed class SafetensorsFile : IDisposable
             long length = file.Length;
             if (length < 8) throw Malformed($"it has {length} bytes, too few for a header");
             ulong headerBytes = BinaryPrimitives.ReadUInt64LittleEndian(file.Span(0, 8));
+            if (WrongContent.IsText(file.Span(0, 8))) throw new PermafrostException($"{path} is {WrongContent.TextForWeights}");
             if (headerBytes > MaxHeaderBytes) throw Malformed($"its header claims {headerBytes:N0} bytes, more than the {MaxHeaderBytes:N0} allowed");
             if ((long)headerBytes > length - 8) throw Malformed($"its header claims {headerBytes:N0} bytes, but only {length - 8:N0} follow: the file is truncated");
             dataStart = 8 + (long)headerBytes;

@@ -19,14 +19,21 @@ public sealed class SafetensorsFolder : IWeightFolder
             string index = System.IO.Path.Combine(folder, Index);
             if (File.Exists(System.IO.Path.Combine(folder, Single))) Add(Single, null);
             else if (File.Exists(index)) AddShards(index);
-            else
-                throw new PermafrostException($"{folder} has no {Single}, no pytorch_model.bin and no model.onnx; `save_pretrained` writes the first");
+            else throw Missing(folder);
         }
         catch
         {
             Dispose();
             throw;
         }
+    }
+
+    private static PermafrostException Missing(string folder)
+    {
+        if (File.Exists(System.IO.Path.Combine(folder, PeftAdapter.ConfigName)))
+            return new PermafrostException($"{folder} holds a PEFT adapter ({PeftAdapter.ConfigName}), not a model's weights; give the model that the adapter was trained on");
+        string hint = HubCache.FetchHintIn(folder);
+        return new PermafrostException($"{folder} has no {Single}, no pytorch_model.bin and no model.onnx{(hint.Length > 0 ? hint : "; `save_pretrained` writes the first")}");
     }
 
     /// <summary>Whether a folder has weights in this format.</summary>

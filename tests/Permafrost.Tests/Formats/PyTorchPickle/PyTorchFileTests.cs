@@ -180,7 +180,8 @@ public class PyTorchFileTests : IDisposable
     [InlineData("too many dimensions", "17 dimensions")]
     [InlineData("storage beyond its record", "truncated")]
     [InlineData("storage without a record", "missing")]
-    [InlineData("quantised storage", "torch.QInt8Storage")]
+    [InlineData("quantised storage", "a storage has the type torch.QInt8Storage, which cannot be read")]
+    [InlineData("complex storage", "a storage has the type torch.ComplexFloatStorage, which cannot be read")]
     [InlineData("big-endian", "little-endian")]
     [InlineData("tensors in two places", "state_dict")]
     public void Tensors_that_cannot_be_are_refused(string fault, string mention)
@@ -199,6 +200,7 @@ public class PyTorchFileTests : IDisposable
             "negative offset" => view with { Offset = -1 },
             "too many dimensions" => view with { Shape = [.. Enumerable.Repeat(1L, 17)], Strides = [.. Enumerable.Repeat(1L, 17)] },
             "storage beyond its record" => view with { Storage = storage with { Count = 7 } },
+            "complex storage" => view with { Storage = storage with { Type = "ComplexFloatStorage" } },
             "quantised storage" => view with { Storage = storage with { Type = "QInt8Storage" } },
             _ => view,
         };
@@ -274,6 +276,7 @@ public class PyTorchFileTests : IDisposable
         Assert.Contains("begins with neither", Refused([]), StringComparison.Ordinal);
         Assert.Contains("begins with neither", Refused(new byte[100]), StringComparison.Ordinal);
         Assert.Contains("without data.pkl", Refused(TorchFile.Zip([("readme.txt", [1])])), StringComparison.Ordinal);
+        Assert.Contains("2 records called data.pkl", Refused(TorchFile.Zip([("a/data.pkl", [.. "}."u8]), ("b/data.pkl", [.. "}."u8])])), StringComparison.Ordinal);
         Assert.Contains("TorchScript", Refused(TorchFile.Zip([("a/data.pkl", [.. "}."u8]), ("a/constants.pkl", [.. ")."u8])])), StringComparison.Ordinal);
         byte[] whole = TorchFile.Of([TorchFile.View("w", torch.ones([100]), "0")]);
         Assert.Contains("truncated", Refused(whole[..^1]), StringComparison.Ordinal);

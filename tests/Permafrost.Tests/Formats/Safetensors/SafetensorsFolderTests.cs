@@ -1,3 +1,4 @@
+using Permafrost.Formats.PyTorchPickle;
 using Permafrost.Formats.Safetensors;
 using Permafrost.Kernels;
 
@@ -47,6 +48,34 @@ public class SafetensorsFolderTests : IDisposable
         string message = Refusal.Of(folder.Path, () => new SafetensorsFolder(folder.Path));
         Assert.Contains(Single, message, StringComparison.Ordinal);
         Assert.Contains("pytorch_model.bin", message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void An_adapter_beside_a_config_is_called_that()
+    {
+        folder.Write("config.json", """{"model_type": "gpt2"}""");
+        folder.Write("adapter_config.json", """{"peft_type": "LORA"}""");
+        Refusal.Of("holds a PEFT adapter (adapter_config.json), not a model's weights", () => new SafetensorsFolder(folder.Path));
+    }
+
+    [Theory]
+    [InlineData("version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer")]
+    [InlineData("<html></html>", "web page")]
+    public void What_stands_in_an_indexs_place_is_called_that(string content, string mention)
+    {
+        folder.Write(Index, content);
+        Refusal.Of(mention, () => new SafetensorsFolder(folder.Path));
+    }
+
+    [Theory]
+    [InlineData("<?xml version=\"1.0\"?><Error/>")]
+    [InlineData("<!-- moved -->")]
+    [InlineData("{\"error\": \"Invalid credentials\"}")]
+    [InlineData("Entry not found")]
+    public void Text_in_the_place_of_weights_is_called_that(string content)
+    {
+        Refusal.Of("model.safetensors is text under a weight file's name", () => new SafetensorsFile(folder.Write(Single, content)));
+        Refusal.Of("model.bin is text under a weight file's name", () => new PyTorchFile(folder.Write("model.bin", content)));
     }
 
     [Theory]
