@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.CommandLine.Help;
 using System.CommandLine.Parsing;
 using System.Runtime.InteropServices;
+using System.Text.RegularExpressions;
 using Permafrost.Cli.Commands;
 using Permafrost.Cli.Terminal;
 using Permafrost.Formats;
@@ -178,6 +179,8 @@ internal static partial class CommandLine
         {
             if (command.Subcommands.Count > 0)
                 return $"`permafrost {Verb(parsed).TrimEnd()}` needs one of {string.Join(", ", command.Subcommands.Select(verb => verb.Name))}{help}";
+            if (Unparsed().Match(parsed.Errors[0].Message) is { Success: true } wrong)
+                return $"{wrong.Groups["option"].Value}: '{wrong.Groups["word"].Value}' is {Wanted(wrong.Groups["word"].Value, wrong.Groups["type"].Value)}{help}";
             // The library's own words, as one sentence: "Argument 'x' not recognized. Must be one of: 'a' 'b'".
             string[] words = parsed.Errors[0].Message.Split(['\n', '\r', '\t'], StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
             string said = words.Length == 1 ? words[0].TrimEnd('.')
@@ -194,6 +197,19 @@ internal static partial class CommandLine
             : command.Subcommands.Count > 0
             ? $"the verb '{word}' does not exist{Spelling.Hint(word, command.Subcommands.Select(verb => verb.Name), help)}"
             : $"'{word}' is one word too many{help}";
+    }
+
+    // "Cannot parse argument 'x' for option '--max-length' as expected type 'System.Nullable`1[System.Int32]'."
+    [GeneratedRegex(
+        @"^Cannot parse argument '(?<word>.*)' for (?:option|command) '(?<option>[^']*)' as expected type '[^']*System\.(?<type>Boolean|U?Int\d+|Double|Single|Decimal)\W",
+        RegexOptions.Singleline)]
+    private static partial Regex Unparsed();
+
+    private static string Wanted(string word, string type)
+    {
+        if (type == "Boolean") return "not true or false";
+        if (!type.Contains("Int", StringComparison.Ordinal)) return "no number";
+        return word.TrimStart('-') is { Length: > 0 } digits && digits.All(char.IsAsciiDigit) ? "too large a number" : "no whole number";
     }
 
     private static string Verb(ParseResult parsed)

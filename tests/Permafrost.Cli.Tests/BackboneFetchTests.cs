@@ -65,6 +65,14 @@ public sealed class BackboneFetchTests : IDisposable
         Assert.EndsWith(other, folder, StringComparison.Ordinal);
         Assert.Equal([folder], Cli.Run(Settings, "data", "where", "org/small-bert", "--revision", "v2").Succeeded().Lines);
         Cli.Run(Settings, "data", "where", "org/small-bert").Refused(2, "org/small-bert");
+        foreach (string verb in new[] { "where", "verify" })
+        {
+            Cli.Run(Settings, "data", verb, "org/small-bert", "--revision", "v3").Refused(2, "`permafrost data fetch org/small-bert --revision v3` looks at Hugging Face");
+            Cli.Run(Settings, "data", verb, "org/small-bert", "--revision", "../x").Refused(2, "--revision '../x' cannot be a branch, a tag or a commit");
+            CliResult path = Cli.Run(Settings, "data", verb, "./org/small-bert");
+            path.Refused(2, "./org/small-bert");
+            Assert.DoesNotContain("data fetch", path.Error, StringComparison.Ordinal);
+        }
         Cli.Run(Settings, "data", "fetch", "org/small-bert", "--revision", "v3").Refused(1, "v3");
         Cli.Run(Settings, "data", "fetch", "org/small-bert", "--revision", "../x").Refused(2, "--revision");
     }

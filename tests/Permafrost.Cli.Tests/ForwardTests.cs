@@ -107,6 +107,17 @@ public class ForwardTests
     }
 
     [Fact]
+    public void The_first_layers_are_run_alone()
+    {
+        using var tensors = torch.NewDisposeScope();
+        using var scratch = new Scratch();
+        string file = TensorFile.Write(scratch["in.safetensors"], [("input_ids", Tensors.From([1L, 2, 3], 1, 3))]);
+        Cli.Run("forward", "--backbone", Repository.Fixture("gpt2_a") + ":1", "--inputs", file, "--outputs", scratch["out.safetensors"]).Succeeded();
+        Assert.Contains("hidden_states.1", TensorFile.Read(scratch["out.safetensors"]).Keys);
+        Assert.DoesNotContain("hidden_states.2", TensorFile.Read(scratch["out.safetensors"]).Keys);
+    }
+
+    [Fact]
     public void Says_in_a_line_what_it_wrote()
     {
         using var tensors = torch.NewDisposeScope();

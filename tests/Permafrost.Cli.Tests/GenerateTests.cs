@@ -43,8 +43,17 @@ public sealed class GenerateTests : IDisposable
         string path = Path.Combine(body, "generation_config.json");
         File.WriteAllText(path, $$"""{"eos_token_id": [{{end}}, 261], "temperature": 0.7, "transformers_version": "4.40.0"}""");
         Assert.Equal(ids[..(first + 1)], Ids());
+        File.WriteAllText(path, """{"eos_token_id": 999999}""");
+        Cli.Run("generate", "--backbone", body, "--prompt", "a").Failed(1, "generation_config.json: \"eos_token_id\" is 999999");
         File.WriteAllText(path, "{\"eos_token_id\": ");
         Cli.Run("generate", "--backbone", body, "--prompt", "a").Failed(1, "generation_config.json is not valid JSON");
+    }
+
+    [Fact]
+    public void The_first_layers_write_alone()
+    {
+        string body = Body("gpt2");
+        Assert.NotEmpty(Cli.Run("generate", "--backbone", $"{body}:1", "--prompt", "the", "--json").Succeeded().Json["ids"]!.AsArray());
     }
 
     [Fact]
@@ -69,7 +78,9 @@ public sealed class GenerateTests : IDisposable
         CliResult Generate(string reference, params string[] more) => Cli.Run(["generate", "--backbone", reference, .. more]);
         Generate(encoder, "--prompt", "a").Failed(1, "roberta is an encoder, which reads texts and cannot generate any");
         Generate(big, "--prompt", "a").Failed(1, "the tokenizer has 262 tokens and the token table 200 rows");
-        Generate("gpt2", "--prompt", "a").Failed(2, "has no weights and no tokenizer");
+        Generate("gpt2", "--prompt", "a").Failed(2, "has no weights and no tokenizer", "`permafrost data fetch gpt2` fetches it");
+        Generate(body, "--prompt", "a", "--max-new-tokens", "x").Failed(2, "--max-new-tokens: 'x' is no whole number");
+        Generate(body, "--prompt", "a", "--temperature", "inf").Failed(2, "--temperature: 'inf' is no number");
         Generate(body).Failed(2, "give either --prompt or --input");
         Generate(body, "--prompt", "a", "--input", "-").Failed(2, "give either --prompt or --input");
         Generate(body, "--prompt", "a", "--max-new-tokens", "0").Failed(2, "--max-new-tokens is 0");

@@ -59,6 +59,35 @@ public sealed class LargeCheckpointTests(ITestOutputHelper output) : IDisposable
         Assert.NotEqual((string?)first["sha256"], (string?)Open(null)["sha256"]);
     }
 
+    [Theory]
+    [InlineData("safetensors")]
+    [InlineData("pytorch")]
+    public async Task A_model_that_writes_takes_little_more_memory_than_its_weights(string format)
+    {
+        // The same model of two widths: what it takes besides its weights is about the same.
+        string tokenizer = SmallBody.Write(scratch["small"], "gpt2", withWeights: true);
+        string json = Gpt2Xl.Replace("48", "7", StringComparison.Ordinal).Replace("1600", "768", StringComparison.Ordinal).Replace("25,", "12,", StringComparison.Ordinal).Replace("50257", "264", StringComparison.Ordinal);
+        long bytes = Write(json, format, shards: 1);
+        Assert.InRange(bytes, 195_000_000, 210_000_000);
+        foreach (string file in new[] { "vocab.json", "merges.txt" }) File.Copy(Path.Combine(tokenizer, file), Path.Combine(scratch["body"], file));
+        long small = await PeakOfWriting(tokenizer), large = await PeakOfWriting(scratch["body"]);
+        double share = (double)(large - small) / bytes;
+        output.WriteLine(FormattableString.Invariant($"{format}: {share:F3} of {bytes / 1e6:F0} MB"));
+        Assert.True(share < 1.3, $"{share:F3} of the file's size");
+    }
+
+    private static async Task<long> PeakOfWriting(string body)
+    {
+        using var patience = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);
+        patience.CancelAfter(CliSettings.Patience);
+        using CliProcess process = Cli.Start(new CliSettings { Interactive = true }, "generate", "--backbone", body, "--input", "-", "--max-new-tokens", "1");
+        await process.WriteLine("the");
+        Assert.NotNull(await process.ReadLine(patience.Token));
+        long peak = process.PeakMemory;
+        process.CloseInput();
+        return peak;
+    }
+
     private JsonNode Open(string? type)
     {
         // Newer files' hashes are not remembered.

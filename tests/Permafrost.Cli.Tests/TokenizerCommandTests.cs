@@ -97,6 +97,19 @@ public sealed class TokenizerCommandTests : IDisposable
         Decode("99999999999\n").Failed(1, "'99999999999' is no token's id");
         Decode("[1.5]\n").Failed(1, "1.5 is no token's id");
         Decode("{\"id\":[1]}\n").Failed(1, "neither ids separated by spaces");
+        Decode("[\"x\"]\n").Failed(1, "x is no token's id");
+        Decode("[[1]]\n").Failed(1, "is no token's id");
+        Decode("[1,\n").Failed(1, "neither ids separated by spaces");
+        Decode("[1] 2\n").Failed(1, "neither ids separated by spaces");
+        Assert.Equal("a\n", Decode("{\"tokens\":[\"a\"],\"ids\":[11],\"offsets\":[[0,1]]}\n").Succeeded().Output);
+    }
+
+    [Fact]
+    public void A_line_of_more_ids_than_any_text_has_is_refused()
+    {
+        string many = string.Concat(Enumerable.Repeat("1 ", (1 << 23) + 1));
+        foreach (string line in new[] { many, $"[{many[..^1].Replace(' ', ',')}]" })
+            Cli.Run(new CliSettings { Input = line + "\n" }, "tokenizer", "decode", "--tokenizer", Small, "--input", "-").Failed(1, "line 1 has more than 8,388,608 ids");
     }
 
     [Fact]
@@ -113,7 +126,7 @@ public sealed class TokenizerCommandTests : IDisposable
         Encode("[1]\n", "-", "--json-lines").Failed(1, "line 1: neither a JSON string");
         Encode("", scratch["nowhere"]).Failed(1, "does not exist");
         Encode("", small).Failed(1, "is a folder");
-        Cli.Run("tokenizer", "encode", "--tokenizer", "gpt2", "--input", "-").Failed(1, "gpt2 is a preset, and has no tokenizer");
+        Cli.Run("tokenizer", "encode", "--tokenizer", "gpt2", "--input", "-").Failed(1, "gpt2 is a preset, and has no tokenizer", "that has them; `permafrost data fetch gpt2` fetches it");
         Cli.Run("tokenizer", "encode", "--tokenizer", "nowhere", "--input", "-").Failed(1, "'nowhere' is no backbone");
         Cli.Run("tokenizer", "encode", "--tokenizer", scratch.Path, "--input", "-").Failed(1, "holds no tokenizer");
         Cli.Run("tokenizer").Failed(2, "needs one of train, encode, decode");

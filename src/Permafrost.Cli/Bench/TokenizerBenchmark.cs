@@ -12,8 +12,8 @@ namespace Permafrost.Cli.Bench;
 
 /// <summary>
 /// How much text a core tokenises a second, in turns with Hugging Face's own core (Tokenizers.DotNet) in a process of its own, both from the same tokenizer.json, to the same ids.
-/// With <c>tokenizers</c> and <c>text</c> in PERMAFROST_DATA: GPT-2's byte-level BPE and T5's pieces on English novels. Else vocabularies made of MiniLM's words, on made-up texts
-/// in which far more words are rare than in prose, accents and Chinese among them.
+/// With <c>tokenizers</c> and <c>text</c> in PERMAFROST_DATA: GPT-2's byte-level BPE and T5's pieces, scores and map of characters on English novels. Else vocabularies made of
+/// MiniLM's words, on made-up texts in which far more words are rare than in prose, accents and Chinese among them.
 /// </summary>
 internal static class TokenizerBenchmark
 {
@@ -117,8 +117,9 @@ internal static class TokenizerBenchmark
 
     private static JsonObject Unigram(Tokenizer words)
     {
-        IEnumerable<string> pieces = Given("t5") is { } t5 ? All(TokenizerFiles.Load(t5)).Where(piece => !piece.StartsWith('<'))
-            : All(words).Where(IsWord).Select(word => word.StartsWith('#') ? word[2..] : "▁" + word).Concat("▁abcdefghijklmnopqrstuvwxyz".Select(c => c.ToString()));
+        if (Given("t5") is { } t5) return SentencePieceJson.Of(Path.Combine(t5, "spiece.model"));
+        IEnumerable<string> pieces = All(words).Where(IsWord).Select(word => word.StartsWith('#') ? word[2..] : "▁" + word)
+            .Concat("▁abcdefghijklmnopqrstuvwxyz".Select(c => c.ToString()));
         return new JsonObject
         {
             ["pre_tokenizer"] = new JsonObject { ["type"] = "Metaspace", ["replacement"] = "▁", ["prepend_scheme"] = "always" },

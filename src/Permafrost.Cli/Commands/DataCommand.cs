@@ -48,10 +48,16 @@ internal static class DataCommand
 
     private static string DataSets => string.Join(", ", PublishedDataSets.All.Select(set => set.Name));
 
-    private static string Folder(string name, string? given, string? revision) =>
-        Known(name, revision) is { } set ? DataHome.Find(set.Name, given) : HubCache.Find(name, revision ?? "main")
-        ?? throw new UsageException(
-            $"'{name}' is no data set (there are {DataSets}) and not in the Hugging Face cache ({HubCache.Folder}); `permafrost data fetch {name}` looks at Hugging Face");
+    private static string Folder(string name, string? given, string? revision)
+    {
+        if (Known(name, revision) is { } set) return DataHome.Find(set.Name, given);
+        if (revision is not null && !HubCache.IsRevision(revision)) throw new UsageException($"--revision '{revision}' cannot be a branch, a tag or a commit");
+        string hint = HubCache.IsName(name) ? $"; `{FetchOf(name, revision)}` looks at Hugging Face" : "";
+        return HubCache.Find(name, revision ?? "main")
+            ?? throw new UsageException($"'{name}' is no data set (there are {DataSets}) and not in the Hugging Face cache ({HubCache.Folder}){hint}");
+    }
+
+    private static string FetchOf(string name, string? revision) => $"permafrost data fetch {name}{(revision is null ? "" : $" --revision {revision}")}";
 
     private static int List(string? name, bool json)
     {
@@ -76,7 +82,7 @@ internal static class DataCommand
             Output.Json(new JsonObject { ["folder"] = folder, ["ok"] = sound, ["files"] = files });
         }
         else foreach ((string file, string verdict) in verdicts) Output.Line($"{verdict,-10} {Path.Combine(folder, file)}");
-        if (!sound) throw new PermafrostException($"{folder} is not the published {name}; fetch it again with `permafrost data fetch {name}`");
+        if (!sound) throw new PermafrostException($"{folder} is not the published {name}; fetch it again with `{FetchOf(name, revision)}`");
         return 0;
     }
 

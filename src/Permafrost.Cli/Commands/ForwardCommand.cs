@@ -48,11 +48,11 @@ internal static class ForwardCommand
             throw new UsageException($"--outputs {outputPath} is the file of --inputs, which would be overwritten; give another");
         BackboneSource source = BackboneSource.Resolve(reference);
         if (source.Note is { } note) Output.Note(note);
-        if (source.Folder is null) throw new UsageException($"--backbone {reference} is a preset without weights; give a model folder");
+        if (source.Folder is null) throw new UsageException($"--backbone {reference} is a preset without weights; give a model folder{source.FetchHint}");
         Device device = Finetuning.ParseDevice(deviceName);
         using var scope = torch.NewDisposeScope();
         using PretrainedModel model = ModelRegistry.CreateWithHead(source.Config);
-        int skipped = CheckpointReader.Load(model, ModelRegistry.Find(source.Config), model.Prefix, source.Folder, skipWeights);
+        int skipped = CheckpointReader.Load(model, ModelRegistry.Find(source.Config), model.Prefix, source.Folder, source.Skipping(skipWeights));
         if (skipWeights is not null) Output.Note($"{reference}: {skipped} tensor(s) left out, as --skip-weights {skipWeights} says");
         Dictionary<string, Tensor> inputs = AdapterFolder.ReadFile(inputPath).ToDictionary(pair => pair.Key, pair => pair.Value.to(device));
         foreach (string name in inputs.Keys)

@@ -81,17 +81,18 @@ internal static class TokenizerCommand
     private static Tokenizer Load(string reference)
     {
         if (File.Exists(reference) || Directory.Exists(reference)) return TokenizerFiles.Load(reference);
-        string folder;
+        const string Kinds = "a folder with tokenizer.json, vocab.txt, vocab.json and merges.txt or a SentencePiece model, one of these files, or a backbone that has them";
+        BackboneSource source;
         try
         {
-            folder = BackboneSource.Resolve(reference).Folder ?? throw new PermafrostException($"{reference} is a preset, and has no tokenizer");
+            source = BackboneSource.Resolve(reference);
         }
         catch (PermafrostException error)
         {
-            const string Kinds = "a folder with tokenizer.json, vocab.txt, vocab.json and merges.txt or a SentencePiece model, one of these files, or a backbone that has them";
             throw new PermafrostException($"--tokenizer: {error.Message}; a tokenizer is {Kinds}");
         }
-        return TokenizerFiles.Load(folder);
+        return TokenizerFiles.Load(
+            source.Folder ?? throw new PermafrostException($"--tokenizer: {reference} is a preset, and has no tokenizer; a tokenizer is {Kinds}{source.FetchHint}"));
     }
 
     private static int? Checked(int? longest, int special)

@@ -74,33 +74,60 @@ internal static class TokenLines
     public static string ToJson(string text) => Line(json => json.WriteString("text", text));
 
     /// <summary>The ids in a line: numbers separated by spaces, a JSON array of them, or an object with "ids".</summary>
-    /// <exception cref="PermafrostException">Something in it is no number.</exception>
+    /// <exception cref="PermafrostException">Something in it is no number, or there are more than a text has characters.</exception>
     public static int[] Ids(string line, string where)
     {
-        if (line.AsSpan().TrimStart() is ['[' or '{', ..]) return FromJson();
-        string[] words = line.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries);
-        return [.. words.Select(word => int.TryParse(word, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out int id) ? id
-            : throw new PermafrostException($"{where}: '{Short(word)}' is no token's id; ids are whole numbers separated by spaces"))];
-
-        int[] FromJson()
+        if (line.AsSpan().TrimStart() is ['[' or '{', ..]) return IdsOfJson(line, where);
+        var ids = new List<int>();
+        for (int at = 0, end; at < line.Length; at = end)
         {
-            try
-            {
-                using var document = JsonDocument.Parse(line);
-                JsonElement element = document.RootElement;
-                if (element.ValueKind == JsonValueKind.Object && element.TryGetProperty("ids", out JsonElement inner)) element = inner;
-                if (element.ValueKind == JsonValueKind.Array)
-                {
-                    return [.. element.EnumerateArray().Select(one => one.ValueKind == JsonValueKind.Number && one.TryGetInt32(out int id) ? id
-                        : throw new PermafrostException($"{where}: {Short(one.GetRawText())} is no token's id; ids are whole numbers"))];
-                }
-            }
-            catch (JsonException)
-            {
-                // Said below.
-            }
-            throw new PermafrostException($"{where}: neither ids separated by spaces, nor a JSON array of them, nor an object with \"ids\"");
+            end = at + 1;
+            if (char.IsWhiteSpace(line[at])) continue;
+            while (end < line.Length && !char.IsWhiteSpace(line[end])) end++;
+            if (!int.TryParse(line.AsSpan(at, end - at), NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out int id))
+                throw new PermafrostException($"{where}: '{Short(line[at..end])}' is no token's id; ids are whole numbers separated by spaces");
+            Add(ids, id, where);
         }
+        return [.. ids];
+    }
+
+    // Read as a stream: as a document, a line of millions of numbers takes gigabytes.
+    private static int[] IdsOfJson(string line, string where)
+    {
+        try
+        {
+            var json = new Utf8JsonReader(Encoding.UTF8.GetBytes(line));
+            json.Read();
+            if (json.TokenType == JsonTokenType.StartObject)
+            {
+                while (json.Read() && json.TokenType == JsonTokenType.PropertyName && !json.ValueTextEquals("ids")) json.Skip();
+                if (json.TokenType == JsonTokenType.PropertyName) json.Read();
+            }
+            if (json.TokenType == JsonTokenType.StartArray)
+            {
+                var ids = new List<int>();
+                while (json.Read() && json.TokenType != JsonTokenType.EndArray)
+                {
+                    if (json.TokenType != JsonTokenType.Number || !json.TryGetInt32(out int id))
+                        throw new PermafrostException($"{where}: {Short(Encoding.UTF8.GetString(json.ValueSpan))} is no token's id; ids are whole numbers");
+                    Add(ids, id, where);
+                }
+                while (json.Read()) { }
+                return [.. ids];
+            }
+        }
+        catch (JsonException)
+        {
+            // Said below.
+        }
+        throw new PermafrostException($"{where}: neither ids separated by spaces, nor a JSON array of them, nor an object with \"ids\"");
+    }
+
+    private static void Add(List<int> ids, int id, string where)
+    {
+        if (ids.Count == Tokenizer.MostCharacters)
+            throw new PermafrostException($"{where} has more than {Tokenizer.MostCharacters:N0} ids, and no text has so many tokens; break it up");
+        ids.Add(id);
     }
 
     /// <summary>The text of ids.</summary>
