@@ -25,7 +25,7 @@ public class ScalarsTests
 
     // In no scope, so that nothing but the call itself holds what it reads.
     [Fact]
-    public void Tensors_that_no_one_else_holds_are_not_freed_while_a_call_reads_them() => WhileCollecting(3000, round =>
+    public void Tensors_that_no_one_else_holds_are_not_freed_while_a_call_reads_them() => WhileCollecting(1000, round =>
     {
         float i = round;
         Assert.Equal([i, i + 2, i + 1, i + 3], MemoryMarshal.Cast<byte, float>(Turned([i, i + 1, i + 2, i + 3], 2, 2).ToBytes()).ToArray());

@@ -39,7 +39,8 @@ public class SharedBodyTests
         }
     }
 
-    // Each trains 0.8 million weights: 3 MB of gradients and 6 MB of moments in float32; 4 x 49 tokens keep some 60 MB for a gradient. A copy of the body would be 170 MB more.
+    // Each trains 0.8 million weights: 3 MB of gradients and 6 MB of moments in float32; 4 x 49 tokens keep some 60 MB for a gradient, and libtorch's own
+    // operators twice as much. A copy of the body would be 170 MB more.
     private static void TrainTwo(List<AdaptedModel> models)
     {
         string frozen = models[^1].FrozenSha256();
@@ -63,7 +64,7 @@ public class SharedBodyTests
             double held = Settled() - before;
             Assert.True(held < 50 * Megabyte, $"two trained models hold {held / Megabyte:F1} MB more");
             Assert.True(held > 8 * Megabyte, $"two trained models hold {held / Megabyte:F1} MB more, less than their moments: memory is not measured");
-            Assert.True(most < 160 * Megabyte, $"training two models takes {most / Megabyte:F1} MB");
+            Assert.True(most < (KernelSet.Name == KernelSet.None ? 350 : 200) * Megabyte, $"training two models takes {most / Megabyte:F1} MB");
         }
         finally
         {
