@@ -473,7 +473,7 @@ public sealed partial class Finetuning : IDisposable
     private void FitMemory()
     {
         MicroBatchSize = Trainer.FitBatch(Model, Data!.Train, TrainerOptions(), Device);
-        FitScoring();
+        FitScoring(training: true);
     }
 
     private ITimer? StartTimer(StopRequest stop, TimeProvider clock) => Options.Checkpoints.MaxDuration is { } limit && limit < TimeSpan.FromDays(30)
