@@ -63,7 +63,10 @@ public partial class DocumentedCommandTests
     }
 
     // The body by its name, or the run that the README trains on it.
-    private static bool NeedsBody(string command) => command.Contains("all-MiniLM-L6-v2", StringComparison.Ordinal) || command.Contains("runs/topics", StringComparison.Ordinal);
+    private static bool NeedsBody(string command) => BodyNames.Any(name => command.Contains(name, StringComparison.Ordinal));
+
+    // How a command names the body in the box, or what was made with it.
+    private static string[] BodyNames => ["all-MiniLM-L6-v2", "runs/topics", "configs/word-kinds.yaml"];
 
     private static void Work(IEnumerable<string> commands)
     {
@@ -112,6 +115,7 @@ public partial class DocumentedCommandTests
         Directory.CreateDirectory(scratch["texts"]);
         scratch.Write("texts/train.txt", string.Concat(Enumerable.Range(0, 2000).Select(i => $"The people of village {i % 97} sang about the old bridge over the river {i % 13}.\n")));
         scratch.Write("texts/test.txt", "The people sang about the river.\n");
+        Directory.CreateSymbolicLink(scratch["configs"], Path.Combine(Repository.Root, "configs"));
         Directory.CreateDirectory(scratch["samples", "ClassifyTexts"]);
         File.Copy(Path.Combine(Repository.Root, "samples", "ClassifyTexts", "messages.csv"), scratch["samples", "ClassifyTexts", "messages.csv"]);
         string mnist = Directory.CreateDirectory(scratch["cache", "data", "mnist"]).FullName;
