@@ -1,3 +1,4 @@
+using Permafrost.Cli.Terminal;
 using Permafrost.Kernels;
 
 namespace Permafrost.Cli.Tests;
@@ -93,6 +94,7 @@ public class BadOptionTests
     [InlineData("finetune --task bit-xro --backbone gpt2-tiny --init random", "--task", "bit-xro", "bit-xor")]
     [InlineData("finetune --task bit-xor@paper --backbone gpt2-tiny --init random", "--task", "paper", "bit-xor")]
     [InlineData("finetune --task tensors --backbone gpt2-tiny --init random", "--data")]
+    [InlineData("finetune --task listops --backbone gpt2-tiny --init random --group-by-length --no-shuffle", "--group-by-length", "--no-shuffle")]
     [InlineData("forward", "--backbone")]
     [InlineData("forward --backbone x --inputs y", "--outputs")]
     [InlineData("forward --backbone gpt2-tiny --inputs y --outputs z", "--backbone", "gpt2-tiny", "preset")]
@@ -201,6 +203,14 @@ public class BadOptionTests
     [InlineData("compare nowhere", "OTHER")]
     [InlineData("baselines", "TASK")]
     public void An_empty_value_is_refused(string line, string mention) => InProcess.Run([.. line.Split(' '), ""]).Refused(2, mention, "is empty");
+
+    [Theory]
+    [InlineData("`load_best_model_at_end` off", "--no-load-best-model-at-end")]
+    [InlineData("with `shuffle` off rows are in order", "with --no-shuffle rows are in order")]
+    [InlineData("`max_steps` or `task`", "--max-steps or --task")]
+    [InlineData("`max_steps` off", "--max-steps off")]
+    [InlineData("row 3 of `inputs`", "row 3 of `inputs`")]
+    public void Options_in_the_librarys_words_become_flags(string sentence, string flags) => Assert.Equal(flags, OptionWords.AsFlags(sentence));
 
     [Fact]
     public void What_a_terminal_would_obey_is_not_passed_on()

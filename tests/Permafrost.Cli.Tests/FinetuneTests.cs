@@ -145,6 +145,24 @@ public class FinetuneTests(TrainedRun run) : IClassFixture<TrainedRun>
     }
 
     [Fact]
+    public void Runs_without_predictions_are_compared_and_not_paired()
+    {
+        using var scratch = new Scratch();
+        string copy = Directory.CreateDirectory(scratch["copy"]).FullName;
+        foreach (string file in Scratch.Left(run.Folder))
+        {
+            string target = Path.Combine(copy, Path.GetRelativePath(run.Folder, file));
+            Directory.CreateDirectory(Path.GetDirectoryName(target)!);
+            File.Copy(file, target);
+        }
+        Assert.Contains("1,000 paired examples", InProcess.Run("compare", run.Folder, copy).Succeeded().Output, StringComparison.Ordinal);
+        File.Delete(Path.Combine(copy, "predictions.jsonl"));
+        Assert.Contains($"{copy} has no predictions.jsonl", InProcess.Run("compare", run.Folder, copy).Succeeded().Output, StringComparison.Ordinal);
+        Assert.Contains($"{copy} has no predictions.jsonl", InProcess.Run("compare", copy, run.Folder).Succeeded().Output, StringComparison.Ordinal);
+        Assert.Null(InProcess.Run("compare", run.Folder, copy, "--json").Succeeded().Json["test_accuracy_difference"]);
+    }
+
+    [Fact]
     public void Plain_lines_show_the_progress_where_no_one_watches()
     {
         string[] lines = run.Result.Error.Split('\n', StringSplitOptions.RemoveEmptyEntries);

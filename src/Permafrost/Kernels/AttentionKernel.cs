@@ -130,10 +130,7 @@ public static unsafe class AttentionKernel
         };
         AttentionArguments arguments = Arguments();
         NativeMethods.Check(NativeMethods.pf_attention_forward(&arguments));
-        GC.KeepAlive(mask);
-        GC.KeepAlive(seenByAll);
-        GC.KeepAlive(biases);
-        GC.KeepAlive(positions);
+        foreach (Tensor? read in (ReadOnlySpan<Tensor?>)[q.Dense, k.Dense, v.Dense, logSum, mask, seenByAll, biases, positions]) GC.KeepAlive(read);
         if (!wanted) return output;
 
         // Each tensor once, although queries, keys and values may lie in the same one.

@@ -94,6 +94,7 @@ public static unsafe class NormKernel
         GC.KeepAlive(added);
         GC.KeepAlive(gain);
         GC.KeepAlive(shift);
+        GC.KeepAlive(statistics);
         if (!(wantsX || wantsY || wantsWeight || wantsBias)) return (sum, normed);
 
         bool sumIsResult = added is not null && (wantsX || wantsY);

@@ -97,35 +97,48 @@ public static unsafe class TensorExtensions
     }
 
     /// <summary>The one element of a tensor of any type, as a double.</summary>
+    /// <exception cref="InvalidOperationException">The tensor has no element, or several.</exception>
     public static double Number(this Tensor tensor)
     {
-        using Tensor wide = tensor.detach().to(ScalarType.Float64, torch.CPU);
-        double value = *(double*)wide.Address();
-        GC.KeepAlive(wide);
-        return value;
+        using Tensor wide = OnlyElement(tensor, ScalarType.Float64);
+        return *(double*)wide.Address();
     }
 
     /// <summary>The one element of an integer or Boolean tensor.</summary>
+    /// <exception cref="InvalidOperationException">The tensor has no element, or several.</exception>
     public static long Integer(this Tensor tensor)
     {
-        using Tensor wide = tensor.detach().to(ScalarType.Int64, torch.CPU);
-        long value = *(long*)wide.Address();
-        GC.KeepAlive(wide);
-        return value;
+        using Tensor wide = OnlyElement(tensor, ScalarType.Int64);
+        return *(long*)wide.Address();
     }
 
     /// <summary>Whether no element is NaN or infinite.</summary>
     public static bool AllFinite(this Tensor tensor)
     {
         using DisposeScope scope = torch.NewDisposeScope();
-        return tensor.detach().isfinite().all().Integer() != 0;
+        bool finite = tensor.detach().isfinite().all().Integer() != 0;
+        GC.KeepAlive(tensor);
+        return finite;
     }
 
     /// <summary>Whether two tensors have the same shape and equal elements.</summary>
     public static bool ValuesEqual(this Tensor tensor, Tensor other)
     {
         using DisposeScope scope = torch.NewDisposeScope();
-        return other.HasShape(tensor.shape) && tensor.detach().eq(other.detach()).all().Integer() != 0;
+        bool equal = other.HasShape(tensor.shape) && tensor.detach().eq(other.detach()).all().Integer() != 0;
+        GC.KeepAlive(tensor);
+        GC.KeepAlive(other);
+        return equal;
+    }
+
+    // On the host. A tensor that nobody else holds must outlive the calls that read it, or the collector could free it meanwhile.
+    private static Tensor OnlyElement(Tensor tensor, ScalarType type)
+    {
+        if (tensor.NumberOfElements != 1) throw new InvalidOperationException($"{tensor.Describe()} is no single number");
+        using Tensor detached = tensor.detach();
+        Tensor wide = detached.to(type, torch.CPU);
+        GC.KeepAlive(tensor);
+        return wide;
     }
 
     private static Tensor? HostCopy(Tensor tensor)

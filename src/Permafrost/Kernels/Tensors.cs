@@ -75,7 +75,11 @@ public static unsafe class Tensors
     private static void CheckLength(long bytes, ReadOnlySpan<long> shape, ScalarType type)
     {
         long wanted = type.ElementBytes();
-        foreach (long size in shape) wanted = checked(wanted * size);
+        foreach (long size in shape)
+        {
+            if (size < 0 || Math.BigMul(wanted, size, out wanted) != 0 || wanted < 0)
+                throw new ArgumentException($"{bytes} bytes do not make a tensor {type}{TensorExtensions.FormatShape(shape)}, a shape that no memory can hold");
+        }
         if (wanted != bytes) throw new ArgumentException($"{bytes} bytes do not make a tensor {type}{TensorExtensions.FormatShape(shape)}, which has {wanted}");
     }
 }

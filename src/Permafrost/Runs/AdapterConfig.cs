@@ -16,8 +16,8 @@ public sealed record AdapterConfig(string? BackboneSha256, string? Backbone, Tas
 {
     private static readonly string[] Keys =
     [
-        "adapter_version", "permafrost_version", "step", "task", "task_version", "task_options", "policy", "input_layer", "readout", "backbone", "backbone_sha256", "init", "init_seed",
-        "init_version", "shape", "labels", "preprocessing", "source",
+        "adapter_version", "permafrost_version", "step", "task", "task_version", "task_options", "policy", "input_layer", "readout", "backbone", "backbone_sha256", "init",
+        "init_seed", "init_version", "shape", "labels", "preprocessing", "source",
     ];
 
     /// <summary>Reads an adapter's configuration, of this version or the first.</summary>

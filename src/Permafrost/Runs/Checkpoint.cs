@@ -109,7 +109,9 @@ public static class Checkpoint
         }
     }
 
-    /// <summary>Puts checkpoints after a step aside: of a course that the run leaves, by going on from an earlier one. They go with the next <see cref="RemoveOldCheckpoints"/>.</summary>
+    /// <summary>
+    /// Puts checkpoints after a step aside: of a course that the run leaves, by going on from an earlier one. They go with the next <see cref="RemoveOldCheckpoints"/>.
+    /// </summary>
     /// <exception cref="PermafrostException">The folder cannot be written.</exception>
     public static void PutAside(RunFolder folder, long step)
     {

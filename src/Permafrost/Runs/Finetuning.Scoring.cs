@@ -64,10 +64,10 @@ public sealed partial class Finetuning
     private IDataset AsFed(IDataset inputs) => Casting.AsText(inputs, Model.Spec, TaskOptions);
 
     // Only where it could be short at all is it measured.
-    private void FitScoring()
+    private void FitScoring(bool training = false)
     {
         long available = ProcessMemory.Available;
         if (!Device.IsCpu() || features.Active || available > 8L << 30 || Data is null) return;
-        EvalBatchSize = MemoryTrial.Fit(EvalBatchSize, MeasureMemory().ScoringBytes, available);
+        EvalBatchSize = MeasureMemory().FitScoring(EvalBatchSize, available, training);
     }
 }

@@ -131,7 +131,8 @@ public sealed partial class Finetuning : IDisposable
         bool isBody = weights.Reference == source.Reference || (source.Folder is not null && weights.Folder == source.Folder);
         bool isInit = weights.Init == chosen.Init && (chosen.Init == "pretrained" || weights.Seed == chosen.InitSeed) && weights.SkipWeights == chosen.SkipWeights;
         if (isBody && isInit) return;
-        throw new ArgumentException($"the weights are of {weights.Reference} (init {weights.Init}), where the options name {source.Reference} (init {chosen.Init})", nameof(weights));
+        string named = $"{source.Reference} (init {chosen.Init}, seed {chosen.InitSeed})";
+        throw new ArgumentException($"the weights are of {weights.Reference} (init {weights.Init}, seed {weights.Seed}), where the options name {named}", nameof(weights));
     }
 
     /// <summary>The backbone as it would be typed here.</summary>
@@ -472,7 +473,7 @@ public sealed partial class Finetuning : IDisposable
     private void FitMemory()
     {
         MicroBatchSize = Trainer.FitBatch(Model, Data!.Train, TrainerOptions(), Device);
-        FitScoring();
+        FitScoring(training: true);
     }
 
     private ITimer? StartTimer(StopRequest stop, TimeProvider clock) => Options.Checkpoints.MaxDuration is { } limit && limit < TimeSpan.FromDays(30)

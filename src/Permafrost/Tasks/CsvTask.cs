@@ -25,7 +25,8 @@ public sealed class CsvTask : TableTask
         """;
 
     /// <inheritdoc/>
-    public override string InputFormat => "text: a .csv or .tsv file (also .gz) with the run's columns in its header, or, in any other file, one text (or row of numbers with commas) a line";
+    public override string InputFormat =>
+        "text: a .csv or .tsv file (also .gz) with the run's columns in its header, or, in any other file, one text (or row of numbers with commas) a line";
 
     private protected override ITableFile Open(string path, TableColumns wanted) => new CsvFile(path, wanted);
 

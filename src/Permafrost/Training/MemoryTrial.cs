@@ -56,11 +56,24 @@ public sealed record MemoryTrial(long Loaded, long TrainingBytes, long ScoringBy
     /// <param name="batch">At most so many.</param>
     /// <param name="perExample">Bytes of each.</param>
     /// <param name="available">Bytes that are free.</param>
-    public static int Fit(int batch, long perExample, long available)
+    /// <param name="held">Bytes of these that are taken whatever the batch, such as <see cref="StateBytes"/> in a training.</param>
+    public static int Fit(int batch, long perExample, long available, long held = 0)
     {
-        while (batch > 1 && (double)batch * perExample > Math.Max(0, Share * available)) batch = (batch + 1) / 2;
+        double room = Math.Max(0, Share * available - held);
+        while (batch > 1 && (double)batch * perExample > room) batch = (batch + 1) / 2;
         return batch;
     }
+
+    /// <summary>How many examples of a training batch to compute at a time beside gradients and optimiser state, as <see cref="Fit"/> does.</summary>
+    /// <param name="batch">At most so many.</param>
+    /// <param name="available">Bytes that are free before gradients and optimiser state are there.</param>
+    public int FitTraining(int batch, long available) => Fit(batch, TrainingBytes, available, StateBytes);
+
+    /// <summary>How many examples to score at a time, as <see cref="Fit"/> does.</summary>
+    /// <param name="batch">At most so many.</param>
+    /// <param name="available">Bytes that are free before gradients and optimiser state are there.</param>
+    /// <param name="training">Whether a training will hold gradients and optimiser state meanwhile.</param>
+    public int FitScoring(int batch, long available, bool training) => Fit(batch, ScoringBytes, available, training ? StateBytes : 0);
 
     /// <summary>The predicted peak of a training in bytes.</summary>
     /// <param name="batch">Examples computed at a time.</param>

@@ -119,13 +119,14 @@ public sealed class Trainer : IDisposable
         return trainer.Run();
     }
 
-    /// <summary>How many examples of a training batch are computed at a time: all, or parts where memory is short.</summary>
-    public static int FitBatch(AdaptedModel model, IDataset train, TrainerOptions options, Device device)
+    /// <summary>How many examples of a training batch are computed at a time: all, or parts where memory is short for them beside gradients and optimiser state.</summary>
+    public static int FitBatch(AdaptedModel model, IDataset train, TrainerOptions options, Device device) => FitBatch(model, train, options, device, ProcessMemory.Available);
+
+    internal static int FitBatch(AdaptedModel model, IDataset train, TrainerOptions options, Device device, long available)
     {
         int batch = options.Schedule.PerDeviceTrainBatchSize;
         if (!device.IsCpu() || batch == 1 || (options.Features?.Active ?? model.ReadsConstants)) return batch;
-        long available = ProcessMemory.Available;
-        return available == long.MaxValue ? batch : MemoryTrial.Fit(batch, MemoryTrial.Measure(model, train, device, options.OptimizerSlots).TrainingBytes, available);
+        return available == long.MaxValue ? batch : MemoryTrial.Measure(model, train, device, options.OptimizerSlots).FitTraining(batch, available);
     }
 
     /// <summary>Refuses to wait for better validations where there are none.</summary>

@@ -55,6 +55,7 @@ public sealed record TrainerOptions
         Schedule.Validate();
         Evaluation.Validate();
         Checkpoints.Validate();
+        OptionCheck.Between("micro_batch_size", MicroBatchSize ?? 1, 1, 1 << 20);
         bool IsIdle(string group) => model.Trained.All(p => !p.Group.ToString().Equals(group, StringComparison.OrdinalIgnoreCase));
         IEnumerable<string> groups = Enum.GetValues<GroupName>().Select(group => group.ToString().ToLowerInvariant());
         if (groups.FirstOrDefault(group => Optimizer.LearningRates.ContainsKey(group) && IsIdle(group)) is { } idle)

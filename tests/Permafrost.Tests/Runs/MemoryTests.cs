@@ -1,6 +1,8 @@
 using System.Text.Json.Nodes;
+using Permafrost.Data;
 using Permafrost.Runs;
 using Permafrost.Training;
+using Permafrost.Training.Options;
 
 namespace Permafrost.Tests.Runs;
 
@@ -64,8 +66,47 @@ public class MemoryTests : IDisposable
     [Fact]
     public void A_batch_that_does_not_fit_goes_in_parts_that_do()
     {
-        static int Fit(double share) => MemoryTrial.Fit(96, 1 << 20, (long)(share * 96 * (1 << 20) / 0.9));
-        Assert.Equal((96, 48, 12, 1), (Fit(1.01), Fit(0.6), Fit(0.2), Fit(0)));
+        var schedule = new ScheduleOptions { PerDeviceTrainBatchSize = 96, GradientAccumulationSteps = 2 };
+        Assert.Equal(192, schedule.GlobalBatchSize);
+        using var run = Finetuning.Prepare(tiny.Options with { Model = tiny.Options.Model with { Backbone = "gpt2-tiny" }, Schedule = schedule });
+        MemoryTrial trial = run.MeasureMemory();
+        // Gradients and Adam's two states, in float32.
+        Assert.Equal(3 * 4 * run.Model.Counts.Trained, trial.StateBytes);
+        trial = trial with { TrainingBytes = Math.Max(1 << 10, trial.TrainingBytes), ScoringBytes = Math.Max(1 << 10, trial.ScoringBytes) };
+        int Fit(double share) => trial.FitTraining(schedule.PerDeviceTrainBatchSize, (long)((trial.StateBytes + share * 96 * trial.TrainingBytes) / 0.9));
+        Assert.Equal((96, 48, 12, 1, 1), (Fit(1.01), Fit(0.6), Fit(0.2), Fit(0), Fit(-1)));
+        int FitScoring(double share, bool training) => trial.FitScoring(64, (long)(((training ? trial.StateBytes : 0) + share * 64 * trial.ScoringBytes) / 0.9), training);
+        Assert.Equal((64, 32, 1), (FitScoring(1.01, true), FitScoring(0.6, true), FitScoring(0, true)));
+        Assert.Equal((64, 32, 1), (FitScoring(1.01, false), FitScoring(0.6, false), FitScoring(0, false)));
+        int FitAlone(double share) => MemoryTrial.Fit(64, 1 << 20, (long)(share * 64 * (1 << 20) / 0.9));
+        Assert.Equal((64, 32, 1), (FitAlone(1.01), FitAlone(0.6), FitAlone(0)));
+    }
+
+    [Fact]
+    public void A_batch_leaves_room_for_gradients_and_optimiser_state()
+    {
+        string body = tiny.NewFolder();
+        Directory.CreateDirectory(body);
+        // 14 million weights, whose gradients and Adam's state take 171 MB; two examples of 120 tokens take far less.
+        File.WriteAllText(Path.Combine(body, "config.json"), """{"model_type": "gpt2", "n_layer": 2, "n_embd": 768, "n_head": 4, "n_positions": 128, "vocab_size": 16}""");
+        RunOptions options = tiny.Options with { Model = tiny.Options.Model with { Backbone = body, Policy = "*" }, Schedule = tiny.Options.Schedule with { PerDeviceTrainBatchSize = 2 }, Data = tiny.Options.Data with { Task = "bit-memory" } };
+        using var run = Finetuning.Prepare(options);
+        var available = (long)(3 * 4 * run.Model.Counts.Trained / 0.9);
+        int Fit(string optim) => Trainer.FitBatch(run.Model, run.Data!.Train, new TrainerOptions { Schedule = options.Schedule, Optimizer = options.Optimizer with { Optim = optim } }, torch.CPU, available);
+        // Without momentum there are gradients only, and so there is room for examples.
+        Assert.Equal((1, 2), (Fit("adam"), Fit("sgd")));
+    }
+
+    [Fact]
+    public void A_batch_is_computed_in_the_parts_asked_for()
+    {
+        using var run = Finetuning.Prepare(tiny.Options);
+        var train = new Recorded(run.Data!.Train);
+        TrainerOptions Options(int? part) => new() { MicroBatchSize = part, Schedule = new ScheduleOptions { MaxSteps = 2, PerDeviceTrainBatchSize = 7 } };
+        Trainer.Fit(run.Model, new TrainingData(train), Options(3));
+        Assert.Equal([3, 3, 1, 3, 3, 1], train.Sizes);
+        foreach (int wrong in new[] { 0, -1 }) Refusal.OfUsage("micro_batch_size", () => Trainer.Fit(run.Model, new TrainingData(train), Options(wrong)));
+        Assert.Equal(6, train.Sizes.Count);
     }
 
     [Fact]
@@ -78,5 +119,19 @@ public class MemoryTests : IDisposable
             return (double)results["metrics"]!["test"]!["loss"]!;
         }
         Assert.Equal(Loss(options), Loss(options with { Schedule = options.Schedule with { PerDeviceTrainBatchSize = 2, GradientAccumulationSteps = 4 } }), 1e-4);
+    }
+
+    // Notes how many examples are asked for at a time.
+    private sealed class Recorded(IDataset examples) : IDataset
+    {
+        public List<int> Sizes { get; } = [];
+
+        public long? Count => examples.Count;
+
+        public Batch Get(ReadOnlySpan<long> indices)
+        {
+            Sizes.Add(indices.Length);
+            return examples.Get(indices);
+        }
     }
 }

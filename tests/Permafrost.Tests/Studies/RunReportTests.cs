@@ -14,12 +14,12 @@ public sealed class RunReportTests : IDisposable
     [Fact]
     public void Shows_a_run_with_its_baselines_counts_environment_and_command()
     {
-        string html = RunReport.Html([samples.Add("a", command: "permafrost finetune `seed` 7")]);
+        string html = RunReport.Html([samples.Add("a", command: "permafrost finetune --seed 7")]);
         Assert.Contains("97.00&#xA0;%</strong> of bit-xor", html);
         Assert.Contains("<b>50.30&#xA0;%</b> linear on the inputs", Decoded(html));
         Assert.Contains("<b>49.40&#xA0;%</b> most frequent class", Decoded(html));
         Assert.Contains("1.64&#xA0;%", html);
-        foreach (string text in new[] { "16,288,514", "267,778", "3,559", "89.9", "96.00", "23.54 GiB", "OMP_NUM_THREADS=2", "<span>permafrost</span> <span>finetune</span> <span>`seed`</span> <span>7</span>", "max_steps: 200" }) Assert.Contains(text, html);
+        foreach (string text in new[] { "16,288,514", "267,778", "3,559", "89.9", "96.00", "23.54 GiB", "OMP_NUM_THREADS=2", "<span>permafrost</span> <span>finetune</span> <span>--seed</span> <span>7</span>", "max_steps: 200" }) Assert.Contains(text, html);
     }
 
     [Fact]

@@ -84,6 +84,22 @@ public class MnistTests : IDisposable
     }
 
     [Fact]
+    public void The_folders_that_torchvision_makes_are_found_from_their_root()
+    {
+        WriteNumbered("train", 10);
+        WriteNumbered("t10k", 3);
+        string[] files = Directory.GetFiles(folder.Path);
+        Assert.Equal(4, files.Length);
+        string raw = Directory.CreateDirectory(folder["root", "MNIST", "raw"]).FullName;
+        foreach (string file in files) File.Move(file, Path.Combine(raw, Path.GetFileName(file)));
+        foreach (string from in new[] { folder["root"], folder["root", "MNIST"], raw })
+        {
+            TaskData data = task.Load(new TaskOptions(from));
+            Assert.Equal((9, 1, 3), (data.Train.Count, data.Validation!.Count, data.Test!.Count));
+        }
+    }
+
+    [Fact]
     public void Unlabelled_images_are_read_for_predictions()
     {
         WriteNumbered("train", 10);

@@ -18,12 +18,15 @@ public class IdxFileTests : IDisposable
     }
 
     [Theory]
-    [InlineData("plain-idx3-ubyte")]
-    [InlineData("packed-idx3-ubyte.gz")]
-    [InlineData("PACKED.GZ")]
-    public void Plain_and_packed_files_are_read(string name)
+    [InlineData("plain-idx3-ubyte", false)]
+    [InlineData("packed-idx3-ubyte.gz", true)]
+    [InlineData("PACKED.GZ", true)]
+    // The content decides, not the name: browsers and mirrors unpack files, or rename them.
+    [InlineData("plain-idx3-ubyte.gz", false)]
+    [InlineData("packed-idx3-ubyte", true)]
+    public void Plain_and_packed_files_are_read(string name, bool packed)
     {
-        IdxFile file = IdxFile.Read(folder.Write(name, name.EndsWith("gz", StringComparison.OrdinalIgnoreCase) ? Pack(Good) : Good));
+        IdxFile file = IdxFile.Read(folder.Write(name, packed ? Pack(Good) : Good));
         Assert.Equal([2, 2, 3], file.Shape);
         Assert.Equal(Good[16..], file.Data);
     }
@@ -79,10 +82,6 @@ public class IdxFileTests : IDisposable
             if (length < packed.Length - 10) Assert.IsType<PermafrostException>(error);
             else Assert.True(error is null or PermafrostException, $"{length}: {error}");
         }
-        folder.Write("x.gz", Good);  // not packed at all, and packed without the name: what counts is the content
-        Assert.Equal(Good[16..], IdxFile.Read(path).Data);
-        folder.Write("x", packed);
-        Assert.Equal(Good[16..], IdxFile.Read(folder["x"]).Data);
         byte[] flipped = [.. packed];
         for (int i = 10; i < packed.Length; i++)
         {
