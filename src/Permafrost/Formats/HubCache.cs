@@ -11,7 +11,7 @@ namespace Permafrost.Formats;
 public static partial class HubCache
 {
     private const string Users = "/etc/passwd";
-    private const string Models = "models--";
+    private const string ModelPrefix = "models--";
     private const int LongestReference = 64;
 
     /// <summary>The cache's folder.</summary>
@@ -76,7 +76,7 @@ public static partial class HubCache
     internal static string FolderOf(string name) => Path.Combine(Folder, FolderName(name));
 
     /// <summary>Its name.</summary>
-    internal static string FolderName(string name) => Models + name.Replace("/", "--", StringComparison.Ordinal);
+    internal static string FolderName(string name) => ModelPrefix + name.Replace("/", "--", StringComparison.Ordinal);
 
     /// <summary>That a model can be fetched, as the end of a sentence; empty where the text cannot be a model's name.</summary>
     internal static string FetchHint(string name) => IsName(name) ? $"; `permafrost data fetch {name}` fetches it from Hugging Face, where it is there" : "";
@@ -85,8 +85,8 @@ public static partial class HubCache
     internal static string FetchHintIn(string path)
     {
         string[] parts = path.Length == 0 ? [] : Path.GetRelativePath(Folder, path).Split(Path.DirectorySeparatorChar);
-        if (parts is not [var repository, "snapshots", _, ..] || !repository.StartsWith(Models, StringComparison.Ordinal)) return "";
-        string name = repository[Models.Length..].Replace("--", "/", StringComparison.Ordinal);
+        if (parts is not [var repository, "snapshots", _, ..] || !repository.StartsWith(ModelPrefix, StringComparison.Ordinal)) return "";
+        string name = repository[ModelPrefix.Length..].Replace("--", "/", StringComparison.Ordinal);
         return IsName(name) ? $"; `permafrost data fetch {name}` fetches it" : "";
     }
 
