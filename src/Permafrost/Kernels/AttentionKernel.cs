@@ -73,8 +73,8 @@ public static unsafe class AttentionKernel
 
     // The bias has a gradient as the other inputs have, so it is one of them.
     private static Tensor Composed(AttentionSettings settings, Func<Tensor[], AttentionSettings, Tensor> attention, params Tensor[] inputs) => settings.Bias is { } bias
-        ? Segment.Compose(given => attention(given, settings with { Bias = bias with { Values = given[^1] } }), [.. inputs, bias.Values])
-        : Segment.Compose(given => attention(given, settings), inputs);
+        ? Segment.ComposeTwin(given => attention(given, settings with { Bias = bias with { Values = given[^1] } }), [.. inputs, bias.Values])
+        : Segment.ComposeTwin(given => attention(given, settings), inputs);
 
     private static Tensor Recorded(AttentionSettings settings, Func<Tensor[], AttentionSettings, Tensor> attention, params Tensor[] inputs) => settings.Bias is { } bias
         ? Segment.Run(given => [attention(given!, settings with { Bias = bias with { Values = given[^1]! } })], [.. inputs, bias.Values])[0]

@@ -94,7 +94,7 @@ public static unsafe partial class LinearKernel
     private static Tensor Composed(Tensor x, Tensor weight, Tensor? bias, long outputs, FusedActivation activation, ScalarType type, bool packed, bool outputsFirst)
     {
         Tensor frozen = packed ? weight.Unpack(x.size(-1), outputs) : weight;
-        return Segment.Compose(inputs => LinearTwin.Forward(inputs[0], outputsFirst ? frozen.transpose(0, 1) : frozen, bias, activation, type), x);
+        return Segment.ComposeTwin(inputs => LinearTwin.Forward(inputs[0], outputsFirst ? frozen.transpose(0, 1) : frozen, bias, activation, type), x);
     }
 
     private static Tensor PackedForward(Tape? tape, Tensor x, Tensor weight, Tensor? bias, long outputs, FusedActivation activation, ScalarType type, bool outputsFirst)

@@ -26,7 +26,7 @@ public static unsafe class NormKernel
     private static Tensor Norm(Tensor x, Tensor weight, Tensor? bias, double epsilon, ScalarType type)
     {
         Check(x, weight, bias, type);
-        if (!KernelSet.Takes(x) || !KernelSet.Writes(type)) return Segment.Compose(inputs => NormTwin.Norm(inputs[0], weight, bias, epsilon, type), x);
+        if (!KernelSet.Takes(x) || !KernelSet.Writes(type)) return Segment.ComposeTwin(inputs => NormTwin.Norm(inputs[0], weight, bias, epsilon, type), x);
         bool grad = torch.is_grad_enabled() && (x.requires_grad || weight.requires_grad || bias is { requires_grad: true });
         if (grad && Tape.Current is null) return Segment.Run(given => [Norm(given[0]!, given[1]!, given[2], epsilon, type)], x, weight, bias)[0];
         return Forward(grad ? Tape.Current : null, x, null, weight, bias, epsilon, default, type).Normed;
@@ -54,8 +54,8 @@ public static unsafe class NormKernel
     {
         if (Tape.Current is null) return NormTwin.ResidualNorm(x, y, weight, bias, epsilon, dropout, type);
         // A composed function returns one tensor, so there are two of them: one for the sum, one for its norm.
-        Tensor sum = Segment.Compose(inputs => NormTwin.Residual(inputs[0], inputs[1], dropout), x, y);
-        return (sum, Segment.Compose(inputs => NormTwin.Norm(inputs[0], weight, bias, epsilon, type), sum));
+        Tensor sum = Segment.ComposeTwin(inputs => NormTwin.Residual(inputs[0], inputs[1], dropout), x, y);
+        return (sum, Segment.ComposeTwin(inputs => NormTwin.Norm(inputs[0], weight, bias, epsilon, type), sum));
     }
 
     // Without y there is no residual, and x itself is what is normalised.

@@ -62,6 +62,22 @@ public static class Segment
         return result;
     }
 
+    /// <summary>
+    /// <see cref="Compose"/> for a kernel's twin. TorchSharp's operators do not hold the tensors that they read: the collector could free one that nobody else holds amid
+    /// the call. So what the twin makes on its way stays in a scope until it is done, and its inputs and whatever the function captures stay as long.
+    /// </summary>
+    /// <param name="function">The twin; it makes a new tensor, and keeps none.</param>
+    /// <param name="inputs">As for <see cref="Compose"/>.</param>
+    internal static Tensor ComposeTwin(Func<Tensor[], Tensor> function, params Tensor[] inputs) => Compose(given =>
+    {
+        using DisposeScope scope = torch.NewDisposeScope();
+        Tensor output = function(given);
+        scope.MoveToOuter(output);
+        GC.KeepAlive(given);
+        GC.KeepAlive(function);
+        return output;
+    }, inputs);
+
     /// <summary>Computes the gradients of a loss, as its own <c>backward</c> does; an exception inside a segment is thrown unchanged.</summary>
     public static void Backward(Tensor loss)
     {
