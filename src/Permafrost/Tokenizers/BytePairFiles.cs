@@ -62,13 +62,15 @@ internal static class BytePairFiles
         });
     }
 
-    // A file cut at a line's end is one like any other, and its tokens are then never made. What is no word of a text, such as <unk> or RoBERTa's madeupword0000, never was.
+    // A file cut at a line's end is one like any other, and its tokens are then never made. What is no word of a text, such as <unk> or RoBERTa's madeupword0000, never was, and a
+    // few others may be there by somebody's choice.
     private static void CheckMerges(IEnumerable<string> tokens, List<Merge> merges, IReadOnlyList<(AddedToken Token, int)> added, PreTokenizer cutter, string path)
     {
         HashSet<string> made = [.. merges.Select(merge => merge.Left + merge.Right), .. added.Select(one => one.Token.Content)];
-        foreach (string token in tokens)
-            if (token.Length > 1 && !made.Contains(token) && IsWord(token, cutter))
-                throw new PermafrostException($"{path} is truncated, or of another vocabulary: none of its merges makes the token '{ShownText.Short(token)}'");
+        string[] whole = [.. tokens.Where(token => token.Length > 1)], never = [.. whole.Where(token => !made.Contains(token) && IsWord(token, cutter))];
+        if (never.Length * 20 > whole.Length)
+            throw new PermafrostException(
+                $"{path} is truncated, or of another vocabulary: none of its merges makes {never.Length:N0} of the tokens, such as '{ShownText.Short(never[0])}'");
     }
 
     private static bool IsWord(string token, PreTokenizer cutter)

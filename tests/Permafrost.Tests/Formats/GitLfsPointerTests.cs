@@ -1,4 +1,3 @@
-using Permafrost.Data;
 using Permafrost.Formats;
 using Permafrost.Formats.Idx;
 using Permafrost.Tasks;

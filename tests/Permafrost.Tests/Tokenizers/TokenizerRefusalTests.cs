@@ -71,7 +71,7 @@ public sealed class TokenizerRefusalTests : IDisposable
         Of("needs the token 'c'", "vocab.json", vocabulary, ("merges.txt", "#version: 0.2\nc b\n"));
         Of("have the same id, 0", "vocab.json", """{"a": 0, "b": 0}""", ("merges.txt", ""));
         foreach (string merges in new[] { "", "#version: 0.2\n" })
-            Of("merges.txt is truncated, or of another vocabulary: none of its merges makes the token 'ab'", "vocab.json", vocabulary, ("merges.txt", merges));
+            Of("merges.txt is truncated, or of another vocabulary: none of its merges makes 1 of the tokens, such as 'ab'", "vocab.json", vocabulary, ("merges.txt", merges));
         foreach ((string name, string beside) in new[] { ("tokenizer.json", ""), ("vocab.txt", ""), ("vocab.json", "merges.txt"), ("merges.txt", "vocab.json"), ("spiece.model", "") })
         {
             (string, string)[] other = beside.Length == 0 ? [] : [(beside, beside == "vocab.json" ? vocabulary : "a b\n")];
@@ -128,7 +128,7 @@ public sealed class TokenizerRefusalTests : IDisposable
         foreach (string name in new[] { "gpt2", "tiny-bpe" }) Assert.NotEmpty(TokenizerFiles.Load(Repository.Data("tokenizers", name)).Encode("a text").Ids);
         string merges = File.ReadAllText(Path.Combine(Repository.Data("tokenizers", "gpt2"), "merges.txt")).TrimEnd('\n');
         File.Copy(Path.Combine(Repository.Data("tokenizers", "gpt2"), "vocab.json"), folder["vocab.json"]);
-        folder.Write("merges.txt", merges[..(merges.LastIndexOf('\n') + 1)]);
+        folder.Write("merges.txt", merges[..(merges.LastIndexOf('\n', merges.Length * 9 / 10) + 1)]);
         Refusal.Of("merges.txt is truncated", () => TokenizerFiles.Load(folder.Path));
     }
 
