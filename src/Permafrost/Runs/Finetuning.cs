@@ -46,7 +46,6 @@ public sealed partial class Finetuning : IDisposable
         dataSha256 = new(() => DataHash.Of(Data!));
         ambiguity = source.Note;
         IReadOnlyDictionary<string, Tensor>? start = chosen.InitAdapter is null ? null : PeftAdapter.Read(chosen.InitAdapter);
-        if (weights is not null && knownSpec is null) CheckGiven(weights, source, chosen);
         Weights = weights ?? FrozenWeights.Load(source, chosen.Init, chosen.InitSeed, chosen.SkipWeights);
         ownsWeights = weights is null;
         try
@@ -126,15 +125,6 @@ public sealed partial class Finetuning : IDisposable
         }
     }
 
-    private static void CheckGiven(FrozenWeights weights, BackboneSource source, ModelOptions chosen)
-    {
-        bool isBody = weights.Reference == source.Reference || (source.Folder is not null && weights.Folder == source.Folder);
-        bool isInit = weights.Init == chosen.Init && (chosen.Init == "pretrained" || weights.Seed == chosen.InitSeed) && weights.SkipWeights == chosen.SkipWeights;
-        if (isBody && isInit) return;
-        string named = $"{source.Reference} (init {chosen.Init}, seed {chosen.InitSeed})";
-        throw new ArgumentException($"the weights are of {weights.Reference} (init {weights.Init}, seed {weights.Seed}), where the options name {named}", nameof(weights));
-    }
-
     /// <summary>The backbone as it would be typed here.</summary>
     internal string ShownBackbone
     {
@@ -151,7 +141,6 @@ public sealed partial class Finetuning : IDisposable
     /// <param name="fitMemory">Where a batch would not fit into memory, take it in parts (<see cref="MicroBatchSize"/>, <see cref="EvalBatchSize"/>).</param>
     /// <param name="weights">The body, where it is loaded already; not owned. It must be the one that the options name.</param>
     /// <exception cref="PermafrostException">Something is missing, damaged, or does not fit.</exception>
-    /// <exception cref="ArgumentException">The weights are not those of the body and init that the options name.</exception>
     public static Finetuning Prepare(RunOptions options, bool fitMemory = false, FrozenWeights? weights = null)
     {
         var run = new Finetuning(options, null, withData: true, weights);

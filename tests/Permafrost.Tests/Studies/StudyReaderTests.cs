@@ -88,7 +88,7 @@ public sealed class StudyReaderTests
     public void Every_study_has_a_plan_at_each_of_its_scales(string name)
     {
         StudyFile study = StudyCatalog.Find(name);
-        Assert.NotEmpty(study.Reproduces);
+        if (name != "real-data") Assert.NotEmpty(study.Reproduces);  // what users have is no paper's
         Assert.Equal(["paper", "small", "smoke"], study.Scales.Keys.Order());
         // A hand-written line that a command stands in is one that can be typed.
         Assert.All(study.Scales.Values.SelectMany(scale => scale.Get.Values), command => Assert.StartsWith("permafrost ", command, StringComparison.Ordinal));
