@@ -169,9 +169,9 @@ public sealed partial class SentenceEmbedder : IEmbeddingGenerator<string, Embed
             Tensor mean = new Readout(ReadoutKind.Mean).Read(hidden, mask).squeeze(1);  // (B, C)
             return torch.nn.functional.normalize(mean, 2, 1).ToArray<float>();
         }
-        catch (InvalidOperationException) when (disposed)
+        catch (InvalidOperationException error) when (disposed)
         {
-            throw new ObjectDisposedException(nameof(SentenceEmbedder));
+            throw new ObjectDisposedException($"this {nameof(SentenceEmbedder)} was disposed while it computed", error);
         }
     }
 

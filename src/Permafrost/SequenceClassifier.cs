@@ -192,9 +192,9 @@ public sealed partial class SequenceClassifier : IDisposable
         {
             return model.Head.Predict(model.Forward(inputs, mask), numbers, null).Cast<ClassPrediction>();
         }
-        catch (InvalidOperationException) when (disposed)
+        catch (InvalidOperationException error) when (disposed)
         {
-            throw new ObjectDisposedException(nameof(SequenceClassifier));
+            throw new ObjectDisposedException($"this {nameof(SequenceClassifier)} was disposed while it computed", error);
         }
     }
 

@@ -12,7 +12,7 @@ public partial class DocumentedCommandTests
     private static readonly Dictionary<string, string> Elsewhere = new()
     {
         ["./test"] = "this very run",
-        ["./permafrost quickstart"] = nameof(QuickstartTests.A_body_is_compared_with_its_controls_and_names_words),
+        ["./permafrost quickstart"] = nameof(QuickstartTests.A_body_is_compared_with_its_controls_and_names_words_and_one_that_was_stopped_goes_on_to_the_same_end),
         ["permafrost data fetch gpt2"] = nameof(BackboneFetchTests.A_fetched_backbone_is_where_every_verb_looks),
         ["permafrost data verify gpt2"] = nameof(BackboneFetchTests.A_fetched_backbone_is_where_every_verb_looks),
         ["permafrost export RUN --format peft"] = nameof(ExportTests.A_peft_adapter_has_PEFTs_names_and_comes_back_as_it_was),

@@ -36,7 +36,7 @@ internal sealed class ParquetFile : ITableFile
             fields = Guarded(() => Task.FromResult(reader.Schema.Fields));  // decoded only here
             label = wanted.Label is null ? null : Find(wanted.Label);
             text = wanted.Text is null ? null : Find(wanted.Text);
-            if (label is not null && label == text)
+            if (label is not null && label.Equals(text))
                 throw new PermafrostException($"{path}: the column '{wanted.Text}' is named for the texts and for the labels; they are two columns");
             if (text is not null && !IsText(text)) throw new PermafrostException($"{path}: the column '{text.Name}' holds {Kind(text)}, not texts");
             Columns = wanted.Text is not null ? [] : wanted.Numbers
@@ -112,9 +112,9 @@ internal sealed class ParquetFile : ITableFile
         if (group.RowCount is < 0 or > MostRowsOfGroup)
             throw new PermafrostException($"{path}: a row group of {group.RowCount:N0} rows; write the file with at most {MostRowsOfGroup:N0} a group");
         int rows = (int)group.RowCount;
-        string?[]? labels = label is null ? null : await Strings(group, label, rows), texts = text is null ? null : await Strings(group, text, rows);
+        string?[]? labels = label is null ? null : await Strings(group, label, rows).ConfigureAwait(false), texts = text is null ? null : await Strings(group, text, rows).ConfigureAwait(false);
         var columns = new double[numbers.Length][];
-        for (int column = 0; column < columns.Length; column++) columns[column] = await Numbers(group, numbers[column], rows);
+        for (int column = 0; column < columns.Length; column++) columns[column] = await Numbers(group, numbers[column], rows).ConfigureAwait(false);
         return (labels, texts, columns, rows);
     }
 
@@ -123,12 +123,12 @@ internal sealed class ParquetFile : ITableFile
         if (IsText(field))
         {
             var words = new string?[rows];
-            await group.ReadAsync(field, words.AsMemory());
+            await group.ReadAsync(field, words.AsMemory()).ConfigureAwait(false);
             return words;
         }
         bool isFlag = field.ClrType == typeof(bool);
         string Written(double number) => isFlag ? (number == 0 ? "false" : "true") : number.ToString("R", CultureInfo.InvariantCulture);
-        return [.. (await Numbers(group, field, rows)).Select(number => double.IsNaN(number) ? null : Written(number))];
+        return [.. (await Numbers(group, field, rows).ConfigureAwait(false)).Select(number => double.IsNaN(number) ? null : Written(number))];
     }
 
     // NaN where there is no number.
@@ -154,11 +154,11 @@ internal sealed class ParquetFile : ITableFile
         if (!field.IsNullable)
         {
             var all = new T[rows];
-            await group.ReadAsync<T>(field, all.AsMemory());
+            await group.ReadAsync<T>(field, all.AsMemory()).ConfigureAwait(false);
             return [.. all.Select(value => value.ToDouble(CultureInfo.InvariantCulture))];
         }
         var values = new T?[rows];
-        await group.ReadAsync<T>(field, values.AsMemory());
+        await group.ReadAsync<T>(field, values.AsMemory()).ConfigureAwait(false);
         return [.. values.Select(value => value?.ToDouble(CultureInfo.InvariantCulture) ?? double.NaN)];
     }
 
@@ -167,7 +167,7 @@ internal sealed class ParquetFile : ITableFile
         if (column is null) return "";
         string own = value?.Trim() ?? "";
         return own.Length > 0 ? own
-            : throw new PermafrostException($"{path}, row {row}: the column '{column.Name}' is empty; every row needs a {(column == label ? "label" : "text")}");
+            : throw new PermafrostException($"{path}, row {row}: the column '{column.Name}' is empty; every row needs a {(column.Equals(label) ? "label" : "text")}");
     }
 
     private float Number(double value, int row, string column)

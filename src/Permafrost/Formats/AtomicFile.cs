@@ -89,7 +89,7 @@ public static class AtomicFile
     // .NET tells devices, pipes and sockets from files by this attribute being absent, or by their having no length of their own.
     private static bool IsRegular(string path)
     {
-        if ((File.GetAttributes(path) & FileAttributes.Device) != 0) return false;
+        if ((File.GetAttributes(path) & FileAttributes.Device) != FileAttributes.None) return false;
         return !path.StartsWith("/dev/", StringComparison.Ordinal) && !path.StartsWith("/proc/", StringComparison.Ordinal);
     }
 

@@ -8,7 +8,7 @@ namespace Permafrost.Kernels;
 public static partial class Engine
 {
     private static readonly Lazy<int> LazyCudaDevices = new(CountCudaDevices);
-    private static readonly object Gate = new();
+    private static readonly Lock Gate = new();
     private static volatile bool ready;
 
     /// <summary>

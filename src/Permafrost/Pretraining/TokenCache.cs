@@ -251,7 +251,7 @@ public sealed class TokenCache : IDisposable
             if (name is null) return;
             string sum = Convert.ToHexStringLower(hash!.GetHashAndReset());
             hash.Dispose();
-            if (tokens > start) documents.Add(new JsonObject { ["name"] = name, ["start"] = start, ["tokens"] = tokens - start, ["bytes"] = bytes, ["sha256"] = sum });
+            if (tokens > start) documents.Add((JsonNode)new JsonObject { ["name"] = name, ["start"] = start, ["tokens"] = tokens - start, ["bytes"] = bytes, ["sha256"] = sum });
             name = null;
         }
 

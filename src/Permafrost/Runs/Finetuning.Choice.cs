@@ -145,9 +145,9 @@ public sealed partial class Finetuning
             throw new PermafrostException(
                 $"`max_time` {Options.Checkpoints.MaxTime} has passed while training on pairs, of which nothing is kept: give it more time, or fewer `pair_steps`");
         }
-        catch (OperationCanceledException)
+        catch (OperationCanceledException stopped)
         {
-            throw new OperationCanceledException("stopped while training on pairs", stop.Token);
+            throw new OperationCanceledException("stopped while training on pairs", stopped, stop.Token);
         }
         finally
         {

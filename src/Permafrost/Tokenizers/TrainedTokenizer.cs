@@ -76,7 +76,7 @@ public static class TokenizerTraining
         var ids = new JsonObject();
         for (int id = 0; id < vocabulary.Tokens.Count; id++) ids[vocabulary.Tokens[id]] = id;
         var added = new JsonArray();
-        void AddSpecial(string token, int id) => added.Add(new JsonObject
+        void AddSpecial(string token, int id) => added.Add((JsonNode)new JsonObject
         {
             ["id"] = id,
             ["content"] = token,

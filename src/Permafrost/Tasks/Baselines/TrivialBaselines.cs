@@ -135,17 +135,18 @@ public static class TrivialBaselines
     // Multinomial logistic regression on all input numbers, trained by a few passes of Adam; null when sequences are padded or differ in length.
     private static double? Linear(TaskData data, IDataset test, VectorInput vectors, ClassOutput classes)
     {
-        const int Passes = 8;
         long inputs = (long)vectors.Length * vectors.Size, outputs = (long)classes.Count * classes.Classes;
         if (inputs * outputs > 1 << 24) return null;
+        // Bit Memory's 12 million weights take half a minute for two passes, and gain nothing from more.
+        int passes = inputs * outputs > 1 << 22 ? 2 : 8;
         using var scope = torch.NewDisposeScope();
         using TorchSharp.Modules.Parameter weight = Tensors.AsParameter(torch.zeros([outputs, inputs])), bias = Tensors.AsParameter(torch.zeros([outputs]));
         using TorchSharp.Modules.Adam adam = torch.optim.Adam([weight, bias]);
         bool Fits(Batch batch) => batch.Mask is null && batch.Inputs.size(1) == vectors.Length;
         Tensor Logits(Batch batch) => torch.nn.functional.linear(batch.Inputs.view(batch.Count, inputs), weight, bias).view(-1, classes.Classes);
-        for (int pass = 0; pass < Passes; pass++)
+        for (int pass = 0; pass < passes; pass++)
         {
-            foreach (var group in adam.ParamGroups) group.LearningRate = 2e-3 * (1 - (double)pass / Passes);
+            foreach (var group in adam.ParamGroups) group.LearningRate = 2e-3 * (1 - (double)pass / passes);
             foreach (long[] indices in BatchIndices(data.Train))
             {
                 using var batchScope = torch.NewDisposeScope();
