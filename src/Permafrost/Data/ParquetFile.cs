@@ -32,7 +32,7 @@ internal sealed class ParquetFile : ITableFile
         try
         {
             GitLfsPointer.Refuse(stream, path);
-            reader = Guarded(() => ParquetReader.CreateAsync(new SynchronousStream(stream), leaveStreamOpen: true));
+            reader = Guarded(() => ParquetReader.CreateAsync(stream, leaveStreamOpen: true));
             fields = Guarded(() => Task.FromResult(reader.Schema.Fields));  // decoded only here
             label = wanted.Label is null ? null : Find(wanted.Label);
             text = wanted.Text is null ? null : Find(wanted.Text);
@@ -207,48 +207,20 @@ internal sealed class ParquetFile : ITableFile
         }
     }
 
-    // On a thread of its own, so that no caller's context is waited for. What the reader throws at damaged bytes is of any kind, a null reference too.
+    // On a thread of the pool, so that no caller's context is waited for. What the reader throws at damaged bytes is of any kind, a null reference too.
     private T Guarded<T>(Func<Task<T>> read)
     {
         try
         {
-            return SignalStack.Run(() => read().GetAwaiter().GetResult());
+            return Task.Run(() =>
+            {
+                SignalStack.Enlarge();
+                return read();
+            }).GetAwaiter().GetResult();
         }
         catch (Exception error) when (error is not PermafrostException and not OutOfMemoryException)
         {
             throw new PermafrostException($"{path} is no Parquet file, or is damaged: {error.Message.ReplaceLineEndings(" ").TrimEnd('.')}");
         }
-    }
-
-    // Reads where it is asked to, and not on a thread of the pool.
-    private sealed class SynchronousStream(Stream file) : Stream
-    {
-        public override bool CanRead => true;
-
-        public override bool CanSeek => true;
-
-        public override bool CanWrite => false;
-
-        public override long Length => file.Length;
-
-        public override long Position { get => file.Position; set => file.Position = value; }
-
-        public override int Read(byte[] buffer, int offset, int count) => file.Read(buffer, offset, count);
-
-        public override int Read(Span<byte> buffer) => file.Read(buffer);
-
-        public override Task<int> ReadAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) => Task.FromResult(file.Read(buffer, offset, count));
-
-        public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default) => ValueTask.FromResult(file.Read(buffer.Span));
-
-        public override long Seek(long offset, SeekOrigin origin) => file.Seek(offset, origin);
-
-        public override void Flush()
-        {
-        }
-
-        public override void SetLength(long value) => throw new NotSupportedException("the file is only read");
-
-        public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException("the file is only read");
     }
 }

@@ -24,8 +24,8 @@ internal static unsafe class ConvolutionKernel
             return Forward(grad ? Tape.Current : null, x, taps, bias, settings);
         }
         return bias is null
-            ? Segment.Compose(inputs => ConvolutionTwin.Forward(inputs[0], inputs[1], null, settings), x, taps)
-            : Segment.Compose(inputs => ConvolutionTwin.Forward(inputs[0], inputs[1], inputs[2], settings), x, taps, bias);
+            ? Segment.ComposeTwin(inputs => ConvolutionTwin.Forward(inputs[0], inputs[1], null, settings), x, taps)
+            : Segment.ComposeTwin(inputs => ConvolutionTwin.Forward(inputs[0], inputs[1], inputs[2], settings), x, taps, bias);
     }
 
     private static Tensor Forward(Tape? tape, Tensor x, Tensor taps, Tensor? bias, ConvolutionSettings settings)

@@ -12,7 +12,7 @@ public static unsafe class DropoutKernel
         LinearKernel.CheckFloating(x, "the input");
         dropout.Checked();
         if (!dropout.Active) return x;
-        if (!KernelSet.Takes(x) || x.Dimensions == 0) return Segment.Compose(inputs => DropoutTwin.Forward(inputs[0], dropout), x);
+        if (!KernelSet.Takes(x) || x.Dimensions == 0) return Segment.ComposeTwin(inputs => DropoutTwin.Forward(inputs[0], dropout), x);
         bool grad = torch.is_grad_enabled() && x.requires_grad;
         if (grad && Tape.Current is null) return Segment.Run(input => input.FusedDropout(dropout), x);
         Tensor y = Apply(x, dropout);

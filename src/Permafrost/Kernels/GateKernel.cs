@@ -8,7 +8,7 @@ public static class GateKernel
     public static Tensor Gated(this Tensor x, Tensor gate)
     {
         if (!x.HasShape(gate.shape) || x.dtype != gate.dtype) throw new ArgumentException($"the gate is {gate.Describe()}, what it opens for {x.Describe()}");
-        if (!KernelSet.Takes(x)) return Segment.Compose(inputs => inputs[0] * inputs[1], x, gate);
+        if (!KernelSet.Takes(x)) return Segment.ComposeTwin(inputs => inputs[0] * inputs[1], x, gate);
         bool grad = torch.is_grad_enabled() && (x.requires_grad || gate.requires_grad);
         if (grad && Tape.Current is null) return Segment.Run(given => [given[0]!.Gated(given[1]!)], x, gate)[0];
         Tensor left = Elementwise.As(x, x.dtype), right = Elementwise.As(gate, gate.dtype);

@@ -42,7 +42,12 @@ public static class KernelSet
     }
 
     /// <summary>Whether there are kernels for a tensor: float32 or bfloat16 in the host's memory.</summary>
-    internal static bool Takes(Tensor tensor) => Enabled && Writes(tensor.dtype) && tensor.IsOnCpu();
+    internal static bool Takes(Tensor tensor)
+    {
+        // Every layer asks here, whatever computes it then: from now on its thread may use AMX.
+        SignalStack.Enlarge();
+        return Enabled && Writes(tensor.dtype) && tensor.IsOnCpu();
+    }
 
     /// <summary>Whether there are kernels that write this type.</summary>
     internal static bool Writes(ScalarType type) => type is ScalarType.Float32 or ScalarType.BFloat16;

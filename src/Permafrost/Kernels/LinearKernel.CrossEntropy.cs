@@ -21,7 +21,7 @@ public static unsafe partial class LinearKernel
         if (answers.Length != rows) throw new ArgumentException($"{answers.Length} answers do not belong to {rows} rows");
         if (answers.FirstOrDefault(answer => answer >= vocabulary) is > 0 and var beyond) throw new ArgumentException($"the answer {beyond} is not among {vocabulary} tokens");
         bool product = type == ScalarType.BFloat16 && KernelSet.Takes(x) && table.dtype == ScalarType.Float32 && KernelSet.MultipliesBFloat16;
-        if (!product) return Segment.Compose(inputs => CrossEntropyTwin(inputs[0], table, bias, answers, type), x);
+        if (!product) return Segment.ComposeTwin(inputs => CrossEntropyTwin(inputs[0], table, bias, answers, type), x);
         bool grad = torch.is_grad_enabled() && (x.requires_grad || table.requires_grad);
         if (grad && Tape.Current is null) return Segment.Run(given => [given[0]!.LinearCrossEntropy(given[1]!, given[2], answers, type)], x, table, bias)[0];
         Tape? tape = grad ? Tape.Current : null;

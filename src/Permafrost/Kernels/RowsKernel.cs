@@ -11,7 +11,7 @@ public static unsafe class RowsKernel
     public static Tensor Rows(this Tensor x, Tensor positions)
     {
         (long B, long K, long T, long C) = (positions.size(0), positions.size(1), x.size(1), x.size(2));
-        if (!KernelSet.Takes(x)) return Segment.Compose(inputs => inputs[0].gather(1, positions.unsqueeze(2).expand(B, K, C)), x);
+        if (!KernelSet.Takes(x)) return Segment.ComposeTwin(inputs => inputs[0].gather(1, positions.unsqueeze(2).expand(B, K, C)), x);
         bool grad = torch.is_grad_enabled() && x.requires_grad;
         if (grad && Tape.Current is null) return Segment.Run(input => input.Rows(positions), x);
         long[] picked = positions.ToArray<long>();
@@ -46,7 +46,7 @@ public static unsafe class RowsKernel
         (long V, long C) = (table.size(0), table.size(1));
         bool grad = torch.is_grad_enabled() && table.requires_grad;
         if (!grad || !KernelSet.Takes(table) || table.dtype != ScalarType.Float32)
-            return grad ? Segment.Compose(inputs => WithoutGradientOf(paddingId, Picked(inputs[0], ids), ids), table) : Picked(table, ids);
+            return grad ? Segment.ComposeTwin(inputs => WithoutGradientOf(paddingId, Picked(inputs[0], ids), ids), table) : Picked(table, ids);
         if (Tape.Current is not { } tape) return Segment.Run(input => input.Lookup(ids, paddingId), table);
         long[] picked = ids.ToArray<long>();
         foreach (long id in picked) if (id < 0 || id >= V) throw new ArgumentException($"id {id} is not among the table's {V} rows");
@@ -72,7 +72,7 @@ public static unsafe class RowsKernel
         (long B, long T, long C) = (x.size(0), x.size(1), x.size(2));
         bool grad = torch.is_grad_enabled() && (x.requires_grad || table.requires_grad);
         if (!grad || !KernelSet.Takes(x) || x.dtype != ScalarType.Float32 || table.dtype != ScalarType.Float32)
-            return grad ? Segment.Compose(inputs => inputs[0].Plus(Picked(inputs[1], ids, T)), x, table) : x.Plus(Picked(table, ids, T));
+            return grad ? Segment.ComposeTwin(inputs => inputs[0].Plus(Picked(inputs[1], ids, T)), x, table) : x.Plus(Picked(table, ids, T));
         if (Tape.Current is not { } tape) return Segment.Run(given => [given[0]!.AddPositions(given[1]!, ids)], x, table)[0];
         (bool wantsX, bool wantsTable) = (tape.Wants(x), tape.Wants(table));
         long[] picked = ids is null ? [] : ids.ToArray<long>();

@@ -44,10 +44,16 @@ public static class Segment
     /// <param name="inputs">Everything it computes on that layers of the segment have computed.</param>
     public static Tensor Compose(Func<Tensor[], Tensor> function, params Tensor[] inputs)
     {
-        if (Tape.Current is not { } tape) return function(inputs);
+        if (Tape.Current is not { } tape)
+        {
+            Tensor plain = function(inputs);
+            GC.KeepAlive(inputs);  // TorchSharp does not hold what it reads
+            return plain;
+        }
         bool[] wanted = [.. inputs.Select(input => tape.Wants(input))];
         Tensor[] leaves = [.. inputs.Select((input, i) => wanted[i] ? input.detach().requires_grad_(true) : input)];
         Tensor output = Tape.Outside(() => function(leaves));
+        GC.KeepAlive(leaves);
         if (!output.requires_grad) return output;
         Tensor result = tape.Result(output.detach());
         tape.Own(output);

@@ -1,66 +1,45 @@
 using System.Runtime.InteropServices;
-using System.Runtime.Versioning;
 
 namespace Permafrost.Kernels.Interop;
 
 /// <summary>
-/// Runs code of others that may end in a null reference on a thread whose signal handlers have room. Where a process has used AMX (our kernels do, and libtorch's), what the system
-/// saves for a handler grows by 8 KiB of tiles, and the alternate stack that .NET gives its threads has no room left for its own handler: a NullReferenceException anywhere would
-/// end the process.
+/// Room for signal handlers on threads that use AMX, as our kernels and libtorch do. What the system saves for a handler grows by 8 KiB of tiles there, and the alternate stack that
+/// .NET gives its threads has no room left for its own handler: a NullReferenceException on such a thread, whoever throws it, would end the process.
 /// </summary>
 internal static unsafe partial class SignalStack
 {
     private const int Bytes = 256 << 10;
 
-    /// <summary>What a function gives, or throws; computed on a thread of its own.</summary>
-    public static T Run<T>(Func<T> compute)
+    [ThreadStatic] private static bool isLarge;
+
+    /// <summary>Gives the calling thread a larger stack for its signal handlers, the first time. .NET frees what it finds there when the thread ends.</summary>
+    public static void Enlarge()
     {
-        T result = default!;
-        Exception? failure = null;
-        var thread = new Thread(() =>
-        {
-            try
-            {
-                result = OperatingSystem.IsLinux() && RuntimeInformation.ProcessArchitecture == Architecture.X64 ? OnLargeStack(compute) : compute();
-            }
-            catch (Exception error)
-            {
-                failure = error;
-            }
-        })
-        { IsBackground = true };
-        thread.Start();
-        thread.Join();
-        if (failure is not null) System.Runtime.ExceptionServices.ExceptionDispatchInfo.Throw(failure);
-        return result;
+        if (isLarge) return;
+        isLarge = true;
+        if (OperatingSystem.IsLinux() && RuntimeInformation.ProcessArchitecture == Architecture.X64) Replace();
     }
 
-    // The thread's own is put back before it ends: .NET frees what it finds there.
-    [SupportedOSPlatform("linux")]
-    private static T OnLargeStack<T>(Func<T> compute)
+    // The pages are the system's until something is written to them.
+    private static void Replace()
     {
-        void* memory = NativeMemory.Alloc(Bytes);
-        var large = new SignalStackOf { Start = memory, Size = Bytes };
-        bool isSet = Set(&large, out SignalStackOf own) == 0;
-        try
-        {
-            return compute();
-        }
-        finally
-        {
-            if (isSet) _ = Set(&own, out _);
-            NativeMemory.Free(memory);
-        }
+        const int ReadWrite = 3, PrivateAnonymous = 0x22, Disabled = 2;
+        if (sigaltstack(null, out AlternateStack own) != 0 || (own.Flags & Disabled) != 0 || own.Size >= Bytes) return;
+        nint memory = NativeMethods.mmap(0, Bytes, ReadWrite, PrivateAnonymous, -1, 0);
+        if (memory == -1) return;
+        var large = new AlternateStack { Start = memory, Size = Bytes };
+        if (sigaltstack(&large, out _) == 0) _ = NativeMethods.munmap(own.Start, own.Size);
+        else _ = NativeMethods.munmap(memory, Bytes);
     }
 
-    [LibraryImport("libc", EntryPoint = "sigaltstack")]
-    private static partial int Set(SignalStackOf* given, out SignalStackOf before);
+    [LibraryImport("libc")]
+    private static partial int sigaltstack(AlternateStack* given, out AlternateStack before);
 
     // stack_t of signal.h.
     [StructLayout(LayoutKind.Sequential)]
-    private struct SignalStackOf
+    private struct AlternateStack
     {
-        public void* Start;
+        public nint Start;
         public int Flags;
         public nuint Size;
     }
