@@ -41,6 +41,10 @@ public sealed partial class PackageTests : IDisposable
             Assert.Contains("tools/net10.0/Permafrost.Backbones.dll", names);
             Assert.Contains("README.md", names);
             Assert.Equal(File.Exists(kernels), names.Contains("runtimes/linux-x64/native/libpermafrost_kernels.so"));
+            // The commit that its sources are at; where the clone is of a public host, the symbols link to them there.
+            CliResult head = Cli.Shell(Settings(Repository.Root), "git rev-parse HEAD");
+            using var manifest = new StreamReader(package.GetEntry("Permafrost.nuspec")!.Open());
+            if (head.ExitCode == 0) Assert.Contains($"commit=\"{head.Output.Trim()}\"", manifest.ReadToEnd(), StringComparison.Ordinal);
         }
         Assert.True(File.Exists(scratch["feed", $"Permafrost.{version}.snupkg"]));
 
