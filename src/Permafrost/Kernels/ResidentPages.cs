@@ -3,7 +3,7 @@ using System.Runtime.InteropServices;
 
 namespace Permafrost.Kernels;
 
-/// <summary>Pages of mapped files that this process holds in memory, although it can read them again at any time.</summary>
+/// <summary>How the system holds this process's memory: pages of mapped files, which it can read again at any time, and the size of others.</summary>
 internal static partial class ResidentPages
 {
     /// <summary>Lets go of the whole pages in a range of a mapped file that is only read.</summary>
@@ -12,6 +12,13 @@ internal static partial class ResidentPages
         const int DontNeed = 4;
         nint page = Environment.SystemPageSize, from = (address + page - 1) / page * page, to = (nint)(address + bytes) / page * page;
         if (OperatingSystem.IsLinux() && to > from) _ = madvise(from, (nuint)(to - from), DontNeed);
+    }
+
+    /// <summary>Asks for pages of 2 MB in mapped memory that nothing was written to yet.</summary>
+    public static void PreferLarge(nint address, long bytes)
+    {
+        const int HugePages = 14;
+        if (OperatingSystem.IsLinux()) _ = madvise(address, (nuint)bytes, HugePages);
     }
 
     /// <summary>Lets go of a library's code: most of what was read when it was loaded is not run again, and the rest comes back from the page cache.</summary>

@@ -14,11 +14,14 @@ internal static unsafe class Workspace
     // In bytes; smaller pieces are left to the C library, which is quick enough with them.
     private const long Smallest = 16 << 10;
     private const long MostSlack = 16 << 20;
+    private const long SlabBytes = 64 << 20;
 
     private static readonly Lock Gate = new();
     private static readonly Dictionary<nint, long> Used = [];
     private static readonly LinkedList<(nint Address, long Size)> Free = [];  // the longest unused one first
     private static long usedBytes, freeBytes, mostBytes;
+    private static nint slab;
+    private static long slabLeft;
 
     /// <summary>Uninitialised memory as a tensor; it comes back when nothing holds the tensor any more.</summary>
     public static Tensor Empty(long[] shape, ScalarType type = ScalarType.Float32)
@@ -67,8 +70,27 @@ internal static unsafe class Workspace
             long rounded = (bytes + 4095) / 4096 * 4096;
             mostBytes = Math.Max(mostBytes, usedBytes + rounded);
             while (Free.First is not null && usedBytes + freeBytes + rounded > mostBytes + Math.Min(MostSlack, mostBytes / 2)) Release(Free.First);
-            return Use(NativeMethods.MapMemory(rounded), rounded);
+            return Use(Carve(rounded), rounded);
         }
+    }
+
+    // Pieces lie side by side in large mappings, so that the system can back them with pages of 2 MB: reading weights is bound by memory, and by the search for small pages. A piece
+    // is unmapped by itself.
+    private static nint Carve(long bytes)
+    {
+        if (slabLeft < bytes)
+        {
+            if (slabLeft > 0) NativeMethods.UnmapMemory(slab, slabLeft);
+            slabLeft = 0;
+            long size = Math.Max(bytes, SlabBytes);
+            slab = NativeMethods.MapMemory(size);
+            ResidentPages.PreferLarge(slab, size);
+            slabLeft = size;
+        }
+        nint piece = slab;
+        slab += (nint)bytes;
+        slabLeft -= bytes;
+        return piece;
     }
 
     private static nint Use(nint address, long size)
