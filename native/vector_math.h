@@ -55,7 +55,7 @@ PERMAFROST_INLINE float hyperbolic_tangent(float x) {
     return s < 0.0625f ? small : large;
 }
 
-// Abramowitz and Stegun 7.1.26 is too coarse for parity: erf by the rational form of Cephes' ndtr.c (|x| < 1), and 1 - e^-x^2 P/Q beyond it.
+// Abramowitz and Stegun 7.1.26 is too coarse for parity in float32: erf by the rational form of Cephes' ndtr.c (|x| < 1), and 1 - e^-x^2 P/Q beyond it.
 PERMAFROST_INLINE float error_function(float x) {
     const float a = x < 0 ? -x : x, s = x * x;
     float near = 7.853861353153693E-5f;
@@ -98,6 +98,12 @@ PERMAFROST_INLINE Value activation(float x) {
         constexpr float k = 0.7978845608028654f, c = 0.044715f;
         const float s = x * x, u = k * x * (1.0f + c * s), t = Coarse ? 1.0f - 2.0f / (exponential(2.0f * u) + 1.0f) : hyperbolic_tangent(u);
         return {0.5f * x * (1.0f + t), 0.5f * (1.0f + t) + 0.5f * x * (1.0f - t * t) * k * (1.0f + 3.0f * c * s)};
+    } else if constexpr (A == Activation::GeluErf && Coarse) {
+        // Abramowitz and Stegun 7.1.26, within 1.5e-7: one exponential serves the value and the slope.
+        const float e = exponential(-0.5f * x * x), t = 1.0f / (1.0f + 0.23164189f * (x < 0 ? -x : x));
+        const float tail = e * t * (0.127414796f + t * (-0.142248368f + t * (0.7107068705f + t * (-0.7265760135f + t * 0.5307027145f))));
+        const float phi = x < 0 ? tail : 1.0f - tail;
+        return {x * phi, phi + x * 0.3989422804014327f * e};
     } else if constexpr (A == Activation::GeluErf) {
         const float phi = 0.5f * (1.0f + error_function(x * 0.7071067811865475f));
         return {x * phi, phi + x * 0.3989422804014327f * exponential(-0.5f * x * x)};
