@@ -74,8 +74,8 @@ internal static unsafe class Workspace
         }
     }
 
-    // Pieces lie side by side in large mappings, so that the system can back them with pages of 2 MB: reading weights is bound by memory, and by the search for small pages. A piece
-    // is unmapped by itself.
+    // Pieces lie side by side in large mappings, so that the system can back them with pages of 2 MB: reading weights is bound by memory, and by the search for small pages.
+    // Each piece is unmapped by itself.
     private static nint Carve(long bytes)
     {
         if (slabLeft < bytes)

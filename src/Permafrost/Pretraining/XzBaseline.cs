@@ -17,7 +17,13 @@ internal static class XzBaseline
 
     private static double? BitsPerByte(TokenStream documents, string program, CancellationToken cancellation)
     {
-        var start = new ProcessStartInfo(program, ["-9", "-T1", "-c"]) { UseShellExecute = false, RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true };
+        var start = new ProcessStartInfo(program, ["-9", "-T1", "-c"])
+        {
+            UseShellExecute = false,
+            RedirectStandardInput = true,
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+        };
         // They may hold options.
         foreach (string variable in new[] { "XZ_DEFAULTS", "XZ_OPT" }) start.Environment.Remove(variable);
         try

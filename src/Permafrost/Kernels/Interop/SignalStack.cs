@@ -3,8 +3,8 @@ using System.Runtime.InteropServices;
 namespace Permafrost.Kernels.Interop;
 
 /// <summary>
-/// Room for signal handlers on threads that use AMX, as our kernels and libtorch do. What the system saves for a handler grows by 8 KiB of tiles there, and the alternate stack that
-/// .NET gives its threads has no room left for its own handler: a NullReferenceException on such a thread, whoever throws it, would end the process.
+/// Room for signal handlers on threads that use AMX, as our kernels and libtorch do. What the system saves for a handler grows by 8 KiB of tiles there, and the alternate stack
+/// that .NET gives its threads has no room left for its own handler: a NullReferenceException on such a thread, whoever throws it, would end the process.
 /// </summary>
 internal static unsafe partial class SignalStack
 {
