@@ -78,19 +78,29 @@ internal static unsafe class Workspace
     // Each piece is unmapped by itself.
     private static nint Carve(long bytes)
     {
-        if (slabLeft < bytes)
-        {
-            if (slabLeft > 0) NativeMethods.UnmapMemory(slab, slabLeft);
-            slabLeft = 0;
-            long size = Math.Max(bytes, SlabBytes);
-            slab = NativeMethods.MapMemory(size);
-            ResidentPages.PreferLarge(slab, size);
-            slabLeft = size;
-        }
+        if (slabLeft < bytes && !NewSlab(Math.Max(bytes, SlabBytes))) return NativeMethods.MapMemory(bytes);
         nint piece = slab;
         slab += (nint)bytes;
         slabLeft -= bytes;
         return piece;
+    }
+
+    // False where the system has no such stretch left; it may have room for the piece alone.
+    private static bool NewSlab(long bytes)
+    {
+        nint memory;
+        try
+        {
+            memory = NativeMethods.MapMemory(bytes);
+        }
+        catch (InsufficientMemoryException)
+        {
+            return false;
+        }
+        if (slabLeft > 0) NativeMethods.UnmapMemory(slab, slabLeft);
+        ResidentPages.PreferLarge(memory, bytes);
+        (slab, slabLeft) = (memory, bytes);
+        return true;
     }
 
     private static nint Use(nint address, long size)

@@ -63,7 +63,7 @@ public sealed class StudyReport(StudyTable table, string command)
             foreach (TriedRate tried in score.Validation)
             {
                 string split = tried.Diverged ? "diverged" : "validation";
-                Line(task, arm, score.Cell.Seeds[0], tried.Rate, split, score.Metric, tried.Score, null, null, null, model.Backbone, model.Init, model.Policy, null);
+                Line(task, arm, score.Cell.Seeds[0], tried.Rate, split, score.ChosenBy ?? score.Metric, tried.Score, null, null, null, model.Backbone, model.Init, model.Policy, null);
             }
             foreach ((long seed, StudyRun run) in score.Runs)
             {

@@ -18,6 +18,9 @@ public sealed record TriedRate(double Rate, double? Score, bool Diverged);
 public sealed record StudyScore(
     StudyCell Cell, string? Metric, double? Rate, IReadOnlyList<TriedRate> Validation, IReadOnlyList<(long Seed, StudyRun Run)> Runs)
 {
+    /// <summary>The main metric, whose best on validation chose the rate; null where nothing has finished.</summary>
+    public string? ChosenBy { get; init; }
+
     /// <summary>The test scores, one a seed.</summary>
     public IReadOnlyList<double> Scores => [.. Runs.Select(run => run.Run.Result.Test![Metric!])];
 
@@ -73,12 +76,11 @@ public sealed record StudyTable(StudyPlan Plan, IReadOnlyList<StudyScore> Scores
         double Signed(RunResult result) => MetricInfo.IsError(metric) ? -result.Validation![metric] : result.Validation![metric];
         double rate = finished.OrderByDescending(one => Signed(one.Result)).ThenBy(one => one.Result.Validation!.Loss).First().Rate;
         string shown = cell.Task.Metric ?? metric;
-        IEnumerable<(long, StudyRun)> runs =
-            from seed in cell.Seeds
-            let run = Result(root, cell.Run(seed, rate))
-            where run?.Result.Test?.Values.ContainsKey(shown) == true
-            select (seed, run);
-        return new StudyScore(cell, shown, rate, validation, [.. runs]);
+        (long Seed, StudyRun Run)[] runs = [.. from seed in cell.Seeds let run = Result(root, cell.Run(seed, rate)) where run?.Result.Test is not null select (seed, run)];
+        if (runs.FirstOrDefault(run => !run.Run.Result.Test!.Values.ContainsKey(shown)).Run is { } lacking)
+            throw new UsageException(
+                $"the study's task '{cell.Task.Name}' asks for the metric '{shown}', which its runs do not measure; they measure {string.Join(", ", lacking.Result.Test!.Values.Keys)}");
+        return new StudyScore(cell, shown, rate, validation, runs) { ChosenBy = metric };
     }
 
     private static (double Rate, RunResult? Result, bool Diverged) Tried(string root, StudyCell cell, double rate)

@@ -36,6 +36,7 @@ public sealed class SequenceHeadTests : IDisposable
 
     public void Dispose() => scope.Dispose();
 
+    [Trait("tier", "long")]
     [Theory]
     [InlineData(T5)]
     [InlineData(Bart)]

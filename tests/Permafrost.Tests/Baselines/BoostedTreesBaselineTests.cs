@@ -7,6 +7,7 @@ using Permafrost.Tasks.Baselines;
 namespace Permafrost.Tests.Baselines;
 
 /// <summary>Boosted trees learn what no linear rule does, and the same every time.</summary>
+[Trait("tier", "long")]
 public class BoostedTreesBaselineTests : IDisposable
 {
     private readonly DisposeScope scope = torch.NewDisposeScope();

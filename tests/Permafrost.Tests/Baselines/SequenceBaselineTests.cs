@@ -7,6 +7,7 @@ using Permafrost.Tasks.Baselines;
 namespace Permafrost.Tests.Baselines;
 
 /// <summary>What is tried on series and on sequences of ids before a frozen body: it learns what is there, and nothing else, the same every time.</summary>
+[Trait("tier", "long")]
 public sealed class SequenceBaselineTests : IDisposable
 {
     private static readonly IStrongBaseline[] OfSeries = [new NearestNeighbourBaseline(), new RandomConvolutionsBaseline()];

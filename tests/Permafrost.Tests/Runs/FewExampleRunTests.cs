@@ -6,6 +6,7 @@ using Permafrost.Training.Options;
 namespace Permafrost.Tests.Runs;
 
 /// <summary>Runs of few rows: what is chosen by holding them out in turn, what is written down of it, and that it runs again and goes on to the same result.</summary>
+[Trait("tier", "long")]
 [Collection(ProcessWide.Name)]
 public sealed class FewExampleRunTests : IDisposable
 {

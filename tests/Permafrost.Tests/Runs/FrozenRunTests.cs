@@ -19,6 +19,7 @@ public class FrozenRunTests : IDisposable
         GC.SuppressFinalize(this);
     }
 
+    [Trait("tier", "long")]
     [Theory]
     [InlineData("float32")]
     [InlineData("bfloat16")]

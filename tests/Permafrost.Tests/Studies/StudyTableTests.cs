@@ -69,6 +69,16 @@ public sealed class StudyTableTests : IDisposable
     private StudyTable Table => StudyTable.Read(plan, folder.Path);
 
     [Fact]
+    public void A_metric_that_the_runs_do_not_measure_is_refused_by_task()
+    {
+        FinishCell("bit-xor-one", 0.5);
+        StudyPlan typo = StudyPlan.Of(StudyReader.Parse(Study.Replace("{ task: bit-xor }", "{ task: bit-xor, metric: acuracy }", StringComparison.Ordinal), "study.yaml"), "smoke");
+        string said = Assert.Throws<UsageException>(() => StudyTable.Read(typo, folder.Path)).Message;
+        Assert.Equal("the study's task 'bit-xor' asks for the metric 'acuracy', which its runs do not measure; they measure accuracy", said);
+        Assert.Equal("accuracy", Table.Of("bit-xor", "one").ChosenBy);
+    }
+
+    [Fact]
     public void The_best_rate_on_validation_is_chosen_once_each_has_finished_or_diverged()
     {
         Finish("bit-xor-one", 0, 0.001, 0.7, 0.99);

@@ -46,6 +46,7 @@ public class ListOpsContract : TaskContract
 }
 
 /// <summary>So does the paper's reading, of which an example does not tell the whole expression.</summary>
+[Trait("tier", "long")]
 public class PublishedListOpsContract : ListOpsContract
 {
     protected internal override string Name => "listops@published";

@@ -144,6 +144,7 @@ public sealed class PipelineTokenizerTests : IDisposable
         Assert.Equal(tokenizer.Encode(text).Ids.Take(3), cut.Ids);
     }
 
+    [Trait("tier", "long")]
     [Theory]
     [InlineData(@"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+")]
     [InlineData(@"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")]

@@ -190,6 +190,7 @@ public sealed class TokenizerRefusalTests : IDisposable
         Assert.InRange(refused, 1, 299);
     }
 
+    [Trait("tier", "long")]
     [Fact]
     public void Rules_that_blow_a_text_up_are_stopped()
     {

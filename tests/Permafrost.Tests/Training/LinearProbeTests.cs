@@ -10,6 +10,7 @@ using Permafrost.Training.Options;
 namespace Permafrost.Tests.Training;
 
 /// <summary>A linear classifier on a body's frozen embedding: what it reaches, and that it leaves nothing behind.</summary>
+[Trait("tier", "long")]
 [Collection(ProcessWide.Name)]
 public sealed class LinearProbeTests : IDisposable
 {

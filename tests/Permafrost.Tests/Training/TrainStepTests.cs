@@ -67,6 +67,7 @@ public class TrainStepTests : IDisposable
         Assert.True(model.training);
     }
 
+    [Trait("tier", "long")]
     [Fact]
     public void Disposing_everything_returns_to_the_baseline()
     {
@@ -82,6 +83,7 @@ public class TrainStepTests : IDisposable
         Assert.InRange(Engine.LiveTensors, 0, before);
     }
 
+    [Trait("tier", "long")]
     [Fact]
     public void Ten_thousand_steps_keep_the_memory_flat()
     {

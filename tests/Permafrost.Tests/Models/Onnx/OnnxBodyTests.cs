@@ -5,6 +5,7 @@ using Permafrost.Models;
 namespace Permafrost.Tests.Models.Onnx;
 
 /// <summary>The real model.onnx of the body in the box: the folder that is made of it, and ONNX Runtime on the file itself.</summary>
+[Trait("tier", "long")]
 public class OnnxBodyTests
 {
     private const int Batches = 100;
