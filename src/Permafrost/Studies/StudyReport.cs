@@ -62,8 +62,8 @@ public sealed class StudyReport(StudyTable table, string command)
             if (score.Cell.Missing is { } why) Line(task, arm, null, null, "missing", why, null, null, null, null, null, null, null, null);
             foreach (TriedRate tried in score.Validation)
             {
-                string split = tried.Diverged ? "diverged" : "validation";
-                Line(task, arm, score.Cell.Seeds[0], tried.Rate, split, score.ChosenBy ?? score.Metric, tried.Score, null, null, null, model.Backbone, model.Init, model.Policy, null);
+                (string split, string? metric) = (tried.Diverged ? "diverged" : "validation", score.ChosenBy ?? score.Metric);
+                Line(task, arm, score.Cell.Seeds[0], tried.Rate, split, metric, tried.Score, null, null, null, model.Backbone, model.Init, model.Policy, null);
             }
             foreach ((long seed, StudyRun run) in score.Runs)
             {

@@ -78,8 +78,10 @@ public sealed record StudyTable(StudyPlan Plan, IReadOnlyList<StudyScore> Scores
         string shown = cell.Task.Metric ?? metric;
         (long Seed, StudyRun Run)[] runs = [.. from seed in cell.Seeds let run = Result(root, cell.Run(seed, rate)) where run?.Result.Test is not null select (seed, run)];
         if (runs.FirstOrDefault(run => !run.Run.Result.Test!.Values.ContainsKey(shown)).Run is { } lacking)
-            throw new UsageException(
-                $"the study's task '{cell.Task.Name}' asks for the metric '{shown}', which its runs do not measure; they measure {string.Join(", ", lacking.Result.Test!.Values.Keys)}");
+        {
+            string measured = string.Join(", ", lacking.Result.Test!.Values.Keys);
+            throw new UsageException($"the study's task '{cell.Task.Name}' asks for the metric '{shown}', which its runs do not measure; they measure {measured}");
+        }
         return new StudyScore(cell, shown, rate, validation, runs) { ChosenBy = metric };
     }
 
