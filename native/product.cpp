@@ -167,10 +167,67 @@ void tile_of(int rows, int blocks, const bf16* x, int64_t x_stride, const bf16* 
     else rows_of<1>(rows, x, x_stride, panel, pairs, sums);
 }
 
-PERMAFROST_INLINE void store(const float* from, __mmask16 mask, float* to) { _mm512_mask_storeu_ps(to, mask, _mm512_loadu_ps(from)); }
-PERMAFROST_INLINE void store(const float* from, __mmask16 mask, bf16* to) {
-    _mm256_mask_storeu_epi16(to, mask, reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(_mm512_loadu_ps(from))));
+// Activations of 16 numbers at once, as exact as a bfloat16 result shows: the scalar ones of vector_math.h keep a float32's bits, and cost more than the product itself.
+struct Values {
+    __m512 y, slope;
+};
+
+PERMAFROST_INLINE __m512 all(float value) { return _mm512_set1_ps(value); }
+
+// 2^x within 2e-7, of x between -126 and 126; a NaN stays one, since the instructions give their second operand then.
+PERMAFROST_INLINE __m512 power_of_two(__m512 x) {
+    const __m512 bounded = _mm512_max_ps(all(-126.0f), _mm512_min_ps(all(126.0f), x));
+    const __m512 n = _mm512_roundscale_ps(bounded, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    const __m512 r = _mm512_sub_ps(bounded, n);
+    __m512 p = _mm512_fmadd_ps(all(0.00133908634f), r, all(0.00967603192f));
+    p = _mm512_fmadd_ps(p, r, all(0.0555035711f));
+    p = _mm512_fmadd_ps(p, r, all(0.240221075f));
+    p = _mm512_fmadd_ps(p, r, all(0.693147188f));
+    p = _mm512_fmadd_ps(p, r, all(1.00000008f));
+    return _mm512_scalef_ps(p, n);
 }
+
+// 1 / x of a positive number.
+PERMAFROST_INLINE __m512 reciprocal(__m512 x) {
+    const __m512 near = _mm512_rcp14_ps(x);
+    return _mm512_mul_ps(near, _mm512_fnmadd_ps(x, near, all(2.0f)));
+}
+
+constexpr float kLog2E = 1.44269504f;
+template <Activation A>
+constexpr bool kQuick = A == Activation::GeluTanh || A == Activation::GeluErf || A == Activation::Silu || A == Activation::QuickGelu || A == Activation::Sigmoid;
+
+template <Activation A>
+PERMAFROST_INLINE Values quick(__m512 x) {
+    const __m512 one = all(1.0f);
+    if constexpr (A == Activation::GeluErf) {
+        // As the scalar one: Abramowitz and Stegun 7.1.26.
+        const __m512 e = power_of_two(_mm512_mul_ps(_mm512_mul_ps(x, x), all(-0.5f * kLog2E)));
+        const __m512 t = reciprocal(_mm512_fmadd_ps(_mm512_abs_ps(x), all(0.23164189f), one));
+        __m512 p = _mm512_fmadd_ps(all(0.5307027145f), t, all(-0.7265760135f));
+        p = _mm512_fmadd_ps(p, t, all(0.7107068705f));
+        p = _mm512_fmadd_ps(p, t, all(-0.142248368f));
+        p = _mm512_fmadd_ps(p, t, all(0.127414796f));
+        const __m512 tail = _mm512_mul_ps(_mm512_mul_ps(p, t), e);
+        const __m512 phi = _mm512_mask_sub_ps(tail, _mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_NLT_UQ), one, tail);
+        return {_mm512_mul_ps(x, phi), _mm512_fmadd_ps(_mm512_mul_ps(x, e), all(0.3989422804f), phi)};
+    } else if constexpr (A == Activation::GeluTanh) {
+        // 0.5 (1 + tanh(u)) is the logistic function of 2u.
+        constexpr float k = 0.7978845608028654f, c = 0.044715f;
+        const __m512 square = _mm512_mul_ps(x, x);
+        const __m512 e = power_of_two(_mm512_mul_ps(x, _mm512_fmadd_ps(square, all(-2 * k * c * kLog2E), all(-2 * k * kLog2E))));
+        const __m512 s = reciprocal(_mm512_add_ps(e, one)), y = _mm512_mul_ps(x, s);
+        return {y, _mm512_fmadd_ps(_mm512_mul_ps(y, _mm512_sub_ps(one, s)), _mm512_fmadd_ps(square, all(6 * k * c), all(2 * k)), s)};
+    } else {
+        constexpr float k = A == Activation::QuickGelu ? 1.702f : 1.0f;
+        const __m512 s = reciprocal(_mm512_add_ps(power_of_two(_mm512_mul_ps(x, all(-k * kLog2E))), one)), rest = _mm512_sub_ps(one, s);
+        if constexpr (A == Activation::Sigmoid) return {s, _mm512_mul_ps(s, rest)};
+        else return {_mm512_mul_ps(x, s), _mm512_mul_ps(s, _mm512_fmadd_ps(_mm512_mul_ps(x, all(k)), rest, one))};
+    }
+}
+
+PERMAFROST_INLINE void store(__m512 from, __mmask16 mask, float* to) { _mm512_mask_storeu_ps(to, mask, from); }
+PERMAFROST_INLINE void store(__m512 from, __mmask16 mask, bf16* to) { _mm256_mask_storeu_epi16(to, mask, reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(from))); }
 
 // Bias, activation and conversion, 16 columns at a time.
 template <Activation A, typename Y>
@@ -181,22 +238,24 @@ void finish(const pf_product_args& a, const float* sums, int64_t row, int rows, 
         const __mmask16 mask = columns - first >= 16 ? 0xffff : static_cast<__mmask16>((1u << (columns - first)) - 1);
         const __m512 bias = a.bias == nullptr ? _mm512_setzero_ps() : _mm512_maskz_loadu_ps(mask, a.bias + column + first);
         for (int r = 0; r < rows; r++) {
-            alignas(64) float x[16], y[16], slope[16];
-            _mm512_store_ps(x, _mm512_add_ps(_mm512_loadu_ps(sums + r * kPanel + first), bias));
             const int64_t at = (row + r) * width + column + first;
-            if (a.slope != nullptr) {
+            const __m512 sum = _mm512_add_ps(_mm512_loadu_ps(sums + r * kPanel + first), bias);
+            Values value{sum, all(1.0f)};
+            if constexpr (coarse && kQuick<A>) {
+                value = quick<A>(sum);
+            } else if constexpr (A != Activation::None) {
+                alignas(64) float x[16], y[16], slope[16];
+                _mm512_store_ps(x, sum);
 #pragma omp simd
                 for (int i = 0; i < 16; i++) {
-                    const Value value = activation<A, coarse>(x[i]);
-                    y[i] = value.y;
-                    slope[i] = value.slope;
+                    const Value one = activation<A, coarse>(x[i]);
+                    y[i] = one.y;
+                    slope[i] = one.slope;
                 }
-                store(slope, mask, a.slope + at);
-            } else {
-#pragma omp simd
-                for (int i = 0; i < 16; i++) y[i] = activation<A, coarse>(x[i]).y;
+                value = {_mm512_load_ps(y), _mm512_load_ps(slope)};
             }
-            store(y, mask, static_cast<Y*>(a.y) + at);
+            store(value.y, mask, static_cast<Y*>(a.y) + at);
+            if (a.slope != nullptr) store(value.slope, mask, a.slope + at);
         }
     }
 }
