@@ -1,5 +1,6 @@
 using System.Text;
 using System.Text.Json;
+using Permafrost.Runs;
 using Permafrost.Tasks;
 
 namespace Permafrost.Server;

@@ -100,10 +100,13 @@ public sealed class JsonlTask : TextTask
         return (parsed.Input.Text!, parsed.Answer);
     }
 
-    private enum Kind { Text, Tokens, Values }
+    internal enum Kind { Text, Tokens, Values }
 
-    private sealed record Line(string? Text, long[]? Ids, Series? Series)
+    /// <summary>What a line feeds: a text, ids, or a series.</summary>
+    internal sealed record Line(string? Text, long[]? Ids, Series? Series)
     {
+        public object Any => (object?)Text ?? (object?)Ids ?? Series!;
+
         public Kind Kind => Text is not null ? Kind.Text : Ids is not null ? Kind.Tokens : Kind.Values;
     }
 

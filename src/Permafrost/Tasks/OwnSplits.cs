@@ -40,7 +40,7 @@ internal sealed record OwnSplits<T>(OutputSpec Output, OwnExample<T>[] Train, Ow
             test = options.TestPath is null ? Own(held.Test) : read(options.TestPath);
         OutputSpec output = numbers ? new NumberOutput() : new ClassOutput(labels.Count) { Labels = labels };
         string[] hint = !numbers && NumberAnswers.Hint(labels, all.Length) is { } said ? [said] : [];
-        var splits = new OwnSplits<T>(output, train, validation, test, [.. hint, .. HeldNotes(options, path, held)]);
+        var splits = new OwnSplits<T>(output, train, validation, test, [.. hint, .. HeldNotes(options, path, held), .. Shared(train, validation, test)]);
         foreach (OwnExample<T> example in all.Concat(validation).Concat(test)) splits.Answer(example);
         return splits;
     }
@@ -69,7 +69,14 @@ internal sealed record OwnSplits<T>(OutputSpec Output, OwnExample<T>[] Train, Ow
         OwnExample<T>[] validation = Split(held.Validation, options.ValidationPath), test = Split(held.Test, options.TestPath);
         foreach (OwnExample<T> example in all.Concat(validation).Concat(test)) many.Check(example.Where, example.Answer, names);
         var output = new MultiLabelOutput(names.Count) { Labels = names };
-        return new OwnSplits<T>(output, Split(held.Train, null), validation, test, [.. HeldNotes(options, path, held)]) { Many = many };
+        OwnExample<T>[] train = Split(held.Train, null);
+        return new OwnSplits<T>(output, train, validation, test, [.. HeldNotes(options, path, held), .. Shared(train, validation, test)]) { Many = many };
+    }
+
+    private static IEnumerable<string> Shared(OwnExample<T>[] train, OwnExample<T>[] validation, OwnExample<T>[] test)
+    {
+        static IEnumerable<object> Inputs(OwnExample<T>[] split) => split.Select(example => example.Input is JsonlTask.Line line ? line.Any : (object)example.Input!);
+        return Overlap.Notes(Inputs(train), Inputs(validation), Inputs(test));
     }
 
     private double Answer(OwnExample<T> example)

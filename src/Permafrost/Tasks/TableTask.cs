@@ -108,8 +108,9 @@ public abstract class TableTask : TextTask
                 return NumberAnswers.Answered(data, [.. splits.Select(split => split.Rows.Select(row => NumberAnswers.Parse(split.Path, row.Label, decimalComma)).ToArray())]);
             return many is null ? data : many.Answered(data, labels, [.. splits.Select(split => split.Rows.Select(row => row.Label).ToArray())]);
         }
+        IEnumerable<object> Inputs(int split) => splits[split].Rows.Select(row => options.TextColumn is null ? (object)row.Numbers : row.Text);
         string? hint = many is null ? NumberAnswers.Hint(labels, all.Length) : null;
-        string[] notes = [.. said, .. new[] { note, hint }.OfType<string>(), .. Notes(options, path, all.Length, held)];
+        string[] notes = [.. said, .. new[] { note, hint }.OfType<string>(), .. Notes(options, path, all.Length, held), .. Overlap.Notes(Inputs(0), Inputs(1), Inputs(2))];
         if (options.TextColumn is null)
         {
             TaskData numbers = Answered(Numbers(options, labels, names, splits, Class));

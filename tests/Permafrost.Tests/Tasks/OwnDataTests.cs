@@ -172,4 +172,22 @@ public sealed class OwnDataTests : IDisposable
         Assert.Equal([1.5f, -2f], data.Train.Get([0, 1]).Targets.ToArray<float>());
         Assert.Equal(2, Assert.Single(new JsonlTask().ReadInputs(path, data.Spec, options, 9)).Count);
     }
+
+    [Fact]
+    public void Examples_that_are_trained_on_and_scored_are_counted()
+    {
+        string train = folder.Write("train.csv", "x,y,label\n1,2,a\n3,4,b\n5,6,a\n"), test = folder.Write("test.csv", "y,x,label\n2,1,a\n7,8,b\n");
+        TaskOptions options = new(train, ValidationFraction: 0) { TestPath = test };
+        using TaskData table = new CsvTask().Load(options);
+        Assert.Contains(table.Notes, note => note.StartsWith("1 of 2 test example(s) are also", StringComparison.Ordinal));
+        string lines = folder.Write("own.jsonl", """{"tokens": [1, 2], "label": 1}""" + "\n" + """{"tokens": [3], "label": 2}""" + "\n");
+        using TaskData ids = new JsonlTask().Load(new TaskOptions(lines, TestFraction: 0) { ValidationPath = lines });
+        Assert.Contains(ids.Notes, note => note.StartsWith("2 of 2 validation example(s)", StringComparison.Ordinal));
+        string letters = folder.Write("own.fa", ">a x\nAC\n>b y\nGT\n");
+        using TaskData proteins = new FastaTask().Load(new TaskOptions(letters, ValidationFraction: 0) { TestPath = letters });
+        Assert.Contains(proteins.Notes, note => note.StartsWith("2 of 2 test", StringComparison.Ordinal));
+        string series = folder.Write("own.ts", "@data\n1,2:a\n3,4:b\n");
+        using TaskData readings = new TimeSeriesTask().Load(new TaskOptions(series, ValidationFraction: 0) { TestPath = series });
+        Assert.Contains(readings.Notes, note => note.StartsWith("2 of 2 test", StringComparison.Ordinal));
+    }
 }
