@@ -150,6 +150,20 @@ public sealed class CsvLayoutTests : IDisposable
     }
 
     [Fact]
+    public void A_row_that_no_reader_holds_is_refused_with_its_line()
+    {
+        string path = folder.Write("long.csv", $"text,label\n{new string('x', 17_000_000)},a\nb,b\n");
+        Assert.Contains("16 million characters", Refusal.Of("long.csv:2: ", () => Load(path, "label", "text")), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_pipe_is_refused_where_data_is_read_twice()
+    {
+        using var pipe = new System.IO.Pipes.AnonymousPipeServerStream();
+        Refusal.Of("is a pipe", () => Permafrost.Formats.Gzip.Unpacked(pipe));
+    }
+
+    [Fact]
     public void A_row_may_have_none_of_several_labels()
     {
         using TaskData data = Load(folder.Write("own.csv", "text,tags\none,x;y\ntwo,\n"), "tags", "text", ("answer", "labels"));

@@ -186,6 +186,7 @@ internal sealed class CsvFile : ITableFile
         }
         while (reader.Current.Span.IsWhiteSpace());
         SepReader.Row row = reader.Current;
+        lastLine = row.LineNumberToExcl;
         CheckClosed(row.Span, row.LineNumberFrom);
         var header = new string[row.ColCount];
         for (int i = 0; i < header.Length; i++) header[i] = Field(row[i].Span, row.LineNumberFrom, $"{i + 1}").Trim().ToString();
