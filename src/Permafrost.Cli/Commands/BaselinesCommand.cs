@@ -36,7 +36,8 @@ internal static class BaselinesCommand
         command.SetAction((parsed, cancellation) => Task.FromResult(Run(
             new DataOptions
             {
-                Task = Named(parsed.GetValue(task), parsed.GetValue(same)) ?? (parsed.GetValue(data) is null ? throw new UsageException("a task is missing; or give --data FILE") : ""),
+                Task = Named(parsed.GetValue(task), parsed.GetValue(same))
+                    ?? (parsed.GetValue(data) is null ? throw new UsageException("a task is missing; or give --data FILE") : ""),
                 Path = parsed.GetValue(data),
                 ValidationData = parsed.GetValue(validation),
                 TestData = parsed.GetValue(test),

@@ -113,7 +113,8 @@ internal sealed class ParquetFile : ITableFile
         if (group.RowCount is < 0 or > MostRowsOfGroup)
             throw new PermafrostException($"{path}: a row group of {group.RowCount:N0} rows; write the file with at most {MostRowsOfGroup:N0} a group");
         int rows = (int)group.RowCount;
-        string?[]? labels = label is null ? null : await Strings(group, label, rows).ConfigureAwait(false), texts = text is null ? null : await Strings(group, text, rows).ConfigureAwait(false);
+        string?[]? labels = label is null ? null : await Strings(group, label, rows).ConfigureAwait(false);
+        string?[]? texts = text is null ? null : await Strings(group, text, rows).ConfigureAwait(false);
         var columns = new double[numbers.Length][];
         for (int column = 0; column < columns.Length; column++) columns[column] = await Numbers(group, numbers[column], rows).ConfigureAwait(false);
         return (labels, texts, columns, rows);

@@ -146,7 +146,10 @@ internal static class SeriesFile
     {
         if (field is "?" or "" || field.Equals("nan", StringComparison.OrdinalIgnoreCase)) return float.NaN;
         if (!float.TryParse(field, NumberStyles.Float, CultureInfo.InvariantCulture, out float value))
-            throw new PermafrostException($"{where}: '{(field.Length > 40 ? field[..40] + "..." : field)}' is not a reading{(field.Contains(',', StringComparison.Ordinal) ? "; decimals stand behind a point" : "")}");
+        {
+            string hint = field.Contains(',', StringComparison.Ordinal) ? "; decimals stand behind a point" : "";
+            throw new PermafrostException($"{where}: '{(field.Length > 40 ? field[..40] + "..." : field)}' is not a reading{hint}");
+        }
         return float.IsFinite(value) ? value : throw new PermafrostException($"{where}: the reading {field} is not finite, so that nothing can be computed with it");
     }
 }

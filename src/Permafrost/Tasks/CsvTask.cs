@@ -44,7 +44,8 @@ public sealed class CsvTask : TableTask
     private protected override IReadOnlyList<string> OwnSettings => CsvLayout.Settings;
 
     private protected override string LabelHint(IReadOnlyList<string> names, TaskOptions options) =>
-        CsvLayout.Of(options.Settings).HasHeader is null && names[0] != "1" ? "; where the first line is a row, say task_options.header false: columns are called 1, 2, 3 then" : "";
+        CsvLayout.Of(options.Settings).HasHeader is null && names[0] != "1"
+            ? "; where the first line is a row, say task_options.header false: columns are called 1, 2, 3 then" : "";
 
     private protected override bool HasDecimalComma(TaskOptions options) => CsvLayout.Of(options.Settings).DecimalComma;
 

@@ -96,8 +96,8 @@ public sealed class ImagesTask : PictureTask
         }
         if (files[false].Any())
             notes.Add(FormattableString.Invariant($"{files[false].Count():N0} files of {folder} are not named as pictures and were passed over, such as {files[false].First()}"));
-        string[] beside =
-            [.. Listed(folder, SearchOption.TopDirectoryOnly).Concat(classes.SelectMany(own => Listed(own, SearchOption.AllDirectories)).Except(files[true])).Where(ImageFile.IsNamedSo)];
+        IEnumerable<string> nested = classes.SelectMany(own => Listed(own, SearchOption.AllDirectories)).Except(files[true]);
+        string[] beside = [.. Listed(folder, SearchOption.TopDirectoryOnly).Concat(nested).Where(ImageFile.IsNamedSo)];
         if (beside.Length > 0)
             notes.Add(FormattableString.Invariant(
                 $"{beside.Length:N0} pictures of {folder} lie deeper than in the folder of their label, or in none, and were passed over, such as {beside[0]}"));

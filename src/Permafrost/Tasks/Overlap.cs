@@ -20,7 +20,8 @@ internal static class Overlap
         {
             int both = keys.Count(known.Contains);
             if (both > 0)
-                yield return FormattableString.Invariant($"{both:N0} of {keys.Length:N0} {name} example(s) are also among those to train on, so that their score tells less of new ones");
+                yield return FormattableString.Invariant(
+                    $"{both:N0} of {keys.Length:N0} {name} example(s) are also among those to train on, so that their score tells less of new ones");
         }
     }
 

@@ -32,8 +32,8 @@ public abstract class TableTask : TextTask
 
     /// <summary>The last line of descriptions.</summary>
     private protected const string BaselineNotes =
-        "Baselines   majority class, or the mean where answers are numbers; for rows of numbers a linear classifier on them; beside a run boosted trees, or for texts a linear model of n-grams and "
-        + "a linear probe of the same body";
+        "Baselines   majority class, or the mean where answers are numbers; for rows of numbers a linear classifier on them; beside a run boosted trees, or for texts a "
+        + "linear model of n-grams and a linear probe of the same body";
 
     /// <inheritdoc/>
     public override bool ReadsTables => true;
@@ -211,7 +211,7 @@ public abstract class TableTask : TextTask
         CheckUnread(file, path, options);
         foreach (TableRow[] rows in file.Rows().Chunk(partSize))
         {
-            Fill(rows, encoding.Means);
+            if (MayMiss(options)) Fill(rows, encoding.Means);
             yield return new EncodedRows([.. rows.Select(row => row.Numbers)], null, encoding, row => Where(path, rows[row]));
         }
     }
@@ -222,7 +222,7 @@ public abstract class TableTask : TextTask
         (bool mayMiss, bool decimalComma) = (MayMiss(options), HasDecimalComma(options));
         return TextLines.Parts(path, partSize, InputFormat, Parse, rows =>
         {
-            Fill(rows, encoding.Means);
+            if (mayMiss) Fill(rows, encoding.Means);
             return new EncodedRows([.. rows.Select(row => row.Numbers)], null, encoding, row => TextLines.Name(path, rows[row].Line));
         });
 

@@ -33,9 +33,9 @@ public sealed class TimeSeriesTask : TaskDefinition
                  number of labels with task_options.label_separator (;) between (micro_f1, macro_f1, exact_match). Read as the mean over the tokens.
         Splits   `validation_data` and `test_data` name files of the same form; where one is not given, `validation_fraction` and `test_fraction` of the series of every label are
                  held out of `data`, the same for every run.
-        Data     .ts as of the UEA archive (sktime): lines with @, then a series a line, channels between colons, the label last. Or a table, as of the UCR archive: the label, then the
-                 readings, between tabs, commas, semicolons or blanks; with task_options.label_at last (default first) the label behind them. A first line of names is passed over.
-                 Plain or .gz
+        Data     .ts as of the UEA archive (sktime): lines with @, then a series a line, channels between colons, the label last. Or a table, as of the UCR archive: the label,
+                 then the readings, between tabs, commas, semicolons or blanks; with task_options.label_at last (default first) the label behind them. A first line of names is
+                 passed over. Plain or .gz
         Baselines   majority class, or mean for numbers; a linear classifier where all series have one length; beside a run the nearest series, random convolutions, and
                  for one length boosted trees
         """;
@@ -48,7 +48,8 @@ public sealed class TimeSeriesTask : TaskDefinition
     {
         options.CheckSettings(Name, "answer", MultiLabels.Setting, LabelKey);
         bool labelLast = IsLabelLast(options);
-        OwnSplits<Series> splits = OwnSplits<Series>.Of(this, options, path => [.. SeriesFile.Read(path, labelLast).Select(row => new OwnExample<Series>(row.Series, row.Label, row.Where))]);
+        OwnSplits<Series> splits = OwnSplits<Series>.Of(
+            this, options, path => [.. SeriesFile.Read(path, labelLast).Select(row => new OwnExample<Series>(row.Series, row.Label, row.Where))]);
         return Make(options, splits);
     }
 

@@ -104,6 +104,9 @@ public sealed class CsvLayoutTests : IDisposable
     {
         using TaskData data = Load(folder.Write("own.csv", "a,b,c,d,kind\n1,2,3,4,x\n2,3,4,6,y\n"), "kind");
         Refusal.Of("lines.txt:1: 2 number(s)", () => new CsvTask().ReadInputs(folder.Write("lines.txt", "0,5;0,6\n"), data.Spec, Options("", null), 9).ToArray());
+        // What is missing is filled in only where that was asked for.
+        IDataset read = Assert.Single(new CsvTask().ReadInputs(folder.Write("lines.txt", "1,nan,3,4\n"), data.Spec, Options("", null), 9));
+        Refusal.Of("lines.txt:1 holds NaN", () => read.Get([0]));
     }
 
     [Fact]

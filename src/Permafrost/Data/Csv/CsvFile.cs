@@ -6,9 +6,9 @@ using Permafrost.Formats;
 namespace Permafrost.Data.Csv;
 
 /// <summary>
-/// A delimited text file, plain or packed by gzip, read row by row; where nothing is said of its layout, the delimiter (comma, semicolon, tab or bar) is found in the first lines, and
-/// a first line that holds measured numbers is no header: the columns are called 1, 2, 3 then. Fields in quotes may hold delimiters, quotes and line ends. Whatever is wrong is said
-/// with file and line.
+/// A delimited text file, plain or packed by gzip, read row by row; where nothing is said of its layout, the delimiter (comma, semicolon, tab or bar) is found in the first
+/// lines, and a first line that holds measured numbers is no header: the columns are called 1, 2, 3 then. Fields in quotes may hold delimiters, quotes and line ends. Whatever is
+/// wrong is said with file and line.
 /// </summary>
 internal sealed class CsvFile : ITableFile
 {
@@ -52,7 +52,8 @@ internal sealed class CsvFile : ITableFile
             numbers = [.. Columns.Select(Find)];
             if (text < 0 && numbers.Length == 0 && !wanted.NamesOnly) throw new PermafrostException($"{path} has no column of numbers beside '{wanted.Label}'");
             Note = !hasHeader ? $"{path} has no header{(this.layout.HasHeader is null ? ": its first line holds numbers" : "")}; the columns are called 1 to {names.Length}"
-                : text < 0 && wanted.Numbers is null && unnamed.Length > 0 ? $"{unnamed.Length} column(s) of {path} have no name, as row numbers have none, and are not read" : null;
+                : text < 0 && wanted.Numbers is null && unnamed.Length > 0
+                ? $"{unnamed.Length} column(s) of {path} have no name, as row numbers have none, and are not read" : null;
         }
         catch
         {
@@ -160,7 +161,8 @@ internal sealed class CsvFile : ITableFile
         if (isNumber && !MissingValue.Is(value))
             throw new PermafrostException($"{path}:{line}: the column '{column}' holds {value}, with which nothing can be computed; mend the row or leave it out");
         string shown = value.Length > 40 ? string.Concat(value[..40], "...") : value.ToString();
-        throw new PermafrostException($"{path}:{line}: {(isNumber ? $"the column '{column}' holds {shown}, which" : $"'{shown}' in the column '{column}'")} is not a number; {Advice(value)}");
+        string what = isNumber ? $"the column '{column}' holds {shown}, which" : $"'{shown}' in the column '{column}'";
+        throw new PermafrostException($"{path}:{line}: {what} is not a number; {Advice(value)}");
     }
 
     // With a comma before the decimals a point would stand between thousands: 1.234 is then refused, and not taken for another number.
@@ -174,7 +176,8 @@ internal sealed class CsvFile : ITableFile
     private string Advice(ReadOnlySpan<char> value)
     {
         if (MissingValue.Is(value)) return "mend the row or leave it out" + (layout.HasSettings ? ", or say task_options.missing mean" : "");
-        if (!layout.DecimalComma && value.Contains(',') && TryParse(value, decimalComma: true, out _)) return layout.HasSettings ? "where a comma stands before decimals, say task_options.decimal comma" : "write decimals behind a point";
+        if (!layout.DecimalComma && value.Contains(',') && TryParse(value, decimalComma: true, out _))
+            return layout.HasSettings ? "where a comma stands before decimals, say task_options.decimal comma" : "write decimals behind a point";
         return $"where a column holds the texts, name it as their column{(layout.HasSettings ? " (`text_column`)" : "")}";
     }
 
@@ -225,7 +228,8 @@ internal sealed class CsvFile : ITableFile
         catch (NotSupportedException) when (lastLine > 0)
         {
             throw new PermafrostException(
-                $"{path}:{lastLine}: the row that begins here has more than 16 million characters, as where a quote is opened and never closed; close it, or double it{QuotesHint(", or, ")}");
+                $"{path}:{lastLine}: the row that begins here has more than 16 million characters, as where a quote is opened and never closed; " +
+                $"close it, or double it{QuotesHint(", or, ")}");
         }
         catch (Exception error) when (error is InvalidDataException or ArgumentException or NotSupportedException)
         {
