@@ -101,7 +101,8 @@ internal sealed record OwnSplits<T>(OutputSpec Output, OwnExample<T>[] Train, Ow
         if (holdsOut && held.Validation.Length + held.Test.Length == 0)
             yield return $"no label has enough examples in {path} to hold some out, so there is nothing to validate or test on; give `validation_data` and `test_data`";
         else if (options.Trained is not null && options.TestPath is null)
-            yield return FormattableString.Invariant($"of the {held.Train.Length + held.Validation.Length + held.Test.Length:N0} examples of {path}, ") + FormattableString.Invariant(
-                $"{held.Validation.Length:N0} validate and {held.Test.Length:N0} test, held out as in training");
+            yield return FormattableString.Invariant(
+                $"of the {held.Train.Length + held.Validation.Length + held.Test.Length:N0} examples of {path}, {held.Validation.Length:N0} validate and ")
+                + FormattableString.Invariant($"{held.Test.Length:N0} test, held out as in training");
     }
 }

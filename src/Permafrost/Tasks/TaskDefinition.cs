@@ -73,7 +73,8 @@ public sealed record TaskOptions(
             throw new UsageException($"`{stray.Key}` {stray.Value}: the task {task.Name} reads no tables; leave it out, or take the task csv");
         if (!task.NamesColumns && Array.Find(given[..2], option => option.Value is not null) is { Value: not null } column)
             throw new UsageException(
-                $"`{column.Key}` {column.Value}: the data of the task {task.Name} has no columns with names (`permafrost show task {task.Name}` says where labels stand); leave it out");
+                $"`{column.Key}` {column.Value}: the data of the task {task.Name} has no columns with names; leave it out " +
+                $"(`permafrost show task {task.Name}` says where labels stand)");
     }
 
     /// <summary>Refuses settings that the task does not have.</summary>
