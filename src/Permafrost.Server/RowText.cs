@@ -1,5 +1,6 @@
 using System.Text;
 using System.Text.Json;
+using Permafrost.Runs;
 using Permafrost.Tasks;
 
 namespace Permafrost.Server;
@@ -16,22 +17,7 @@ internal sealed record RowText(string Content, string Extension, IReadOnlyList<i
     {
         TaskDefinition task = adapter.Run.Task;
         // In a table a text may hold line ends.
-        if (task is CsvTask && adapter.Source.Input is TextInput)
-        {
-            string column = adapter.Run.Options.Data.TextColumn ?? "text";
-            string Field(string text) => $"\"{text.Replace("\"", "\"\"", StringComparison.Ordinal)}\"";
-            // A second column, so that the delimiter is known whatever the texts hold.
-            var table = new StringBuilder($"{Field(column)},{Field(column == "-" ? "--" : "-")}\n");
-            (var first, int at) = (new List<int>(), 2);
-            for (int i = 0; i < rows.Count; i++)
-            {
-                string text = Text(rows[i].ValueKind == JsonValueKind.Object ? Member(rows[i], column, i) : rows[i], i);
-                table.Append(Field(text)).Append(",\n");
-                first.Add(at);
-                at += text.ReplaceLineEndings("\n").Count(c => c == '\n') + 1;
-            }
-            return new RowText(table.ToString(), ".csv", first);
-        }
+        if (task is CsvTask && adapter.Source.Input is TextInput) return OfTexts(adapter.Run.Options.Data, rows);
         Func<JsonElement, int, string> line = task switch
         {
             JsonlTask => (row, i) => JsonLine(adapter, row, i),
@@ -48,6 +34,28 @@ internal sealed record RowText(string Content, string Extension, IReadOnlyList<i
             content.Append(text).Append('\n');
         }
         return new RowText(content.ToString(), task is JsonlTask ? ".jsonl" : ".txt", [.. Enumerable.Range(1, rows.Count)]);
+    }
+
+    // A table as the run's settings lay it out.
+    private static RowText OfTexts(DataOptions data, IReadOnlyList<JsonElement> rows)
+    {
+        string Setting(string key) => data.TaskOptions.GetValueOrDefault(key) ?? "";
+        bool quotes = Setting("quotes") != "none", header = Setting("header") != "false";
+        string delimiter = Setting("delimiter") switch { "semicolon" => ";", "tab" => "\t", "bar" => "|", "comma" => ",", _ => quotes ? "," : "\t" };
+        string column = data.TextColumn ?? "text";
+        string Field(string text) => quotes ? $"\"{text.Replace("\"", "\"\"", StringComparison.Ordinal)}\"" : OneLine(text).Replace(delimiter, " ", StringComparison.Ordinal);
+        // Without names the column is found by its place. A column behind it, so that the delimiter is known whatever the texts hold.
+        string before = header || !int.TryParse(column, out int place) ? "" : string.Concat(Enumerable.Repeat(delimiter, place - 1));
+        var table = new StringBuilder(header ? $"{Field(column)}{delimiter}{Field(column == "-" ? "--" : "-")}\n" : "");
+        (var first, int at) = (new List<int>(), header ? 2 : 1);
+        for (int i = 0; i < rows.Count; i++)
+        {
+            string text = Text(rows[i].ValueKind == JsonValueKind.Object ? Member(rows[i], column, i) : rows[i], i);
+            table.Append(before).Append(Field(text)).Append(delimiter).Append('\n');
+            first.Add(at);
+            at += quotes ? text.ReplaceLineEndings("\n").Count(c => c == '\n') + 1 : 1;
+        }
+        return new RowText(table.ToString(), ".csv", first);
     }
 
     /// <summary>The text of an element that must be one.</summary>

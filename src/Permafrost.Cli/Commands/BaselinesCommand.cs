@@ -15,6 +15,7 @@ internal static class BaselinesCommand
     {
         var command = new Command("baselines", "measure what trivial rules, and what a user would try first, score on a task's test split");
         var task = new Argument<string?>("TASK") { Description = "a task (`permafrost ls tasks`); with --data alone the one that it tells", Arity = ArgumentArity.ZeroOrOne };
+        var same = new Option<string?>("--task") { Description = "the same as TASK, as the other verbs take it", HelpName = "TASK" };
         var data = new Option<string?>("--data") { Description = "the task's data: a file or folder" };
         var validation = new Option<string?>("--validation-data") { Description = "a table of validation examples; without it a share of --data is held out", HelpName = "FILE" };
         var test = new Option<string?>("--test-data") { Description = "a table of test examples, likewise", HelpName = "FILE" };
@@ -31,11 +32,12 @@ internal static class BaselinesCommand
         Option<bool> json = CommonOptions.Json();
         split.AcceptOnlyFromAmong("test", "validation");
         command.Add(task);
-        foreach (Option option in new Option[] { data, validation, test, text, label, set, strong, seed, perClass, split, json }) command.Add(option);
+        foreach (Option option in new Option[] { same, data, validation, test, text, label, set, strong, seed, perClass, split, json }) command.Add(option);
         command.SetAction((parsed, cancellation) => Task.FromResult(Run(
             new DataOptions
             {
-                Task = parsed.GetValue(task) ?? (parsed.GetValue(data) is null ? throw new UsageException("a task is missing; or give --data FILE") : ""),
+                Task = Named(parsed.GetValue(task), parsed.GetValue(same))
+                    ?? (parsed.GetValue(data) is null ? throw new UsageException("a task is missing; or give --data FILE") : ""),
                 Path = parsed.GetValue(data),
                 ValidationData = parsed.GetValue(validation),
                 TestData = parsed.GetValue(test),
@@ -47,6 +49,9 @@ internal static class BaselinesCommand
             parsed.GetValue(strong) ? StrongBaselines.All : [], parsed.GetValue(seed), parsed.GetRequiredValue(split), parsed.GetValue(json), cancellation)));
         return command;
     }
+
+    private static string? Named(string? task, string? same) => task is null || same is null || task == same ? task ?? same
+        : throw new UsageException($"--task {same}: TASK is {task} already; leave one of them out");
 
     private static Dictionary<string, string> Settings(string[] given)
     {

@@ -13,7 +13,7 @@ internal static class FinetuneCommand
     {
         var command = new Command("finetune", "train the chosen groups of a frozen backbone on a task, score them, and write a run folder");
         var flags = new RunFlags();
-        var dryRun = new Option<bool>("--dry-run") { Description = "load everything, print options, parameter counts and memory, and stop" };
+        var dryRun = new Option<bool>("--dry-run") { Description = "load everything, print options, what was understood of the data, parameter counts and memory, and stop" };
         var resume = new Option<string?>("--resume-from-checkpoint")
         {
             Description = "go on where a run stopped: DIR is its folder or one of its checkpoints; without DIR the newest in --output-dir. The run's own config.yaml is read first",

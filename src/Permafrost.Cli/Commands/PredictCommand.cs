@@ -65,6 +65,8 @@ internal static class PredictCommand
         if (prediction is NumberPrediction numbers)
             return $"{numbers.Index}\t{string.Join(' ', numbers.Numbers.Select(number => number.ToString("G6", CultureInfo.InvariantCulture)))}";
         if (prediction is SequencePrediction sequence) return FormattableString.Invariant($"{sequence.Index}\t{sequence}");
+        if (prediction is LabelsPrediction labels)
+            return $"{labels.Index}\t{labels}\t{string.Join(' ', labels.Probabilities.Select((p, c) => FormattableString.Invariant($"{labels.NameOf(c)}={p:F4}")))}";
         var classes = (ClassPrediction)prediction;
         if (classes.Classes.Count == 1)
         {

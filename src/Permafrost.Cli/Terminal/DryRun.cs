@@ -6,7 +6,7 @@ using Permafrost.Training;
 
 namespace Permafrost.Cli.Terminal;
 
-/// <summary>Prints what a run would train and how much memory it would need, without training it.</summary>
+/// <summary>Prints what was understood of a run's data, what it would train and how much memory it would need, without training it.</summary>
 internal static class DryRun
 {
     public static int Print(Finetuning run, bool json)
@@ -19,6 +19,7 @@ internal static class DryRun
             Output.Json(new JsonObject
             {
                 ["options"] = Options(run.Options),
+                ["data"] = DataLines.Json(run.Data!),
                 ["parameters"] = Parameters(run.ParameterCounts()),
                 ["steps"] = run.Steps,
                 ["backbone_sha256"] = run.Weights.Sha256,
@@ -28,6 +29,7 @@ internal static class DryRun
             return 0;
         }
         Output.Line(RunConfig.ToYaml(run.Options, "resolved options"));
+        DataLines.Print(run.Data!);
         Output.Line(run.Model.Counts.ToString());
         foreach (IGrouping<GroupName, AdaptedParameter> group in run.Model.Parameters.GroupBy(parameter => parameter.Group)) Output.Line(Line(group));
         Output.Line($"steps: {run.Steps:N0}");

@@ -11,7 +11,7 @@ namespace Permafrost.Data;
 /// </summary>
 internal sealed class LineIndex : IDisposable
 {
-    private const int MostLineBytes = 64 << 20, PieceBytes = 1 << 20;
+    private const int MostLineBytes = LineReader.MostLineBytes, PieceBytes = 1 << 20;
 
     private static readonly UTF8Encoding Strict = new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
 

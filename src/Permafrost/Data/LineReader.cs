@@ -12,6 +12,9 @@ namespace Permafrost.Data;
 /// <param name="encoding">What it is where no mark says so, a byte a character at least; null for UTF-8.</param>
 internal sealed class LineReader(Stream stream, string path, Encoding? encoding = null)
 {
+    /// <summary>The most bytes of a line: no example has as many, and a file without line ends is not to fill the memory.</summary>
+    internal const int MostLineBytes = 64 << 20;
+
     private readonly byte[] buffer = new byte[1 << 16];
     private readonly List<byte> start = [];  // read ahead, to look for a mark
     private int filled;
@@ -44,6 +47,8 @@ internal sealed class LineReader(Stream stream, string path, Encoding? encoding 
                 line.Clear();
             }
             else if (c != '\n') line.AddRange(unit);
+            if (line.Count > MostLineBytes)
+                throw new PermafrostException($"{TextLines.Name(path, number)}: the line has more than {MostLineBytes >> 20} MiB, which no example has; break it up");
             afterReturn = c == '\r';
         }
     }

@@ -14,6 +14,7 @@ internal sealed class ParquetFile : ITableFile
     private const long MostRowsOfGroup = 1 << 27;
 
     private readonly string path;
+    private readonly TableColumns wanted;
     private readonly Stream stream;
     private readonly ParquetReader reader;
     private readonly IReadOnlyList<Field> fields;
@@ -27,7 +28,7 @@ internal sealed class ParquetFile : ITableFile
     /// <exception cref="PermafrostException">It is missing, is no Parquet file, or lacks a column.</exception>
     public ParquetFile(string path, TableColumns wanted)
     {
-        this.path = path;
+        (this.path, this.wanted) = (path, wanted);
         stream = Opened(path);
         try
         {
@@ -127,9 +128,25 @@ internal sealed class ParquetFile : ITableFile
             await group.ReadAsync(field, words.AsMemory()).ConfigureAwait(false);
             return words;
         }
+        if (field.ClrType == typeof(long)) return await Written<long>(group, field, rows).ConfigureAwait(false);
+        if (field.ClrType == typeof(ulong)) return await Written<ulong>(group, field, rows).ConfigureAwait(false);
         bool isFlag = field.ClrType == typeof(bool);
-        string Written(double number) => isFlag ? (number == 0 ? "false" : "true") : number.ToString("R", CultureInfo.InvariantCulture);
-        return [.. (await Numbers(group, field, rows).ConfigureAwait(false)).Select(number => double.IsNaN(number) ? null : Written(number))];
+        string Text(double number) => isFlag ? (number == 0 ? "false" : "true") : number.ToString("R", CultureInfo.InvariantCulture);
+        return [.. (await Numbers(group, field, rows).ConfigureAwait(false)).Select(number => double.IsNaN(number) ? null : Text(number))];
+    }
+
+    // Not as doubles, of which several whole numbers beyond 2^53 share one.
+    private static async Task<string?[]> Written<T>(ParquetRowGroupReader group, DataField field, int rows) where T : struct, IFormattable
+    {
+        if (!field.IsNullable)
+        {
+            var all = new T[rows];
+            await group.ReadAsync<T>(field, all.AsMemory()).ConfigureAwait(false);
+            return [.. all.Select(value => value.ToString(null, CultureInfo.InvariantCulture))];
+        }
+        var values = new T?[rows];
+        await group.ReadAsync<T>(field, values.AsMemory()).ConfigureAwait(false);
+        return [.. values.Select(value => value?.ToString(null, CultureInfo.InvariantCulture))];
     }
 
     // NaN where there is no number.
@@ -167,16 +184,17 @@ internal sealed class ParquetFile : ITableFile
     {
         if (column is null) return "";
         string own = value?.Trim() ?? "";
-        return own.Length > 0 ? own
+        return own.Length > 0 || (wanted.LabelMayBeEmpty && column.Equals(label)) ? own
             : throw new PermafrostException($"{path}, row {row}: the column '{column.Name}' is empty; every row needs a {(column.Equals(label) ? "label" : "text")}");
     }
 
     private float Number(double value, int row, string column)
     {
         float number = (float)value;
-        if (float.IsFinite(number)) return number;
+        if (float.IsFinite(number) || (wanted.MayMiss && double.IsNaN(value))) return number;
         string what = double.IsNaN(value) ? "no number" : value.ToString(CultureInfo.InvariantCulture);
-        throw new PermafrostException($"{path}, row {row}: the column '{column}' holds {what}, with which nothing can be computed; mend the row or leave it out");
+        throw new PermafrostException($"{path}, row {row}: the column '{column}' holds {what}, with which nothing can be computed; mend the row or leave it out"
+            + (double.IsNaN(value) ? ", or say task_options.missing mean" : ""));
     }
 
     private DataField Find(string column)

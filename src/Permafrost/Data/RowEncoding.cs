@@ -24,7 +24,9 @@ public sealed record RowEncoding(IReadOnlyList<float> Means, IReadOnlyList<float
         for (int column = 0; column < width; column++)
         {
             double mean = rows.Average(row => (double)row[column]);
-            double deviation = Math.Sqrt(rows.Average(row => (row[column] - mean) * (row[column] - mean)));
+            // The mean of equal numbers may be another by a rounding, and their deviation no 0.
+            bool changes = rows.Any(row => row[column] != rows[0][column]);
+            double deviation = changes ? Math.Sqrt(rows.Average(row => (row[column] - mean) * (row[column] - mean))) : 0;
             (means[column], deviations[column]) = ((float)mean, (float)deviation);
         }
         return new RowEncoding(means, deviations, (width + longest - 1) / longest);

@@ -79,12 +79,20 @@ internal sealed record SeriesEncoding(float[] Means, float[] Deviations, int Chu
     /// <summary>Writes a series as tokens.</summary>
     public void Encode(Series series, Span<float> tokens)
     {
-        for (int i = 0; i < series.Values.Length; i++)
-        {
-            int channel = i % series.Channels;
-            float value = series.Values[i];
-            tokens[i] = float.IsNaN(value) || Deviations[channel] == 0 ? 0 : (value - Means[channel]) / Deviations[channel];
-        }
+        for (int i = 0; i < series.Values.Length; i++) tokens[i] = Scaled(series, i);
+    }
+
+    /// <summary>The first step of a series with a reading that is no number any more when it is scaled; null where there is none.</summary>
+    public int? FirstBeyond(Series series)
+    {
+        for (int i = 0; i < series.Values.Length; i++) if (!float.IsFinite(Scaled(series, i))) return i / series.Channels;
+        return null;
+    }
+
+    private float Scaled(Series series, int at)
+    {
+        (int channel, float value) = (at % series.Channels, series.Values[at]);
+        return float.IsNaN(value) || Deviations[channel] == 0 ? 0 : (value - Means[channel]) / Deviations[channel];
     }
 
     private static string Joined(float[] numbers) => string.Join(' ', numbers.Select(number => number.ToString("R", CultureInfo.InvariantCulture)));

@@ -5,25 +5,31 @@ namespace Permafrost.Data;
 
 /// <summary>
 /// Labelled series as the UCR and UEA archives have them: .ts files (sktime's form: a header of lines with @, then a line for each series, its channels between colons and the
-/// label last), and tables of a label and readings in each row, between tabs or commas. Plain or packed by gzip.
+/// label last), and tables of a label and readings in each row, between tabs, commas, semicolons or blanks. Plain or packed by gzip.
 /// </summary>
 internal static class SeriesFile
 {
+    private static readonly string[] LabelNames = ["", "label", "labels", "class", "target", "id"];
+
     /// <summary>The series of a file.</summary>
     /// <param name="path">The file.</param>
+    /// <param name="labelLast">Whether a table's labels are in its last column, and not in its first.</param>
     /// <exception cref="PermafrostException">It cannot be read, or a line is no series; the message names it.</exception>
-    public static (Series Series, string Label, string Where)[] Read(string path)
+    public static (Series Series, string Label, string Where)[] Read(string path, bool labelLast = false)
     {
         var rows = new List<(Series, string, string)>();
         bool? isTs = null;
-        (bool inData, bool labelled) = (false, true);
+        (bool inData, bool labelled, char delimiter) = (false, true, ',');
         foreach ((int number, string line) in Lines(path))
         {
             string where = TextLines.Name(path, number);
+            bool first = isTs is null;
             isTs ??= line[0] is '@' or '#';
             if (isTs == false)
             {
-                rows.Add(OfTable(where, line));
+                if (first) delimiter = Array.Find(['\t', ',', ';'], line.Contains) is var one and not '\0' ? one : ' ';
+                string[] fields = Fields(line, delimiter);
+                if (!first || !IsHeader(labelLast ? fields[^1] : fields[0], labelLast ? fields[..^1] : fields[1..])) rows.Add(OfTable(where, fields, labelLast));
                 continue;
             }
             if (line[0] == '#' && !inData) continue;
@@ -91,15 +97,27 @@ internal static class SeriesFile
         return (Joined(where, labelled ? parts[..^1] : parts), labelled ? Label(where, parts[^1]) : "", where);
     }
 
-    // UCR's tables fill shorter series up with NaN at their ends.
-    private static (Series, string, string) OfTable(string where, string line)
+    // Several blanks are one.
+    private static string[] Fields(string line, char delimiter) =>
+        delimiter == ' ' ? line.Split(' ', StringSplitOptions.RemoveEmptyEntries) : line.Split(delimiter, StringSplitOptions.TrimEntries);
+
+    // Names of the columns: no reading among them, or steps that are counted beside the name of a label.
+    private static bool IsHeader(string label, string[] readings)
     {
-        string[] fields = line.Split(line.Contains('\t', StringComparison.Ordinal) ? '\t' : ',', StringSplitOptions.TrimEntries);
-        if (fields.Length < 2) throw new PermafrostException($"{where}: not a label and readings, between tabs or commas");
-        float[] values = [.. fields[1..].Select(field => Reading(where, field))];
+        static bool IsReading(string field) => MissingValue.Is(field) || float.TryParse(field, NumberStyles.Float, CultureInfo.InvariantCulture, out _);
+        if (readings.Length > 0 && !Array.Exists(readings, IsReading)) return true;
+        bool Counts(int from) => readings.Index().All(field => field.Item == (from + field.Index).ToString(CultureInfo.InvariantCulture));
+        return readings.Length > 1 && (Counts(0) || Counts(1)) && LabelNames.Contains(label.Trim('"'), StringComparer.OrdinalIgnoreCase);
+    }
+
+    // UCR's tables fill shorter series up with NaN at their ends.
+    private static (Series, string, string) OfTable(string where, string[] fields, bool labelLast)
+    {
+        if (fields.Length < 2) throw new PermafrostException($"{where}: not a label and readings, between tabs, commas, semicolons or blanks");
+        float[] values = [.. (labelLast ? fields[..^1] : fields[1..]).Select(field => Reading(where, field))];
         int end = Array.FindLastIndex(values, value => !float.IsNaN(value)) + 1;
         if (end == 0) throw new PermafrostException($"{where}: the series has no reading at all");
-        return (new Series(values[..end], 1), Label(where, fields[0]), where);
+        return (new Series(values[..end], 1), Label(where, labelLast ? fields[^1] : fields[0]), where);
     }
 
     private static string Label(string where, string text) =>
@@ -110,6 +128,9 @@ internal static class SeriesFile
         // Between commas a reading may be missing; several blanks are one.
         static string[] Fields(string channel) => channel.AsSpan().ContainsAny(',', ';') ? channel.Split([',', ';'], StringSplitOptions.TrimEntries)
             : channel.Split([' ', '\t'], StringSplitOptions.RemoveEmptyEntries);
+        // 0,5;0,6 would be four readings where two are meant.
+        if (channels.Any(channel => channel.Contains(',', StringComparison.Ordinal) && channel.Contains(';', StringComparison.Ordinal)))
+            throw new PermafrostException($"{where}: commas and semicolons stand between the readings; write one of them, and decimals behind a point");
         float[][] readings = [.. channels.Select(channel => Fields(channel).Select(field => Reading(where, field)).ToArray())];
         int steps = readings[0].Length;
         if (steps == 0) throw new PermafrostException($"{where}: the series has no reading");
@@ -125,7 +146,10 @@ internal static class SeriesFile
     {
         if (field is "?" or "" || field.Equals("nan", StringComparison.OrdinalIgnoreCase)) return float.NaN;
         if (!float.TryParse(field, NumberStyles.Float, CultureInfo.InvariantCulture, out float value))
-            throw new PermafrostException($"{where}: '{(field.Length > 40 ? field[..40] + "..." : field)}' is not a reading");
+        {
+            string hint = field.Contains(',', StringComparison.Ordinal) ? "; decimals stand behind a point" : "";
+            throw new PermafrostException($"{where}: '{(field.Length > 40 ? field[..40] + "..." : field)}' is not a reading{hint}");
+        }
         return float.IsFinite(value) ? value : throw new PermafrostException($"{where}: the reading {field} is not finite, so that nothing can be computed with it");
     }
 }

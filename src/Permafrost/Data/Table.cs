@@ -5,7 +5,14 @@ namespace Permafrost.Data;
 /// <param name="Text">The column of the texts; null where the others are numbers.</param>
 /// <param name="Numbers">The columns of numbers, by name; null for all but the label's.</param>
 /// <param name="NamesOnly">Nothing is read but what the columns are called, whatever they hold.</param>
-internal sealed record TableColumns(string? Label, string? Text = null, IReadOnlyList<string>? Numbers = null, bool NamesOnly = false);
+internal sealed record TableColumns(string? Label, string? Text = null, IReadOnlyList<string>? Numbers = null, bool NamesOnly = false)
+{
+    /// <summary>Whether a number may be missing, and is NaN then.</summary>
+    public bool MayMiss { get; init; }
+
+    /// <summary>Whether a label may be empty, as where it is any number of labels.</summary>
+    public bool LabelMayBeEmpty { get; init; }
+}
 
 /// <summary>A row of a table.</summary>
 /// <param name="Line">The line that it begins on, or its number from 1 where a file has no lines.</param>

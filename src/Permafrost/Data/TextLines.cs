@@ -46,7 +46,7 @@ internal static class TextLines
     {
         string path = Array.Find([Path.Combine(folder, name), Path.Combine(folder, name + ".gz")], File.Exists)
             ?? throw new PermafrostException($"{folder} has no {name} (plain or .gz); name the folder that has it with `data`");
-        using Stream stream = Gzip.Unpacked(Open(path));
+        using Stream stream = Unpacked(path);
         bool any = false;
         foreach ((int number, string line) in Lines(new LineReader(stream, path, encoding).Lines()))
         {
@@ -111,16 +111,17 @@ internal static class TextLines
 
     private static IEnumerable<string> ReadFile(string path)
     {
-        using FileStream file = Open(path);
-        GitLfsPointer.Refuse(file, path);
-        foreach (string line in new LineReader(file, path).Lines()) yield return line;
+        using Stream stream = Unpacked(path);
+        foreach (string line in new LineReader(stream, path).Lines()) yield return line;
     }
 
-    private static FileStream Open(string path)
+    private static Stream Unpacked(string path)
     {
         try
         {
-            return File.OpenRead(path);
+            FileStream file = File.OpenRead(path);
+            // What cannot go back to its beginning, such as a pipe, is read as it is.
+            return file.CanSeek ? Gzip.Unpacked(file) : file;
         }
         catch (Exception error) when (ReadFailure.Is(error))
         {

@@ -49,6 +49,7 @@ public sealed class AutoTask : TaskDefinition
     public override TaskData Load(TaskOptions options)
     {
         TaskDefinition task = options.Trained is { } trained ? Taken(trained) : TaskRegistry.Find(Choose(options.DataPath)).Task;
+        options.CheckTables(task);
         TaskData data = task.Load(options);
         return data with
         {

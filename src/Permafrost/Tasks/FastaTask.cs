@@ -21,6 +21,9 @@ public sealed class FastaTask : TaskDefinition
     public override bool ReadsTables => true;
 
     /// <inheritdoc/>
+    internal override bool NamesColumns => false;
+
+    /// <inheritdoc/>
     public override string Summary => "your own proteins or nucleic acids in a FASTA file, with labels";
 
     /// <inheritdoc/>

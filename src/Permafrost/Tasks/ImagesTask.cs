@@ -26,7 +26,8 @@ public sealed class ImagesTask : PictureTask
         {PictureNotes}
         Splits   `validation_data` and `test_data` name folders of the same form; where one is not given, `validation_fraction` and `test_fraction` of the pictures of every label
                  are held out of `data`, the same for every run.
-        Data     `data`: a folder that holds a folder for each label, and those the pictures: photos/cat/1.png. Other files are passed over, and counted
+        Data     `data`: a folder that holds a folder for each label, and those the pictures: photos/cat/1.png. Other files are passed over, and counted, and so are pictures
+                 that lie deeper, or beside the folders of labels
         Baselines   majority class; linear classifier on the pixels, trained in the run; among the strong ones boosted trees
         """;
 
@@ -95,6 +96,13 @@ public sealed class ImagesTask : PictureTask
         }
         if (files[false].Any())
             notes.Add(FormattableString.Invariant($"{files[false].Count():N0} files of {folder} are not named as pictures and were passed over, such as {files[false].First()}"));
+        IEnumerable<string> nested = classes.SelectMany(own => Listed(own, SearchOption.AllDirectories)).Except(files[true]);
+        string[] beside = [.. Listed(folder, SearchOption.TopDirectoryOnly).Concat(nested).Where(ImageFile.IsNamedSo)];
+        if (beside.Length > 0)
+            notes.Add(FormattableString.Invariant(
+                $"{beside.Length:N0} pictures of {folder} lie deeper than in the folder of their label, or in none, and were passed over, such as {beside[0]}"));
+        string[] empty = [.. classes.Except(files[true].Select(file => Path.GetDirectoryName(file)!))];
+        if (empty.Length > 0) notes.Add(FormattableString.Invariant($"{empty.Length:N0} folders of {folder} hold no picture, and are no label, such as {empty[0]}"));
         return [.. files[true]];
     }
 

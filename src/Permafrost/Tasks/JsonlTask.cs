@@ -100,10 +100,13 @@ public sealed class JsonlTask : TextTask
         return (parsed.Input.Text!, parsed.Answer);
     }
 
-    private enum Kind { Text, Tokens, Values }
+    internal enum Kind { Text, Tokens, Values }
 
-    private sealed record Line(string? Text, long[]? Ids, Series? Series)
+    /// <summary>What a line feeds: a text, ids, or a series.</summary>
+    internal sealed record Line(string? Text, long[]? Ids, Series? Series)
     {
+        public object Any => (object?)Text ?? (object?)Ids ?? Series!;
+
         public Kind Kind => Text is not null ? Kind.Text : Ids is not null ? Kind.Tokens : Kind.Values;
     }
 
@@ -114,17 +117,17 @@ public sealed class JsonlTask : TextTask
 
     private TaskData Texts(TaskOptions options, OwnSplits<Line> splits)
     {
-        if (splits.Many is { } many)
+        OwnExample<Line>[][] all = [splits.Train, splits.Validation, splits.Test];
+        if (splits.Output is not ClassOutput classes)
         {
-            OwnExample<Line>[][] own = [splits.Train, splits.Validation, splits.Test];
-            LabelledText[][] texts = [.. own.Select(split => split.Select(example => new LabelledText(example.Input.Text!, 0, example.Where)).ToArray())];
-            IReadOnlyList<string> names = ((MultiLabelOutput)splits.Output).Labels;
-            TaskData answered = many.Answered(
-                Make(options, names, texts[0], texts[1], texts[2]), names, [.. own.Select(split => split.Select(example => example.Answer).ToArray())]);
+            LabelledText[][] texts = [.. all.Select(split => split.Select(example => new LabelledText(example.Input.Text!, 0, example.Where)).ToArray())];
+            IReadOnlyList<string> names = (splits.Output as MultiLabelOutput)?.Labels ?? [""];
+            TaskData made = Make(options, names, texts[0], texts[1], texts[2]);
+            TaskData answered = splits.Many is { } many
+                ? many.Answered(made, names, [.. all.Select(split => split.Select(example => example.Answer).ToArray())])
+                : NumberAnswers.Answered(made, [.. all.Select(split => split.Select(example => NumberAnswers.Parse(example.Where, example.Answer)).ToArray())]);
             return answered with { Notes = [.. splits.Notes, .. answered.Notes] };
         }
-        if (splits.Output is not ClassOutput classes)
-            throw new UsageException("`task` jsonl: texts are answered with classes; leave task_options.answer out, or feed `values`");
         Dictionary<string, int> places = classes.Labels.Index().ToDictionary(pair => pair.Item, pair => pair.Index);
         LabelledText[] Of(OwnExample<Line>[] split) => [.. split.Select(example => new LabelledText(example.Input.Text!, places[example.Answer], example.Where))];
         TaskData data = Make(options, classes.Labels, Of(splits.Train), Of(splits.Validation), Of(splits.Test));

@@ -82,20 +82,4 @@ internal sealed record MultiLabels(string Separator)
             Test = Split(data.Test, 2),
         };
     }
-
-    private sealed class Reanswered(IDataset examples, Func<long[], Tensor> targets) : IDataset, IDisposable
-    {
-        public long? Count => examples.Count;
-
-        public IReadOnlyList<int>? Lengths => examples.Lengths;
-
-        public Batch Get(ReadOnlySpan<long> indices)
-        {
-            Batch batch = examples.Get(indices);
-            batch.Targets.Dispose();
-            return batch with { Targets = targets(indices.ToArray()) };
-        }
-
-        public void Dispose() => (examples as IDisposable)?.Dispose();
-    }
 }

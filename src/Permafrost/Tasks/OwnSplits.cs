@@ -1,4 +1,3 @@
-using System.Globalization;
 using Permafrost.Data.Csv;
 using Permafrost.Kernels;
 
@@ -40,7 +39,8 @@ internal sealed record OwnSplits<T>(OutputSpec Output, OwnExample<T>[] Train, Ow
         OwnExample<T>[] train = Own(held.Train), validation = options.ValidationPath is null ? Own(held.Validation) : read(options.ValidationPath),
             test = options.TestPath is null ? Own(held.Test) : read(options.TestPath);
         OutputSpec output = numbers ? new NumberOutput() : new ClassOutput(labels.Count) { Labels = labels };
-        var splits = new OwnSplits<T>(output, train, validation, test, [.. HeldNotes(options, path, held)]);
+        string[] hint = !numbers && NumberAnswers.Hint(labels, all.Length) is { } said ? [said] : [];
+        var splits = new OwnSplits<T>(output, train, validation, test, [.. hint, .. HeldNotes(options, path, held), .. Shared(train, validation, test)]);
         foreach (OwnExample<T> example in all.Concat(validation).Concat(test)) splits.Answer(example);
         return splits;
     }
@@ -69,7 +69,14 @@ internal sealed record OwnSplits<T>(OutputSpec Output, OwnExample<T>[] Train, Ow
         OwnExample<T>[] validation = Split(held.Validation, options.ValidationPath), test = Split(held.Test, options.TestPath);
         foreach (OwnExample<T> example in all.Concat(validation).Concat(test)) many.Check(example.Where, example.Answer, names);
         var output = new MultiLabelOutput(names.Count) { Labels = names };
-        return new OwnSplits<T>(output, Split(held.Train, null), validation, test, [.. HeldNotes(options, path, held)]) { Many = many };
+        OwnExample<T>[] train = Split(held.Train, null);
+        return new OwnSplits<T>(output, train, validation, test, [.. HeldNotes(options, path, held), .. Shared(train, validation, test)]) { Many = many };
+    }
+
+    private static IEnumerable<string> Shared(OwnExample<T>[] train, OwnExample<T>[] validation, OwnExample<T>[] test)
+    {
+        static IEnumerable<object> Inputs(OwnExample<T>[] split) => split.Select(example => example.Input is JsonlTask.Line line ? line.Any : (object)example.Input!);
+        return Overlap.Notes(Inputs(train), Inputs(validation), Inputs(test));
     }
 
     private double Answer(OwnExample<T> example)
@@ -79,8 +86,7 @@ internal sealed record OwnSplits<T>(OutputSpec Output, OwnExample<T>[] Train, Ow
             int at = Index(classes.Labels, example.Answer);
             return at >= 0 ? at : throw new PermafrostException($"{example.Where}: no example to train on has the label '{example.Answer}'; mend it, or leave the example out");
         }
-        return float.TryParse(example.Answer, NumberStyles.Float, CultureInfo.InvariantCulture, out float number) && float.IsFinite(number) ? number
-            : throw new PermafrostException($"{example.Where}: the answer '{example.Answer}' is not a number (`task_options` answer is number)");
+        return NumberAnswers.Parse(example.Where, example.Answer);
     }
 
     private static int Index(IReadOnlyList<string> labels, string label)
@@ -94,5 +100,9 @@ internal sealed record OwnSplits<T>(OutputSpec Output, OwnExample<T>[] Train, Ow
         bool holdsOut = (options.ValidationPath is null && options.ValidationFraction > 0) || (options.TestPath is null && options.TestFraction > 0);
         if (holdsOut && held.Validation.Length + held.Test.Length == 0)
             yield return $"no label has enough examples in {path} to hold some out, so there is nothing to validate or test on; give `validation_data` and `test_data`";
+        else if (options.Trained is not null && options.TestPath is null)
+            yield return FormattableString.Invariant(
+                $"of the {held.Train.Length + held.Validation.Length + held.Test.Length:N0} examples of {path}, {held.Validation.Length:N0} validate and ")
+                + FormattableString.Invariant($"{held.Test.Length:N0} test, held out as in training");
     }
 }

@@ -26,9 +26,9 @@ public sealed class ParquetTask : TableTask
     /// <inheritdoc/>
     public override string InputFormat => "text: a Parquet file with the run's columns, or, in any other file, one text (or row of numbers with commas) a line";
 
-    private protected override ITableFile Open(string path, TableColumns wanted) => new ParquetFile(path, wanted);
+    private protected override ITableFile Open(string path, TableColumns wanted, TaskOptions options) => new ParquetFile(path, wanted);
 
-    private protected override IReadOnlyList<string> Names(string path) => ParquetFile.Names(path);
+    private protected override IReadOnlyList<string> Names(string path, TaskOptions options) => ParquetFile.Names(path);
 
     private protected override bool IsTable(string path) => ParquetFile.IsLike(path);
 

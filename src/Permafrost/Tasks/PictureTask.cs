@@ -18,6 +18,9 @@ public abstract class PictureTask : TaskDefinition
     /// <inheritdoc/>
     public override bool ReadsTables => true;
 
+    /// <inheritdoc/>
+    internal override bool NamesColumns => false;
+
     /// <summary>The data of pictures, wherever they come from.</summary>
     private protected static TaskData Make(TaskOptions options, OwnSplits<Picture> splits)
     {

@@ -14,22 +14,26 @@ public abstract class TableTask : TextTask
     // How rows of numbers are encoded, in Preprocessing: predictions are made without the data that they were measured on.
     private const string ColumnsKey = "columns", MeansKey = "means", DeviationsKey = "deviations", ChunkKey = "columns_per_token";
 
+    private const string MissingKey = "missing";
+
     private static readonly string[] UsualLabels = ["label", "labels", "class", "target"];
 
     /// <summary>What descriptions say of inputs, output, splits and baselines.</summary>
     private protected const string TableNotes = """
                  Without it every column but the label's holds numbers, which are scaled to mean 0 and deviation 1 over the training rows; a column is a token, or, where
-                 there are more than 256, so many neighbouring columns that 256 tokens are enough. Read at the last token.
+                 there are more than 256, so many neighbouring columns that 256 tokens are enough. Read at the last token. A number that is missing (empty, ?, NA, NaN, null) is
+                 refused, or, with task_options.missing mean (default refuse), counts as the mean of its column's training rows.
         Output   the label, one of those in the column `label_column` (else label, labels, class or target) of the training file, in the order of their characters. With
-                 task_options.answer labels (default class) any number of labels, with task_options.label_separator (;) between: scored by micro_f1, macro_f1 and exact_match.
+                 task_options.answer number (default class) a number; with answer labels any number of labels, or none, with task_options.label_separator (;) between: scored by
+                 micro_f1, macro_f1 and exact_match.
         Splits   `validation_data` and `test_data` name files with the same columns; where one is not given, `validation_fraction` and `test_fraction` of the rows of
                  every label are held out of `data`, the same for every run. A label that occurs in no training file is refused.
         """;
 
     /// <summary>The last line of descriptions.</summary>
     private protected const string BaselineNotes =
-        "Baselines   majority class; for numbers a linear classifier on them; beside a run boosted trees, or for texts a linear model of n-grams and "
-        + "a linear probe of the same body";
+        "Baselines   majority class, or the mean where answers are numbers; for rows of numbers a linear classifier on them; beside a run boosted trees, or for texts a "
+        + "linear model of n-grams and a linear probe of the same body";
 
     /// <inheritdoc/>
     public override bool ReadsTables => true;
@@ -37,11 +41,22 @@ public abstract class TableTask : TextTask
     /// <summary>Opens a file.</summary>
     /// <param name="path">The file.</param>
     /// <param name="wanted">What to read of it.</param>
-    private protected abstract ITableFile Open(string path, TableColumns wanted);
+    /// <param name="options">The run's options.</param>
+    private protected abstract ITableFile Open(string path, TableColumns wanted, TaskOptions options);
 
     /// <summary>The names of a file's columns.</summary>
     /// <param name="path">The file.</param>
-    private protected abstract IReadOnlyList<string> Names(string path);
+    /// <param name="options">The run's options.</param>
+    private protected abstract IReadOnlyList<string> Names(string path, TaskOptions options);
+
+    /// <summary>Settings beside those of all tables.</summary>
+    private protected virtual IReadOnlyList<string> OwnSettings => [];
+
+    /// <summary>What else may be wrong where no column is called as labels are.</summary>
+    private protected virtual string LabelHint(IReadOnlyList<string> names, TaskOptions options) => "";
+
+    /// <summary>Whether numbers are written with a comma before their decimals.</summary>
+    private protected virtual bool HasDecimalComma(TaskOptions options) => false;
 
     /// <summary>Whether a file of inputs is such a table, by its name; otherwise it is text, an input a line.</summary>
     private protected abstract bool IsTable(string path);
@@ -52,20 +67,22 @@ public abstract class TableTask : TextTask
     /// <inheritdoc/>
     public override TaskData Load(TaskOptions options)
     {
-        options.CheckSettings(Name, "answer", MultiLabels.Setting);
-        if (options.Settings?.GetValueOrDefault("answer") is { } answer and not ("class" or MultiLabels.Answer))
-            throw new UsageException($"task_options.answer is '{answer}'; for a table it must be class or {MultiLabels.Answer}");
-        MultiLabels? many = MultiLabels.Of(options);
+        options.CheckSettings(Name, ["answer", MultiLabels.Setting, MissingKey, .. OwnSettings]);
+        string answer = options.Settings?.GetValueOrDefault("answer") ?? "class";
+        if (answer is not ("class" or NumberAnswers.Answer or MultiLabels.Answer))
+            throw new UsageException($"task_options.answer is '{answer}'; for a table it must be class, {NumberAnswers.Answer} or {MultiLabels.Answer}");
+        (MultiLabels? many, bool asksNumbers, bool decimalComma) = (MultiLabels.Of(options), answer == NumberAnswers.Answer, HasDecimalComma(options));
         string path = options.DataPath ?? throw new UsageException($"`task` {Name} needs `data`, a table");
-        (string label, string[] said) = options.LabelColumn is { } named ? (named, []) : FindLabel(path);
+        (string label, string[] said) = options.LabelColumn is { } named ? (named, []) : FindLabel(path, options);
         string[]? trained = Trained(options, ColumnsKey) is { } columns ? Strings(columns) : null;
-        (TableRow[] all, IReadOnlyList<string> names, string? note) = Read(path, new TableColumns(label, options.TextColumn, trained));
-        string[] rowLabels = [.. all.Select(row => row.Label)];
-        IReadOnlyList<string> labels = (options.Trained?.Output as ClassOutput)?.Labels ?? (options.Trained?.Output as MultiLabelOutput)?.Labels
+        TableColumns Wanted(IReadOnlyList<string>? numbers) => new(label, options.TextColumn, numbers) { MayMiss = MayMiss(options), LabelMayBeEmpty = many is not null };
+        (TableRow[] all, IReadOnlyList<string> names, string? note) = Read(path, Wanted(trained), options);
+        // Sets of labels are too many to hold some of each out, and so are numbers.
+        string[] rowLabels = [.. all.Select(row => row.Label)], strata = many is null && !asksNumbers ? rowLabels : [.. rowLabels.Select(_ => "")];
+        IReadOnlyList<string> labels = asksNumbers ? [""] : (options.Trained?.Output as ClassOutput)?.Labels ?? (options.Trained?.Output as MultiLabelOutput)?.Labels
             ?? many?.Names(path, rowLabels) ?? [.. rowLabels.Distinct().Order(StringComparer.Ordinal)];
-        if (labels.Count < 2) throw new PermafrostException($"{path}: every row has the label '{labels[0]}'; a classifier needs at least two");
-        // Sets of labels are too many to hold some of each out.
-        (string[] strata, IReadOnlyList<string> kinds) = many is null ? (rowLabels, labels) : ([.. rowLabels.Select(_ => "")], [""]);
+        if (labels.Count < 2 && !asksNumbers) throw new PermafrostException($"{path}: every row has the label '{labels[0]}'; a classifier needs at least two");
+        IReadOnlyList<string> kinds = many is null && !asksNumbers ? labels : [""];
         var held = StratifiedSplit.Of(strata, kinds, options.ValidationPath is null ? options.ValidationFraction : 0, options.TestPath is null ? options.TestFraction : 0, 0);
         // Of a finished run another table may be scored, where a label can be new.
         Dictionary<string, int> known = labels.Index().ToDictionary(pair => pair.Item, pair => pair.Index);
@@ -73,20 +90,32 @@ public abstract class TableTask : TextTask
         {
             foreach (TableRow row in rows)
             {
-                many?.Check(Where(file, row), row.Label, labels);
-                if (many is null && !known.ContainsKey(row.Label)) throw Unknown(file, row);
+                if (asksNumbers) NumberAnswers.Parse(Where(file, row), row.Label, decimalComma);
+                else if (many is not null) many.Check(Where(file, row), row.Label, labels);
+                else if (!known.ContainsKey(row.Label)) throw Unknown(file, row);
             }
         }
-        int Class(TableRow row) => many is null ? known[row.Label] : 0;
+        int Class(TableRow row) => many is null && !asksNumbers ? known[row.Label] : 0;
         Check(path, all);
         TableRow[] Own(int[] rows) => [.. rows.Select(row => all[row])];
         (string Path, TableRow[] Rows) Given(string? given, int[] rows) => given is null ? (path, Own(rows))
-            : (given, Read(given, new TableColumns(label, options.TextColumn, options.TextColumn is null ? names : null)).Rows);
+            : (given, Read(given, Wanted(options.TextColumn is null ? names : null), options).Rows);
         (string Path, TableRow[] Rows)[] splits = [(path, Own(held.Train)), Given(options.ValidationPath, held.Validation), Given(options.TestPath, held.Test)];
         foreach ((string file, TableRow[] rows) in splits) Check(file, rows);
-        TaskData Answered(TaskData data) => many is null ? data : many.Answered(data, labels, [.. splits.Select(split => split.Rows.Select(row => row.Label).ToArray())]);
-        string[] notes = [.. said, .. note is null ? [] : new[] { note }, .. Notes(options, path, all.Length, held)];
-        if (options.TextColumn is null) return Answered(Numbers(options, labels, names, splits, Class)) with { Notes = notes };
+        TaskData Answered(TaskData data)
+        {
+            if (asksNumbers)
+                return NumberAnswers.Answered(data, [.. splits.Select(split => split.Rows.Select(row => NumberAnswers.Parse(split.Path, row.Label, decimalComma)).ToArray())]);
+            return many is null ? data : many.Answered(data, labels, [.. splits.Select(split => split.Rows.Select(row => row.Label).ToArray())]);
+        }
+        IEnumerable<object> Inputs(int split) => splits[split].Rows.Select(row => options.TextColumn is null ? (object)row.Numbers : row.Text);
+        string? hint = many is null ? NumberAnswers.Hint(labels, all.Length) : null;
+        string[] notes = [.. said, .. new[] { note, hint }.OfType<string>(), .. Notes(options, path, all.Length, held), .. Overlap.Notes(Inputs(0), Inputs(1), Inputs(2))];
+        if (options.TextColumn is null)
+        {
+            TaskData numbers = Answered(Numbers(options, labels, names, splits, Class));
+            return numbers with { Notes = [.. notes, .. numbers.Notes] };
+        }
         LabelledText[] Texts((string Path, TableRow[] Rows) split) =>
             [.. split.Rows.Select(row => new LabelledText(row.Text, Class(row), Where(split.Path, row)))];
         TaskData data = Answered(Make(options, labels, Texts(splits[0]), Texts(splits[1]), Texts(splits[2])));
@@ -98,12 +127,12 @@ public abstract class TableTask : TextTask
     {
         bool isTable = IsTable(path);
         if (spec.Input is TextInput) return isTable ? TextParts(path, spec, options, partSize) : ReadLines(path, spec, options, partSize);
-        return isTable ? NumberParts(path, spec, options, partSize) : NumberLines(path, spec, partSize);
+        return isTable ? NumberParts(path, spec, options, partSize) : NumberLines(path, spec, options, partSize);
     }
 
-    private (TableRow[] Rows, IReadOnlyList<string> Columns, string? Note) Read(string path, TableColumns wanted)
+    private (TableRow[] Rows, IReadOnlyList<string> Columns, string? Note) Read(string path, TableColumns wanted, TaskOptions options)
     {
-        using ITableFile file = Open(path, wanted);
+        using ITableFile file = Open(path, wanted, options);
         CheckUnread(file, path, null);
         return ([.. file.Rows()], file.Columns, file.Note);
     }
@@ -120,13 +149,13 @@ public abstract class TableTask : TextTask
     private static bool IsUsualLabel(string name) => UsualLabels.Contains(name, StringComparer.OrdinalIgnoreCase);
 
     // The column that is called as columns of labels are.
-    private (string Label, string[] Said) FindLabel(string path)
+    private (string Label, string[] Said) FindLabel(string path, TaskOptions options)
     {
-        IReadOnlyList<string> names = Names(path);
+        IReadOnlyList<string> names = Names(path, options);
         string? found = UsualLabels.Select(usual => names.FirstOrDefault(name => name.Equals(usual, StringComparison.OrdinalIgnoreCase))).FirstOrDefault(name => name is not null);
         string more = names.Count > 12 ? $" and {names.Count - 12} more" : "";
         return found is not null ? (found, [$"the labels are taken from the column '{found}' of {path}"]) : throw new UsageException(
-            $"`task` {Name} needs `label_column`, the name of the column that holds the labels; {path} has {string.Join(", ", names.Take(12))}{more}");
+            $"`task` {Name} needs `label_column`, the name of the column that holds the labels; {path} has {string.Join(", ", names.Take(12))}{more}{LabelHint(names, options)}");
     }
 
     // Who scores a finished run may have another table in mind than the one that these rows were held out of.
@@ -146,6 +175,8 @@ public abstract class TableTask : TextTask
     private TaskData Numbers(
         TaskOptions options, IReadOnlyList<string> labels, IReadOnlyList<string> columns, (string Path, TableRow[] Rows)[] splits, Func<TableRow, int> classOf)
     {
+        IReadOnlyList<float> fill = !MayMiss(options) ? [] : options.Trained is null ? Means(splits[0].Path, splits[0].Rows, columns) : Encoding(options.Trained).Encoding.Means;
+        long missing = fill.Count == 0 ? 0 : splits.Sum(split => Fill(split.Rows, fill));
         RowEncoding encoding = options.Trained is { } trained ? Encoding(trained).Encoding : RowEncoding.Of([.. splits[0].Rows.Select(row => row.Numbers)], MostTokens);
         string Joined(IReadOnlyList<float> numbers) => string.Join(' ', numbers.Select(number => number.ToString("R", CultureInfo.InvariantCulture)));
         var spec = new TaskSpec(new VectorInput(encoding.Chunk, encoding.Length), new ClassOutput(labels.Count) { Labels = labels })
@@ -162,12 +193,13 @@ public abstract class TableTask : TextTask
         EncodedRows? Split((string Path, TableRow[] Rows) split) => split.Rows.Length == 0 ? null
             : new EncodedRows([.. split.Rows.Select(row => row.Numbers)], [.. split.Rows.Select(row => (long)classOf(row))], encoding,
                 row => Where(split.Path, split.Rows[row]));
-        return new TaskData(spec, Split(splits[0])!, Split(splits[1]), Split(splits[2]));
+        string[] notes = missing == 0 ? [] : [FormattableString.Invariant($"{missing:N0} number(s) are missing, and count as the mean of their column's training rows")];
+        return new TaskData(spec, Split(splits[0])!, Split(splits[1]), Split(splits[2])) { Notes = notes };
     }
 
     private IEnumerable<TextRows> TextParts(string path, TaskSpec spec, TaskOptions options, int partSize)
     {
-        using ITableFile file = Open(path, new TableColumns(null, options.TextColumn));
+        using ITableFile file = Open(path, new TableColumns(null, options.TextColumn), options);
         foreach (TableRow[] rows in file.Rows().Chunk(partSize))
             yield return Tokenized(options with { MaxLength = spec.Input.Length }, [.. rows.Select(row => new LabelledText(row.Text, -100, Where(path, row)))]);
     }
@@ -175,32 +207,78 @@ public abstract class TableTask : TextTask
     private IEnumerable<EncodedRows> NumberParts(string path, TaskSpec spec, TaskOptions options, int partSize)
     {
         (string[] columns, RowEncoding encoding) = Encoding(spec);
-        using ITableFile file = Open(path, new TableColumns(null, null, columns));
+        using ITableFile file = Open(path, new TableColumns(null, null, columns) { MayMiss = MayMiss(options) }, options);
         CheckUnread(file, path, options);
         foreach (TableRow[] rows in file.Rows().Chunk(partSize))
+        {
+            if (MayMiss(options)) Fill(rows, encoding.Means);
             yield return new EncodedRows([.. rows.Select(row => row.Numbers)], null, encoding, row => Where(path, rows[row]));
+        }
     }
 
-    private IEnumerable<IDataset> NumberLines(string path, TaskSpec spec, int partSize)
+    private IEnumerable<IDataset> NumberLines(string path, TaskSpec spec, TaskOptions options, int partSize)
     {
         (string[] columns, RowEncoding encoding) = Encoding(spec);
+        (bool mayMiss, bool decimalComma) = (MayMiss(options), HasDecimalComma(options));
         return TextLines.Parts(path, partSize, InputFormat, Parse, rows =>
-            new EncodedRows([.. rows.Select(row => row.Numbers)], null, encoding, row => TextLines.Name(path, rows[row].Line)));
+        {
+            if (mayMiss) Fill(rows, encoding.Means);
+            return new EncodedRows([.. rows.Select(row => row.Numbers)], null, encoding, row => TextLines.Name(path, rows[row].Line));
+        });
 
         TableRow? Parse(int line, string text)
         {
-            string[] fields = text.Split([',', ';', '\t', '|'], StringSplitOptions.TrimEntries);
+            // One delimiter a line: where a comma could stand before decimals, 0,5;0,6 would else be four numbers.
+            char delimiter = Array.Find([';', '\t', '|'], text.Contains) is var other and not '\0' ? other : ',';
+            bool commas = decimalComma && (delimiter != ',' || columns.Length == 1);
+            string[] fields = commas && delimiter == ',' ? [text] : text.Split(delimiter, StringSplitOptions.TrimEntries);
             if (line == 1 && fields.SequenceEqual(columns)) return null;
             if (fields.Length != columns.Length)
                 throw new PermafrostException(
                     $"{TextLines.Name(path, line)}: {fields.Length} number(s), where the run was trained on {columns.Length} ({string.Join(", ", columns.Take(12))})");
             var numbers = new float[fields.Length];
             for (int i = 0; i < fields.Length; i++)
-                if (!float.TryParse(fields[i], NumberStyles.Float, CultureInfo.InvariantCulture, out numbers[i]))
+                if (!TryParse(commas ? fields[i].Replace(',', '.') : fields[i], mayMiss, out numbers[i]))
                     throw new PermafrostException($"{TextLines.Name(path, line)}: '{(fields[i].Length > 40 ? fields[i][..40] + "..." : fields[i])}' is not a number");
             return new TableRow(line, "", "", numbers);
         }
     }
+
+    private static bool TryParse(string field, bool mayMiss, out float number)
+    {
+        number = float.NaN;
+        return (mayMiss && MissingValue.Is(field)) || float.TryParse(field, NumberStyles.Float, CultureInfo.InvariantCulture, out number);
+    }
+
+    private static bool MayMiss(TaskOptions options) => (options.Settings?.GetValueOrDefault(MissingKey) ?? "refuse") switch
+    {
+        "refuse" => false,
+        "mean" => true,
+        var other => throw new UsageException($"task_options.{MissingKey} is '{other}'; it must be refuse or mean"),
+    };
+
+    // What is missing counts as its column's mean. Returns how many numbers are.
+    private static long Fill(IReadOnlyList<TableRow> rows, IReadOnlyList<float> means)
+    {
+        long missing = 0;
+        foreach (float[] numbers in rows.Select(row => row.Numbers))
+        {
+            for (int column = 0; column < numbers.Length; column++)
+            {
+                if (!float.IsNaN(numbers[column])) continue;
+                numbers[column] = means[column];
+                missing++;
+            }
+        }
+        return missing;
+    }
+
+    private static float[] Means(string path, IReadOnlyList<TableRow> rows, IReadOnlyList<string> columns) => [.. columns.Select((name, column) =>
+    {
+        float[] there = [.. rows.Select(row => row.Numbers[column]).Where(number => !float.IsNaN(number))];
+        return there.Length > 0 ? (float)there.Average(number => (double)number)
+            : throw new PermafrostException($"{path}: the column '{name}' holds no number in any row to train on; leave it out");
+    })];
 
     private static string? Trained(TaskOptions options, string key) => options.Trained?.Preprocessing.GetValueOrDefault(key);
 

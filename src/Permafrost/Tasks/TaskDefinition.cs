@@ -71,6 +71,10 @@ public sealed record TaskOptions(
         (string Key, string? Value)[] given = [("text_column", TextColumn), ("label_column", LabelColumn), ("validation_data", ValidationPath), ("test_data", TestPath)];
         if (!task.ReadsTables && Array.Find(given, option => option.Value is not null) is { Value: not null } stray)
             throw new UsageException($"`{stray.Key}` {stray.Value}: the task {task.Name} reads no tables; leave it out, or take the task csv");
+        if (!task.NamesColumns && Array.Find(given[..2], option => option.Value is not null) is { Value: not null } column)
+            throw new UsageException(
+                $"`{column.Key}` {column.Value}: the data of the task {task.Name} has no columns with names; leave it out " +
+                $"(`permafrost show task {task.Name}` says where labels stand)");
     }
 
     /// <summary>Refuses settings that the task does not have.</summary>
@@ -110,6 +114,9 @@ public abstract class TaskDefinition
 
     /// <summary>Whether it reads tables, so that columns and files for each split can be named.</summary>
     public virtual bool ReadsTables => false;
+
+    /// <summary>Whether columns (or keys) of its data have names, so that those of texts and labels can be named.</summary>
+    internal virtual bool NamesColumns => ReadsTables;
 
     /// <summary>What <see cref="ReadInputs"/> accepts, for <c>permafrost predict --help</c> and errors.</summary>
     public virtual string InputFormat => "nothing: it answers no new inputs";

@@ -8,6 +8,8 @@ public sealed class TimeSeriesTask : TaskDefinition
     // As for tables: attention over more positions costs more than it tells.
     internal const int MostTokens = 256;
 
+    private const string LabelKey = "label_at";
+
     /// <inheritdoc/>
     public override string Name => "timeseries";
 
@@ -16,6 +18,9 @@ public sealed class TimeSeriesTask : TaskDefinition
 
     /// <inheritdoc/>
     public override bool ReadsTables => true;
+
+    /// <inheritdoc/>
+    internal override bool NamesColumns => false;
 
     /// <inheritdoc/>
     public override string Summary => "your own series of readings, of one or several channels, with labels (.ts, or .tsv and .csv with the label first)";
@@ -28,8 +33,9 @@ public sealed class TimeSeriesTask : TaskDefinition
                  number of labels with task_options.label_separator (;) between (micro_f1, macro_f1, exact_match). Read as the mean over the tokens.
         Splits   `validation_data` and `test_data` name files of the same form; where one is not given, `validation_fraction` and `test_fraction` of the series of every label are
                  held out of `data`, the same for every run.
-        Data     .ts as of the UEA archive (sktime): lines with @, then a series a line, channels between colons, the label last. Or a table: the label, then the readings, between
-                 tabs or commas, as of the UCR archive. Plain or .gz
+        Data     .ts as of the UEA archive (sktime): lines with @, then a series a line, channels between colons, the label last. Or a table, as of the UCR archive: the label,
+                 then the readings, between tabs, commas, semicolons or blanks; with task_options.label_at last (default first) the label behind them. A first line of names is
+                 passed over. Plain or .gz
         Baselines   majority class, or mean for numbers; a linear classifier where all series have one length; beside a run the nearest series, random convolutions, and
                  for one length boosted trees
         """;
@@ -40,8 +46,10 @@ public sealed class TimeSeriesTask : TaskDefinition
     /// <inheritdoc/>
     public override TaskData Load(TaskOptions options)
     {
-        options.CheckSettings(Name, "answer", MultiLabels.Setting);
-        OwnSplits<Series> splits = OwnSplits<Series>.Of(this, options, path => [.. SeriesFile.Read(path).Select(row => new OwnExample<Series>(row.Series, row.Label, row.Where))]);
+        options.CheckSettings(Name, "answer", MultiLabels.Setting, LabelKey);
+        bool labelLast = IsLabelLast(options);
+        OwnSplits<Series> splits = OwnSplits<Series>.Of(
+            this, options, path => [.. SeriesFile.Read(path, labelLast).Select(row => new OwnExample<Series>(row.Series, row.Label, row.Where))]);
         return Make(options, splits);
     }
 
@@ -76,7 +84,7 @@ public sealed class TimeSeriesTask : TaskDefinition
         string name = path.EndsWith(".gz", StringComparison.OrdinalIgnoreCase) ? path[..^3] : path;
         if (Path.GetExtension(name).ToUpperInvariant() is ".TS" or ".TSV" or ".CSV")
         {
-            foreach ((Series Series, string Label, string Where)[] part in SeriesFile.Read(path).Chunk(partSize))
+            foreach ((Series Series, string Label, string Where)[] part in SeriesFile.Read(path, IsLabelLast(options)).Chunk(partSize))
             {
                 foreach ((Series series, string label, string where) in part)
                 {
@@ -101,6 +109,13 @@ public sealed class TimeSeriesTask : TaskDefinition
         foreach (IDataset part in parts) yield return part;
     }
 
+    private static bool IsLabelLast(TaskOptions options) => (options.Settings?.GetValueOrDefault(LabelKey) ?? "first") switch
+    {
+        "first" => false,
+        "last" => true,
+        var other => throw new UsageException($"task_options.{LabelKey} is '{other}'; it must be first or last"),
+    };
+
     /// <summary>How a finished run encodes series.</summary>
     internal static SeriesEncoding Trained(TaskSpec spec) => SeriesEncoding.Read(spec.Preprocessing, ((VectorInput)spec.Input).Size, spec.Input.Length);
 
@@ -111,5 +126,7 @@ public sealed class TimeSeriesTask : TaskDefinition
             throw new PermafrostException($"{where}: {series.Channels} channel(s), where the training series have {encoding.Means.Length}");
         if (encoding.Tokens(series.Steps) > encoding.Length)
             throw new PermafrostException($"{where}: {series.Steps:N0} steps, more than the {encoding.Length * encoding.Chunk:N0} that the run was trained on; cut the series");
+        if (encoding.FirstBeyond(series) is { } step)
+            throw new PermafrostException($"{where}: the reading at step {step + 1} is too far from those of the training to be computed with; mend it or leave the series out");
     }
 }

@@ -53,6 +53,30 @@ public class LineReaderTests
         Assert.Equal("a", new LineReader(stream, "x.txt").Lines().First());
     }
 
+    [Fact]
+    public void A_line_that_no_example_has_is_refused_before_it_fills_the_memory()
+    {
+        using var stream = new Endless();
+        Refusal.Of("x.txt:2: the line has more than 64 MiB", () => new LineReader(stream, "x.txt").Lines().Count());
+        Assert.True(stream.Given < LineReader.MostLineBytes + (1 << 17));
+    }
+
+    // A line, then one without end.
+    private sealed class Endless : MemoryStream
+    {
+        public long Given { get; private set; }
+
+        public override int Read(byte[] buffer, int offset, int count) => Read(buffer.AsSpan(offset, count));
+
+        public override int Read(Span<byte> buffer)
+        {
+            buffer.Fill((byte)'a');
+            if (Given == 0) buffer[1] = (byte)'\n';
+            Given += buffer.Length;
+            return buffer.Length;
+        }
+    }
+
     private static string[] Lines(byte[] bytes)
     {
         using var stream = new MemoryStream(bytes);

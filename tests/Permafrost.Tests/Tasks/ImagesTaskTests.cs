@@ -111,6 +111,19 @@ public sealed class ImagesTaskTests : IDisposable
         Refusal.Of("notes.txt: it is no PNG", () => new ImagesTask().ReadInputs(folder["split/train/cat/notes.txt"], data.Spec, new TaskOptions(), 100).ToArray());
     }
 
+    [Fact]
+    public void Pictures_that_no_label_takes_are_counted_and_folders_without_any_too()
+    {
+        Fill("own");
+        TestImages.Write(folder, "own/cat/more/7.png", 8, 8, new byte[192]);
+        TestImages.Write(folder, "own/8.png", 8, 8, new byte[192]);
+        Directory.CreateDirectory(folder["own/bird"]);
+        using TaskData data = Load("own");
+        Assert.Equal(6, data.Train.Count);
+        Assert.Contains(data.Notes, note => note.StartsWith("2 pictures", StringComparison.Ordinal));
+        Assert.Contains(data.Notes, note => note.Contains("1 folders", StringComparison.Ordinal) && note.EndsWith("bird", StringComparison.Ordinal));
+    }
+
     private static uint Crc32(ReadOnlySpan<byte> bytes)
     {
         uint crc = uint.MaxValue;

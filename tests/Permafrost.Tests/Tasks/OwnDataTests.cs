@@ -111,4 +111,83 @@ public sealed class OwnDataTests : IDisposable
         Assert.Contains("no example to train on has the label 'maybe'", Refusal.Of("other.jsonl:1", () => new JsonlTask().Load(new TaskOptions(path) { LabelColumn = "kind", TestPath = other })), StringComparison.Ordinal);
         Refusal.OfUsage("task_options.answer", () => new JsonlTask().Load(new TaskOptions(path, Settings: new Dictionary<string, string> { ["answer"] = "both" })));
     }
+
+    [Theory]
+    [InlineData("first", "a,1,2\nb,3,4\na,5,6\n")]
+    [InlineData("first", "a;1;2\nb;3;4\na;5;6\n")]
+    [InlineData("first", "  a   1 2\n  b   3 4\n  a   5 6\n")]
+    [InlineData("first", "label,0,1\na,1,2\nb,3,4\na,5,6\n")]
+    [InlineData("first", "what,t0,t1\na,1,2\nb,3,4\na,5,6\n")]
+    [InlineData("last", "1,2,a\n3,4,b\n5,6,a\n")]
+    [InlineData("last", "0,1,class\n1,2,a\n3,4,b\n5,6,a\n")]
+    public void Tables_of_series_have_their_label_first_or_last_and_may_have_a_header(string at, string content)
+    {
+        string path = folder.Write("own.csv", content);
+        TaskOptions options = new(path, Settings: new Dictionary<string, string> { ["label_at"] = at }, ValidationFraction: 0, TestFraction: 0);
+        using TaskData data = new TimeSeriesTask().Load(options);
+        Assert.Equal(["a", "b"], ((ClassOutput)data.Spec.Output).Labels);
+        float[] given = data.Train.Get([0, 1, 2]).Inputs.ToArray<float>();
+        Assert.Equal(6, given.Length);
+        Assert.Equal(given, Assert.Single(new TimeSeriesTask().ReadInputs(path, data.Spec, options, 9)).Get([0, 1, 2]).Inputs.ToArray<float>());
+        string lines = folder.Write("lines.txt", "1,2\n3,4\n5,6\n");
+        Assert.Equal(given, Assert.Single(new TimeSeriesTask().ReadInputs(lines, data.Spec, options, 9)).Get([0, 1, 2]).Inputs.ToArray<float>());
+        Refusal.Of("lines.txt:1: commas and semicolons", () => new TimeSeriesTask().ReadInputs(folder.Write("lines.txt", "0,5;0,6\n"), data.Spec, options, 9).ToArray());
+        Refusal.Of("lines.txt:1: the reading at step 2", () => new TimeSeriesTask().ReadInputs(folder.Write("lines.txt", "0,3e38\n"), data.Spec with
+        {
+            Preprocessing = new Dictionary<string, string>(data.Spec.Preprocessing) { ["deviations"] = "1E-05" },
+        }, options, 9).ToArray());
+        Refusal.OfUsage("task_options.label_at", () => new TimeSeriesTask().Load(options with { Settings = new Dictionary<string, string> { ["label_at"] = "middle" } }));
+    }
+
+    [Fact]
+    public void Columns_that_are_named_where_none_has_a_name_are_refused()
+    {
+        foreach (TaskDefinition task in new TaskDefinition[] { new TimeSeriesTask(), new FastaTask(), new ImagesTask(), new IdxTask() })
+        {
+            Refusal.OfUsage("`label_column` kind", () => new TaskOptions { LabelColumn = "kind" }.CheckTables(task));
+            new TaskOptions { TestPath = "other" }.CheckTables(task);
+        }
+        string path = folder.Write("own.fasta", ">a x\nAC\n>b y\nAC\n");
+        Refusal.OfUsage("`text_column` words", () => new AutoTask().Load(new TaskOptions(path) { TextColumn = "words" }));
+    }
+
+    [Fact]
+    public void Another_file_of_which_a_share_is_scored_says_so()
+    {
+        string path = folder.Write("own.csv", string.Concat(Enumerable.Range(0, 40).Select(i => $"{"ab"[i % 2]},{i},{i + 1}\n")));
+        using TaskData trained = new TimeSeriesTask().Load(new TaskOptions(path)), again = new TimeSeriesTask().Load(new TaskOptions(path) { Trained = trained.Spec });
+        Assert.Contains(again.Notes, note => note.Contains("of the 40 examples", StringComparison.Ordinal) && note.Contains("4 test", StringComparison.Ordinal));
+        Assert.DoesNotContain(trained.Notes, note => note.Contains("held out", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void Packed_lines_are_read_in_predictions_as_in_training_and_numbers_are_asked_for_of_texts()
+    {
+        string path = folder["own.jsonl.gz"];
+        using (var zip = new System.IO.Compression.GZipStream(File.Create(path), System.IO.Compression.CompressionMode.Compress))
+            zip.Write(System.Text.Encoding.UTF8.GetBytes("{\"text\": \"a\", \"label\": 1.5}\n{\"text\": \"b\", \"label\": -2}\n"));
+        TaskOptions options = new(path, Settings: new Dictionary<string, string> { ["answer"] = "number" }, ValidationFraction: 0, TestFraction: 0) { Tokenizer = () => Tokenizers.SmallTokenizer.Instance };
+        using TaskData data = new JsonlTask().Load(options);
+        Assert.IsType<NumberOutput>(data.Spec.Output);
+        Assert.Equal([1.5f, -2f], data.Train.Get([0, 1]).Targets.ToArray<float>());
+        Assert.Equal(2, Assert.Single(new JsonlTask().ReadInputs(path, data.Spec, options, 9)).Count);
+    }
+
+    [Fact]
+    public void Examples_that_are_trained_on_and_scored_are_counted()
+    {
+        string train = folder.Write("train.csv", "x,y,label\n1,2,a\n3,4,b\n5,6,a\n"), test = folder.Write("test.csv", "y,x,label\n2,1,a\n7,8,b\n");
+        TaskOptions options = new(train, ValidationFraction: 0) { TestPath = test };
+        using TaskData table = new CsvTask().Load(options);
+        Assert.Contains(table.Notes, note => note.StartsWith("1 of 2 test example(s) are also", StringComparison.Ordinal));
+        string lines = folder.Write("own.jsonl", """{"tokens": [1, 2], "label": 1}""" + "\n" + """{"tokens": [3], "label": 2}""" + "\n");
+        using TaskData ids = new JsonlTask().Load(new TaskOptions(lines, TestFraction: 0) { ValidationPath = lines });
+        Assert.Contains(ids.Notes, note => note.StartsWith("2 of 2 validation example(s)", StringComparison.Ordinal));
+        string letters = folder.Write("own.fa", ">a x\nAC\n>b y\nGT\n");
+        using TaskData proteins = new FastaTask().Load(new TaskOptions(letters, ValidationFraction: 0) { TestPath = letters });
+        Assert.Contains(proteins.Notes, note => note.StartsWith("2 of 2 test", StringComparison.Ordinal));
+        string series = folder.Write("own.ts", "@data\n1,2:a\n3,4:b\n");
+        using TaskData readings = new TimeSeriesTask().Load(new TaskOptions(series, ValidationFraction: 0) { TestPath = series });
+        Assert.Contains(readings.Notes, note => note.StartsWith("2 of 2 test", StringComparison.Ordinal));
+    }
 }

@@ -46,6 +46,23 @@ public sealed class ParquetTaskTests : IDisposable
     }
 
     [Fact]
+    public void Whole_numbers_beyond_doubles_are_labels_of_their_own()
+    {
+        using TaskData data = Load("label", null, ("label", new[] { 9007199254740992L, 9007199254740993L, 9007199254740992L, 9007199254740993L }), ("a", new[] { 1, 2, 3, 4 }));
+        Assert.Equal(["9007199254740992", "9007199254740993"], ((ClassOutput)data.Spec.Output).Labels);
+    }
+
+    [Fact]
+    public void Numbers_may_be_missing_and_asked_for()
+    {
+        TestParquet.Write(folder["own.parquet"], ("price", new[] { 1.5, 2, 3, 4 }), ("a", new double?[] { 1, null, 3, 5 }));
+        Assert.Contains("task_options.missing mean", Refusal.Of("row 2: the column 'a'", () => new ParquetTask().Load(Of("price"))), StringComparison.Ordinal);
+        using TaskData data = new ParquetTask().Load(Of("price") with { Settings = new Dictionary<string, string> { ["missing"] = "mean", ["answer"] = "number" } });
+        Assert.Equal([1.5f, 2], data.Train.Get([0, 1]).Targets.ToArray<float>());
+        Assert.Equal(0, data.Train.Get([1]).Inputs.ToArray<float>()[0]);
+    }
+
+    [Fact]
     public void Texts_and_labels_of_other_kinds_are_read()
     {
         using TaskData texts = Load("label", "said", ("said", new string?[] { "one", "two", "three", "four" }), ("label", new[] { 10, 9, 10, 9 }), ("other", Labels));

@@ -57,7 +57,7 @@ public sealed record PublishedDataSet(string Name, string Summary, string Licenc
 
     internal static IEnumerable<(string File, string Verdict)> Verify(string folder, PublishedFile file, FetchRecord record)
     {
-        if (file.Parts is { } parts) return Group(parts).Select(place => (place.TrimEnd('/'), Unpacked(folder, place, record)));
+        if (file.Parts is { } parts) return Group(parts).Select(place => (NameOf(folder, place), Unpacked(folder, place, record)));
         string? path = Find(folder, file.Name);
         if (path is null) return [(file.Name, "missing")];
         string name = Path.GetFileName(path);
@@ -67,6 +67,12 @@ public sealed record PublishedDataSet(string Name, string Summary, string Licenc
     // Of parts in one folder that one says enough.
     private static IEnumerable<string> Group(IReadOnlyList<ArchivePart> parts) =>
         parts.Select(part => part.To.Contains('/') ? part.To[..(part.To.IndexOf('/') + 1)] : part.To).Distinct();
+
+    private static string NameOf(string folder, string place)
+    {
+        string path = Path.Combine(folder, place.TrimEnd('/'));
+        return place.TrimEnd('/') + (!Path.Exists(path) && File.Exists(path + ".gz") ? ".gz" : "");
+    }
 
     private static string Unpacked(string folder, string place, FetchRecord record)
     {
