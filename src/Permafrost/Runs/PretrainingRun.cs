@@ -200,8 +200,7 @@ public sealed class PretrainingRun : IDisposable
         while (trainer.State.Step < options.MaxSteps)
         {
             if (limit is { } most && Stopwatch.GetElapsedTime(began) > most) stop.Ask(StopReason.OutOfTime);
-            Agree(stop);
-            if (stop.Reason != StopReason.None) Stop(stop, log);
+            if (IsToStop(stop)) Stop(stop, log);
             PretrainingUpdate update = trainer.Step();
             if (update.Skipped is { } why) Note($"{why}: this update is passed over");
             long step = trainer.State.Step;
@@ -230,12 +229,13 @@ public sealed class PretrainingRun : IDisposable
 
     private void Note(string text) => progress?.Report(new PretrainingNote(text));
 
-    // Whoever is asked to stop, all do, after the same update.
-    private void Agree(StopRequest stop)
+    // Whoever is asked to stop, all do, after the same update. A wish that comes while the processes exchange theirs waits for the next update: the others do not know of it yet.
+    private bool IsToStop(StopRequest stop)
     {
         group.Wait();
         StopReason reason = group.Gather(stop.Reason).Max();
         if (reason != StopReason.None) stop.Ask(reason);
+        return reason != StopReason.None;
     }
 
     // Processes with other text, options, kernels or weights would train apart without a sign.

@@ -41,7 +41,10 @@ internal sealed partial record CliResult(string[] Arguments, int ExitCode, strin
         foreach (string mention in mentions) Assert.True(sentence.Contains(mention, StringComparison.Ordinal), $"'{mention}' is not named: {sentence}");
     }
 
-    public override string ToString() => $"permafrost {string.Join(' ', Arguments)}\nexit code {ExitCode}\n--- output\n{Output}\n--- error\n{Error}";
+    public override string ToString() => Writable($"permafrost {string.Join(' ', Arguments)}\nexit code {ExitCode}\n--- output\n{Output}\n--- error\n{Error}");
+
+    // A terminal's commands would make the file of results one that no reader of XML takes.
+    private static string Writable(string text) => string.Concat(text.Select(c => c < ' ' && c is not '\n' and not '\t' ? (char)(0x2400 + c) : c));
 
     [GeneratedRegex(@"\. [A-Z]")]
     private static partial Regex SentenceEnd();
