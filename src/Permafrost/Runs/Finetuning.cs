@@ -46,6 +46,7 @@ public sealed partial class Finetuning : IDisposable
         dataSha256 = new(() => DataHash.Of(Data!));
         ambiguity = source.Note;
         IReadOnlyDictionary<string, Tensor>? start = chosen.InitAdapter is null ? null : PeftAdapter.Read(chosen.InitAdapter);
+        if (weights is not null && knownSpec is null) CheckGiven(weights, source, chosen);
         Weights = weights ?? FrozenWeights.Load(source, chosen.Init, chosen.InitSeed, chosen.SkipWeights);
         ownsWeights = weights is null;
         try
@@ -125,6 +126,17 @@ public sealed partial class Finetuning : IDisposable
         }
     }
 
+    // A backbone of the caller's own has no name that options could hold.
+    private static void CheckGiven(FrozenWeights weights, BackboneSource source, ModelOptions chosen)
+    {
+        if (!ModelRegistry.Architectures.Any(known => known.ModelType == weights.Config.ModelType)) return;
+        bool isBody = weights.Reference == source.Reference || (source.Folder is not null && weights.Folder == source.Folder);
+        bool isInit = weights.Init == chosen.Init && (chosen.Init == "pretrained" || weights.Seed == chosen.InitSeed) && weights.SkipWeights == chosen.SkipWeights;
+        if (isBody && isInit) return;
+        string named = $"{source.Reference} (init {chosen.Init}, seed {chosen.InitSeed})";
+        throw new ArgumentException($"the weights are of {weights.Reference} (init {weights.Init}, seed {weights.Seed}), where the options name {named}", nameof(weights));
+    }
+
     /// <summary>The backbone as it would be typed here.</summary>
     internal string ShownBackbone
     {
@@ -139,8 +151,9 @@ public sealed partial class Finetuning : IDisposable
     /// <summary>Loads everything that a training needs.</summary>
     /// <param name="options">The run.</param>
     /// <param name="fitMemory">Where a batch would not fit into memory, take it in parts (<see cref="MicroBatchSize"/>, <see cref="EvalBatchSize"/>).</param>
-    /// <param name="weights">The body, where it is loaded already; not owned. It must be the one that the options name.</param>
+    /// <param name="weights">The body, where it is loaded already; not owned. It must be the one that the options name, unless its architecture is the caller's own.</param>
     /// <exception cref="PermafrostException">Something is missing, damaged, or does not fit.</exception>
+    /// <exception cref="ArgumentException">The weights are not those of the body and init that the options name.</exception>
     public static Finetuning Prepare(RunOptions options, bool fitMemory = false, FrozenWeights? weights = null)
     {
         var run = new Finetuning(options, null, withData: true, weights);

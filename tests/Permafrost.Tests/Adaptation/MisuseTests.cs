@@ -2,6 +2,7 @@ using Permafrost.Adaptation;
 using Permafrost.Data;
 using Permafrost.Kernels;
 using Permafrost.Models;
+using Permafrost.Runs;
 using Permafrost.Tasks;
 using Permafrost.Tests.Models;
 using Permafrost.Training;
@@ -119,6 +120,17 @@ public sealed class MisuseTests : IDisposable
         using AdaptedModel model = Model();
         Refusal.Of("the output for example 6", () => Evaluator.Predict(model, new Signs { Bad = 6 }, 4, torch.CPU).ToList());
         Assert.Equal(24, Evaluator.Predict(model, new Signs(), 4, torch.CPU).Count());
+    }
+
+    [Fact]
+    public void Weights_that_the_options_do_not_name_are_refused()
+    {
+        using FrozenWeights weights = FrozenWeights.Load("gpt2-mini", "random");
+        var options = new RunOptions { Data = new DataOptions { Task = "bit-xor" }, Model = new ModelOptions { Backbone = "gpt2-tiny", Init = "random" } };
+        Assert.Contains("gpt2-mini", Assert.Throws<ArgumentException>(() => Finetuning.Prepare(options, weights: weights)).Message, StringComparison.Ordinal);
+        RunOptions right = options with { Model = options.Model with { Backbone = "gpt2-mini" } };
+        Finetuning.Prepare(right, weights: weights).Dispose();
+        Assert.Throws<ArgumentException>(() => Finetuning.Prepare(right with { Model = right.Model with { InitSeed = 1 } }, weights: weights));
     }
 
     [Fact]

@@ -76,8 +76,8 @@ internal static unsafe partial class NativeMethods
         }
     }
 
-    [LibraryImport("libc", SetLastError = true)] internal static partial nint mmap(nint address, nuint length, int protection, int flags, int file, nint offset);
-    [LibraryImport("libc")] internal static partial int munmap(nint address, nuint length);
+    [LibraryImport("libc", SetLastError = true)] private static partial nint mmap(nint address, nuint length, int protection, int flags, int file, nint offset);
+    [LibraryImport("libc")] private static partial int munmap(nint address, nuint length);
 
     /// <summary>Whole pages from the system, filled with zeros; Linux only, as the kernels are.</summary>
     internal static nint MapMemory(long bytes)

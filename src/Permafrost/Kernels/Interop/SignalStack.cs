@@ -23,13 +23,12 @@ internal static unsafe partial class SignalStack
     // The pages are the system's until something is written to them.
     private static void Replace()
     {
-        const int ReadWrite = 3, PrivateAnonymous = 0x22, Disabled = 2;
+        const int Disabled = 2;
         if (sigaltstack(null, out AlternateStack own) != 0 || (own.Flags & Disabled) != 0 || own.Size >= Bytes) return;
-        nint memory = NativeMethods.mmap(0, Bytes, ReadWrite, PrivateAnonymous, -1, 0);
-        if (memory == -1) return;
+        nint memory = NativeMethods.MapMemory(Bytes);
         var large = new AlternateStack { Start = memory, Size = Bytes };
-        if (sigaltstack(&large, out _) == 0) _ = NativeMethods.munmap(own.Start, own.Size);
-        else _ = NativeMethods.munmap(memory, Bytes);
+        if (sigaltstack(&large, out _) == 0) NativeMethods.UnmapMemory(own.Start, (long)own.Size);
+        else NativeMethods.UnmapMemory(memory, Bytes);
     }
 
     [LibraryImport("libc")]
